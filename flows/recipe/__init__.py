@@ -1,0 +1,1 @@
+"""A YAML recipe becomes a plan: source -> schema -> matrix -> plan."""

@@ -1,0 +1,142 @@
+"""The vocabulary between the pipeline and an engine: requests, results, the Engine protocol.
+
+Torch-free, so that planners, schedulers and supervisors can speak it without loading torch.
+Every value is frozen; an engine answers each request with exactly one result or failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from PIL import Image
+
+from kontext_engine.geometry import Fit, GeometryRecord, Size
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+
+class EngineError(Exception):
+    """Base of everything an engine raises on purpose.
+
+    EngineError
+     ├─ RequestError   this request cannot be done (bad size, too many contexts, broken picture)
+     ├─ ModelError     the model folder cannot be used (missing, wrong layout, wrong weights)
+     └─ Cancelled      the caller's step callback asked to stop
+    """
+
+
+class RequestError(EngineError):
+    """One request cannot be carried out; its batch-mates are unaffected."""
+
+
+class ModelError(EngineError):
+    """The model cannot be loaded; the message says what was expected and what to do."""
+
+
+class Cancelled(EngineError):  # noqa: N818 - a request of the caller, not a fault
+    """Raised by a step callback to stop the engine within one denoise step."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditRequest:
+    """One picture to make.
+
+    ``contexts`` empty is text-to-image; one or more is in-context editing (paper section 3).
+    ``size`` is the target in pixels; ``None`` follows the first context's aspect at the model's
+    pixel area, or the model's default size when there is no context.
+    ``guidance`` ``None`` takes the model's default; a model without a guidance embedding answers
+    a given value with a note in the result. ``true_cfg`` > 1 runs classifier-free guidance with
+    ``negative_prompt`` (two forward passes a step).
+    """
+
+    id: str
+    prompt: str
+    seed: int
+    steps: int
+    contexts: tuple[Image.Image, ...] = ()
+    size: Size | None = None
+    fit: Fit = Fit.CROP
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    true_cfg: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EditResult:
+    """The picture made for one request: RGB, 8 bits, of the size that was asked for.
+
+    ``geometry`` tells what was done to each context and to the output; ``notes`` what the caller
+    should know (an ignored guidance, a cropped input); ``seconds`` is this request's share of
+    its batch's engine time.
+    """
+
+    id: str
+    image: Image.Image
+    geometry: GeometryRecord
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EditFailure:
+    """Why one request could not be carried out, for a person to read."""
+
+    id: str
+    reason: str
+    retryable: bool = False
+
+
+class Phase(StrEnum):
+    """Where a batch is."""
+
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """Reported after each denoise step of a batch: ``step`` of ``steps`` done for ``ids``."""
+
+    ids: tuple[str, ...]
+    step: int
+    steps: int
+    phase: Phase = Phase.DENOISE
+
+
+StepCallback = Callable[[StepProgress], None]
+
+
+class Engine(Protocol):
+    """A loaded model that turns requests into pictures."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that this engine keeps resident."""
+
+    @property
+    def numerics(self) -> NumericsProfile:
+        """The numerics the pictures are made with; part of every step's key."""
+
+    def run(
+        self, requests: Sequence[EditRequest], on_step: StepCallback | None = None
+    ) -> Iterator[EditResult | EditFailure]:
+        """Answer every request, in any order, yielding each batch's answers when it is done.
+
+        Requests are grouped by shape and steps. The same request gives the same picture in any
+        batch, within the tolerance of the numerics profile.
+
+        Raises:
+            Cancelled: ``on_step`` raised it; requests not yet answered were not done.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to hold a model: where, how precise, how many requests at once."""
+
+    numerics: NumericsProfile = field(default_factory=NumericsProfile)
+    max_batch: int = 8
+    call_log: str | None = None
