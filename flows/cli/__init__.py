@@ -1,0 +1,81 @@
+"""The command line: ``kontext VERB``. Each verb is one module here, imported when it is asked for.
+
+To add a verb: write ``flows/cli/<verb>.py`` with one function of Typer's style named like the
+module, and add its name to ``VERBS``. Keep its module level light: whatever is heavy is imported
+inside the function, so that ``kontext --help`` stays instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from importlib import import_module
+from typing import NoReturn
+
+import typer
+
+VERBS: tuple[str, ...] = ()
+
+HELP = """Batch creative automation: YAML recipes in, edited pictures and a report out.
+
+Write a recipe, [bold]check[/bold] it, [bold]plan[/bold] it, [bold]run[/bold] it. Whatever has
+been made already is never made again.
+"""
+
+EXIT_CODES = "Exit codes: 0 all done; 1 some steps failed; 2 the recipe is wrong; 130 interrupted."
+
+
+class ExitCode(IntEnum):
+    """What the shell gets to know."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG = 2
+    INTERRUPTED = 130
+
+
+def build_app(verbs: Sequence[str] = VERBS) -> typer.Typer:
+    """The Typer application with these verbs; importing only their modules."""
+    app = typer.Typer(
+        name="kontext",
+        help=HELP,
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for verb in verbs:
+        module = import_module(f"flows.cli.{verb}")
+        app.command(name=verb, epilog=EXIT_CODES)(getattr(module, verb))
+    return app
+
+
+def _root() -> None:
+    # Without a callback Typer would turn an app of one verb into a command without verbs.
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run ``kontext``; always ends in ``SystemExit`` with one of ``ExitCode``."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    named = args[0] if args and args[0] in VERBS else None
+    build_app((named,) if named else VERBS)(args, prog_name="kontext")
+    raise SystemExit(ExitCode.DONE)
+
+
+@contextmanager
+def recipe_errors() -> Iterator[None]:
+    """Turn a ``RecipeError`` into its lines on stderr and exit code 2."""
+    from flows.recipe.errors import RecipeError
+
+    try:
+        yield
+    except RecipeError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(ExitCode.WRONG) from None
