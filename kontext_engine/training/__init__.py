@@ -1,0 +1,1 @@
+"""Training of small Kontext models: tokenizers, data, autoencoder, flow matching."""
