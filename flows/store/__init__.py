@@ -1,0 +1,1 @@
+"""Where done pictures live: the contract in ``base``, a local folder in ``local``."""

@@ -1,0 +1,142 @@
+"""What every store must keep (contract 2)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.store.base import FailureNote
+
+from .samples import STORES, digest, make_record
+
+WRITERS = 8
+ROUNDS = 12
+
+
+def test_nothing_is_done_in_a_new_store(store):
+    assert store.find(digest("a")) is None
+    assert not store.has(digest("a"))
+    assert store.last_failure(digest("a")) is None
+
+
+def test_what_is_put_is_found_by_another_process(open_store):
+    record = make_record(digest("a"), b"picture")
+    assert open_store().put(record, b"picture") == record
+    again = open_store()
+    assert again.has(record.key)
+    assert again.find(record.key) == record
+    assert again.read(record) == b"picture"
+
+
+def test_the_second_writer_gets_the_winners_record_and_blob(open_store):
+    first = make_record(digest("a"), b"first")
+    second = make_record(digest("a"), b"second", seconds=9.0)
+    open_store().put(first, b"first")
+    held = open_store().put(second, b"second")
+    assert held == first
+    assert open_store().read(held) == b"first"
+    assert open_store().find(first.key) == first
+
+
+def test_one_blob_may_serve_two_keys(store):
+    for name in ("a", "b"):
+        store.put(make_record(digest(name), b"same"), b"same")
+    assert store.find(digest("a")).blob == store.find(digest("b")).blob
+
+
+def test_a_record_must_name_its_blob(store):
+    with pytest.raises(ValueError, match="does not name the blob"):
+        store.put(make_record(digest("a"), b"one"), b"other")
+    assert store.find(digest("a")) is None
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "", "A" * 64, digest("a")[:63]])
+def test_only_digests_are_names(store, key):
+    with pytest.raises(ValueError, match="expected a SHA-256"):
+        store.find(key)
+
+
+def test_failures_never_stand_in_the_way_of_done(store):
+    def note(reason):
+        return FailureNote(digest("a"), "beach", reason, 3, "2026-01-02T03:04:05+00:00", "x 1")
+
+    store.note_failure(note("out of memory"))
+    store.note_failure(note("broken picture"))
+    assert store.last_failure(digest("a")).reason == "broken picture"
+    assert store.find(digest("a")) is None
+    record = make_record(digest("a"), b"picture")
+    assert store.put(record, b"picture") == record
+
+
+def _race(kind: str, place: Path, name: str, barrier, results) -> None:
+    store = STORES[kind](place)
+    for turn in range(ROUNDS):
+        blob = f"{name} in round {turn}".encode() * 500
+        record = make_record(digest(f"round {turn}"), blob, label=name)
+        barrier.wait(60)
+        held = store.put(record, blob)
+        results.put((turn, name, held.label, store.read(held).split()[0].decode()))
+
+
+def test_of_eight_writers_one_wins_and_all_hold_its_blob(kind, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(WRITERS), context.Queue()
+    names = [f"writer{number}" for number in range(WRITERS)]
+    writers = [
+        context.Process(target=_race, args=(kind, tmp_path / "store", name, barrier, results))
+        for name in names
+    ]
+    for writer in writers:
+        writer.start()
+    rows = [results.get(timeout=120) for _ in range(WRITERS * ROUNDS)]
+    for writer in writers:
+        writer.join(60)
+    store = STORES[kind](tmp_path / "store")
+    for turn in range(ROUNDS):
+        held = {(winner, blob) for number, _, winner, blob in rows if number == turn}
+        assert len(held) == 1, f"round {turn}: {held}"
+        ((winner, blob),) = held
+        assert winner == blob == store.find(digest(f"round {turn}")).label
+
+
+PUT_FOR_EVER = textwrap.dedent("""
+    import itertools, sys
+    from pathlib import Path
+    tests = Path(sys.argv[1])
+    sys.path[:0] = [str(tests), str(tests.parent)]
+    from store.samples import STORES, digest, make_record
+    store = STORES[sys.argv[2]](Path(sys.argv[3]))
+    for number in itertools.count():
+        blob = str(number).encode() * 40_000
+        store.put(make_record(digest(str(number)), blob), blob)
+        print(number, flush=True)
+""")
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_kill_in_the_middle_of_a_put_leaves_nothing_half_done(kind, tmp_path, moment):
+    """Killed at some point of its write loop: all acknowledged keys hold, no later one is torn."""
+    place, tests = tmp_path / "store", Path(__file__).parents[1]
+    argv = [sys.executable, "-c", PUT_FOR_EVER, str(tests), kind, str(place)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        for _ in range(5 + moment):
+            line = writer.stdout.readline()
+        time.sleep(0.0007 * moment)
+        os.kill(writer.pid, signal.SIGKILL)
+        told = [int(line), *map(int, writer.stdout.read().split())]
+    store = STORES[kind](place)
+    for number in range(max(told) + 1):
+        blob = str(number).encode() * 40_000
+        assert store.read(store.find(digest(str(number)))) == blob
+    later = max(told) + 1  # may or may not have been finished; never half
+    record = make_record(digest(str(later)), str(later).encode() * 40_000)
+    held = store.put(record, str(later).encode() * 40_000)
+    assert store.read(held) == str(later).encode() * 40_000
