@@ -13,30 +13,33 @@ from typing import Protocol
 
 from PIL import Image
 
+from kontext_engine.errors import (
+    Cancelled,
+    EngineError,
+    GeometryError,
+    ModelError,
+    PictureError,
+    RequestError,
+)
 from kontext_engine.geometry import Fit, GeometryRecord, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
-
-class EngineError(Exception):
-    """Base of everything an engine raises on purpose.
-
-    EngineError
-     ├─ RequestError   this request cannot be done (bad size, too many contexts, broken picture)
-     ├─ ModelError     the model folder cannot be used (missing, wrong layout, wrong weights)
-     └─ Cancelled      the caller's step callback asked to stop
-    """
-
-
-class RequestError(EngineError):
-    """One request cannot be carried out; its batch-mates are unaffected."""
-
-
-class ModelError(EngineError):
-    """The model cannot be loaded; the message says what was expected and what to do."""
-
-
-class Cancelled(EngineError):  # noqa: N818 - a request of the caller, not a fault
-    """Raised by a step callback to stop the engine within one denoise step."""
+__all__ = [
+    "Cancelled",
+    "EditFailure",
+    "EditRequest",
+    "EditResult",
+    "Engine",
+    "EngineError",
+    "EngineOptions",
+    "GeometryError",
+    "ModelError",
+    "Phase",
+    "PictureError",
+    "RequestError",
+    "StepCallback",
+    "StepProgress",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,9 @@ class EditRequest:
     pixel area, or the model's default size when there is no context.
     ``guidance`` ``None`` takes the model's default; a model without a guidance embedding answers
     a given value with a note in the result. ``true_cfg`` > 1 runs classifier-free guidance with
-    ``negative_prompt`` (two forward passes a step).
+    ``negative_prompt`` (two forward passes a step; ``None`` is the empty prompt).
+    ``mask`` is for models that fill a region (channel-wise condition with a mask): white, at the
+    first context's size, is painted anew; other models refuse it.
     """
 
     id: str
@@ -61,6 +66,7 @@ class EditRequest:
     guidance: float | None = None
     negative_prompt: str | None = None
     true_cfg: float = 1.0
+    mask: Image.Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
