@@ -19,7 +19,7 @@ from kontext_engine.geometry import Placement, Size
 
 MAX_PIXELS = 80_000_000  # below Pillow's own warning; far above any camera's useful detail here
 # Leaves out EPS, PDF and the like, which Pillow hands to other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 
 _WHITE = (255, 255, 255, 255)
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
