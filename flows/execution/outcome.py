@@ -1,0 +1,61 @@
+"""What came of a plan, as values: a failure is an answer here, not an exception."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flows.store.record import Record
+
+
+class State(StrEnum):
+    """Where a step ended in this run."""
+
+    DONE = "done"  # made in this run
+    CACHED = "cached"  # found in the store
+    FAILED = "failed"  # parked with its reason
+    BLOCKED = "blocked"  # an ancestor failed
+    PENDING = "pending"  # the run ended before its turn
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"  # some steps failed; everything else is done
+    INTERRUPTED = "interrupted"  # somebody asked to stop
+    STOPPED = "stopped"  # nothing further could be done: no model, no space
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """One step's end. ``record`` is there for done and cached, ``reason`` for the others.
+
+    ``blocked_by`` is the key of the failed ancestor.
+    """
+
+    key: str
+    state: State
+    record: Record | None = None
+    reason: str = ""
+    blocked_by: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All steps of the plan in its order, how the run ended, and how long it took (seconds)."""
+
+    steps: Mapping[str, StepOutcome]
+    ending: Ending
+    why: str = ""
+    seconds: float = 0.0
+    load_seconds: float = 0.0
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """How many steps are in each state; every state is there."""
+        found = Counter(step.state for step in self.steps.values())
+        return {state: found[state] for state in State}

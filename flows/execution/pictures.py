@@ -1,0 +1,96 @@
+"""From a step to an edit request: its source pictures opened, its parents read from the store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from flows.execution.board import Board
+from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
+from flows.store.base import Store
+from kontext_engine.api import EditRequest
+from kontext_engine.errors import PictureError
+from kontext_engine.picture import open_picture
+
+
+class ContextPictures:
+    """Opens what steps look at; each picture once, for as long as this object lives."""
+
+    def __init__(self, store: Store, board: Board) -> None:
+        self._store = store
+        self._board = board
+        self._opened: dict[str, Image.Image] = {}
+        self.pixels = 0
+
+    def request(self, step: Step) -> EditRequest:
+        """What the engine is asked for ``step``; its id is the step's key.
+
+        Raises:
+            PictureError: a source is missing, broken, or not the file that was planned with.
+            BlobDamaged: a parent's picture is gone from the store.
+        """
+        params = step.params
+        return EditRequest(
+            id=step.key,
+            prompt=params.prompt,
+            seed=params.seed,
+            steps=params.steps,
+            contexts=tuple(self._open(ref) for ref in step.contexts),
+            size=params.size,
+            fit=params.fit,
+            guidance=params.guidance,
+            negative_prompt=params.negative_prompt,
+            true_cfg=params.true_cfg,
+        )
+
+    def _open(self, ref: ContextRef) -> Image.Image:
+        name = ref.key if isinstance(ref, ParentStep) else ref.digest
+        if name not in self._opened:
+            picture = self._parent(ref) if isinstance(ref, ParentStep) else open_source(ref)
+            self._opened[name] = picture
+            self.pixels += picture.width * picture.height
+        return self._opened[name]
+
+    def _parent(self, ref: ParentStep) -> Image.Image:
+        # Always the stored 8-bit picture, also when it was made a moment ago: a resumed chain
+        # must equal an undisturbed one.
+        data = self._store.read(self._board.record(ref.key))
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return image.convert("RGB")
+
+
+def open_source(ref: SourceImage) -> Image.Image:
+    """An input file's picture, if the file is still the one that the plan was keyed with.
+
+    Raises:
+        PictureError: missing, unreadable, changed since planning, or not a sound picture.
+    """
+    name = f"{ref.path.name} (input '{ref.input}')"
+    data = _read(ref.path, name)
+    if hashlib.sha256(data).hexdigest() != ref.digest:
+        raise PictureError(
+            f"{name}: the file changed while the run was going on; run again to use it as it is now"
+        )
+    return open_picture(data, name)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PictureError(f"{name}: the file is gone; put it back, then run again") from None
+    except OSError as error:
+        why = error.strerror or "unreadable"
+        raise PictureError(f"{name}: cannot be read ({why})") from error
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """The stored form of a picture: PNG without metadata; the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", image.size, image.convert("RGB").tobytes()).save(
+        buffer, "PNG", compress_level=4
+    )
+    return buffer.getvalue()

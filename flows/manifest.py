@@ -1,0 +1,217 @@
+"""The manifest: what one run asked for and what came of each step, for people and machines.
+
+It holds names of files, never paths of the machine; every failed and every blocked step is named
+with its reason. ``report.html`` is made from it and the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.execution.outcome import Ending, Outcome, State, StepOutcome
+from flows.execution.provenance import now, plain, software
+from flows.recipe.step import ContextRef, ParentStep, Plan, SourceImage, Step
+
+FILE_NAME = "manifest.json"
+
+
+class ManifestError(Exception):
+    """There is no manifest to read here; the message says what was expected."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelEntry(_Frozen):
+    """The model the run was made with."""
+
+    name: str
+    digest: str
+    licence: str = ""
+
+
+class SourceEntry(_Frozen):
+    """An input picture: named by its bytes; ``file`` is the last part of its path."""
+
+    digest: str
+    input: str
+    file: str
+
+
+class ContextEntry(_Frozen):
+    """What a step looked at: a source's digest or another step's key."""
+
+    kind: Literal["source", "step"]
+    name: str
+
+
+class StepEntry(_Frozen):
+    """One step: what was asked, how it ended, and its picture where there is one."""
+
+    key: str
+    name: str
+    label: str
+    operation: str
+    params: Mapping[str, Any]
+    contexts: tuple[ContextEntry, ...] = ()
+    variants: tuple[str, ...] = ()
+    state: State
+    reason: str = ""
+    blocked_by: str | None = None
+    attempts: int = 0
+    blob: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    created: str | None = None
+    notes: tuple[str, ...] = ()
+    geometry: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class VariantEntry(_Frozen):
+    """One row of the matrix and the keys of its steps."""
+
+    id: str
+    values: Mapping[str, str]
+    keys: tuple[str, ...]
+
+
+class OutputEntry(_Frozen):
+    """A file for people, ``path`` relative to the run's folder; ``sha256`` once it is written."""
+
+    path: str
+    key: str
+    variant: str
+    format: str
+    quality: int
+    blob: str | None = None
+    sha256: str | None = None
+    problem: str = ""
+
+
+class Manifest(_Frozen):
+    """A run."""
+
+    kind: Literal["kontext.manifest"] = Field(default="kontext.manifest", alias="schema")
+    version: Literal[1] = 1
+    recipe: str
+    recipe_file: str
+    recipe_sha256: str
+    plan: str
+    model: ModelEntry
+    numerics: Mapping[str, Any]
+    software: str
+    written: str
+    ending: Ending
+    why: str = ""
+    seconds: float
+    load_seconds: float
+    counts: Mapping[State, int]
+    steps: tuple[StepEntry, ...]
+    variants: tuple[VariantEntry, ...]
+    sources: tuple[SourceEntry, ...]
+    outputs: tuple[OutputEntry, ...] = ()
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``."""
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+    def in_state(self, *states: State) -> tuple[StepEntry, ...]:
+        """The steps that ended so, in the plan's order."""
+        return tuple(step for step in self.steps if step.state in states)
+
+
+def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
+    """The manifest of a run, its outputs not written yet."""
+    return Manifest(
+        recipe=plan.recipe,
+        recipe_file=plan.recipe_path.name,
+        recipe_sha256=hashlib.sha256(plan.recipe_text.encode()).hexdigest(),
+        plan=plan.digest,
+        model=ModelEntry(
+            name=plan.model.name, digest=plan.model.digest, licence=plan.model.licence
+        ),
+        numerics=plain(asdict(plan.numerics)),
+        software=software(),
+        written=now(),
+        ending=outcome.ending,
+        why=outcome.why,
+        seconds=round(outcome.seconds, 3),
+        load_seconds=round(outcome.load_seconds, 3),
+        counts=dict(outcome.counts),
+        steps=tuple(_step(plan.steps[key], end) for key, end in outcome.steps.items()),
+        variants=tuple(
+            VariantEntry(id=variant.id, values=dict(variant.values), keys=variant.keys)
+            for variant in plan.variants
+        ),
+        sources=tuple(_sources(plan).values()),
+    )
+
+
+def _step(step: Step, end: StepOutcome) -> StepEntry:
+    record = end.record
+    made: dict[str, Any] = {}
+    if record is not None:
+        names = ("blob", "width", "height", "seconds", "created", "notes", "geometry")
+        made = {name: getattr(record, name) for name in names}
+    return StepEntry(
+        key=step.key,
+        name=step.name,
+        label=step.label,
+        operation=step.operation,
+        params=plain(asdict(step.params)),
+        contexts=tuple(map(_context, step.contexts)),
+        variants=step.variants,
+        state=end.state,
+        reason=end.reason,
+        blocked_by=end.blocked_by,
+        attempts=end.attempts,
+        **made,
+    )
+
+
+def _context(ref: ContextRef) -> ContextEntry:
+    if isinstance(ref, ParentStep):
+        return ContextEntry(kind="step", name=ref.key)
+    return ContextEntry(kind="source", name=ref.digest)
+
+
+def _sources(plan: Plan) -> Mapping[str, SourceEntry]:
+    found: dict[str, SourceEntry] = {}
+    for step in plan.steps.values():
+        for ref in step.contexts:
+            if isinstance(ref, SourceImage) and ref.digest not in found:
+                found[ref.digest] = SourceEntry(
+                    digest=ref.digest, input=ref.input, file=ref.path.name
+                )
+    return found
+
+
+def read_manifest(run: Path) -> Manifest:
+    """The manifest of a run's folder (or the file itself).
+
+    Raises:
+        ManifestError: there is none, or it is not one this version can read.
+    """
+    path = run if run.name == FILE_NAME else run / FILE_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ManifestError(
+            f"{run}: no {FILE_NAME} here ({error.strerror}); expected the folder of a run, such as "
+            "out/runs/<date>-<recipe>-<id>"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ManifestError(
+            f"{path}: not a manifest this version can read ({where}: {first['msg']}); run the "
+            "recipe again to write a new one"
+        ) from None
