@@ -1,0 +1,93 @@
+"""A diffusers folder to modules in memory: safetensors only, nothing from the network.
+
+The modules are diffusers' and transformers'; no pipeline class is used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kontext_engine.errors import ModelError
+from kontext_engine.sampling import Shift
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """A model's parts, on one device and in one precision, in evaluation mode."""
+
+    transformer: Any  # diffusers.FluxTransformer2DModel
+    vae: Any  # diffusers.AutoencoderKL
+    text_encoder: Any  # transformers.CLIPTextModel
+    text_encoder_2: Any  # transformers.T5EncoderModel
+    tokenizer: Any  # transformers.CLIPTokenizer
+    tokenizer_2: Any  # transformers.T5TokenizerFast
+    shift: Shift
+
+
+def device_and_dtype(numerics: NumericsProfile) -> tuple[torch.device, torch.dtype]:
+    """Where and how precisely a profile computes.
+
+    Raises:
+        ModelError: a name that is unknown here, or a device that this machine lacks.
+    """
+    if numerics.dtype not in _DTYPES:
+        raise ModelError(f"dtype '{numerics.dtype}': expected one of {', '.join(_DTYPES)}")
+    if numerics.attention != "sdpa":
+        raise ModelError(f"attention '{numerics.attention}': only 'sdpa' is available")
+    if numerics.device not in ("cpu", "cuda"):
+        raise ModelError(f"device '{numerics.device}': expected 'cpu' or 'cuda'")
+    if numerics.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device 'cuda': no usable GPU on this machine; use device 'cpu'")
+    return torch.device(numerics.device), _DTYPES[numerics.dtype]
+
+
+def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
+    """Load every part of ``spec.source`` onto the profile's device.
+
+    Raises:
+        ModelError: a part is missing, damaged or of another kind than expected.
+    """
+    from diffusers import AutoencoderKL, FluxTransformer2DModel
+    from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+
+    folder = Path(spec.source)
+    device, dtype = device_and_dtype(numerics)
+
+    def part(kind: Any, name: str, **options: Any) -> Any:
+        try:
+            return kind.from_pretrained(folder / name, local_files_only=True, **options)
+        except Exception as error:  # the libraries raise many kinds for a bad file
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(
+                f"{folder / name}: cannot be loaded as {kind.__name__} ({reason}); "
+                "check that the folder is a complete diffusers model with safetensors weights"
+            ) from error
+
+    def module(kind: Any, name: str, precision: str) -> Any:
+        loaded = part(kind, name, use_safetensors=True, **{precision: dtype})
+        return loaded.to(device).eval().requires_grad_(False)
+
+    return Components(
+        transformer=module(FluxTransformer2DModel, "transformer", "torch_dtype"),
+        vae=module(AutoencoderKL, "vae", "torch_dtype"),
+        text_encoder=module(CLIPTextModel, "text_encoder", "dtype"),
+        text_encoder_2=module(T5EncoderModel, "text_encoder_2", "dtype"),
+        tokenizer=part(AutoTokenizer, "tokenizer"),
+        tokenizer_2=part(AutoTokenizer, "tokenizer_2"),
+        shift=_load_shift(folder / "scheduler" / "scheduler_config.json"),
+    )
+
+
+def _load_shift(path: Path) -> Shift:
+    try:
+        return Shift.from_config(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path}: cannot be read as a scheduler's configuration") from error
