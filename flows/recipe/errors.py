@@ -54,13 +54,22 @@ def one_line(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'hero'?``, or what there is to choose from."""
+    """``did you mean 'hero'?``, or nothing when no known word is close."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
-    if close:
-        match = next(n for n in names if n.lower() == close[0])
-        return f"did you mean '{match}'?"
-    return f"expected {one_of(names)}" if names else "there is none"
+    match = next((name for name in names if close and name.lower() == close[0]), None)
+    return f"did you mean '{match}'?" if match is not None else ""
+
+
+def unknown(
+    what: str, word: str, where: str, known: Iterable[str], remedy: str = "remove or rename it"
+) -> str:
+    """``unknown step 'hreo' in image: did you mean 'hero'?``, or what there is to choose from."""
+    names = list(known)
+    subject = f"unknown {what} '{word}' in {where}"
+    if hint := did_you_mean(word, names):
+        return f"{subject}: {hint}"
+    return f"{subject}; expected {one_of(names) if names else 'none'}; {remedy}"
 
 
 def one_of(names: Sequence[str], limit: int = 12) -> str:

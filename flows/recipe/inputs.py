@@ -1,0 +1,140 @@
+"""From an input's entry to files on this disk.
+
+A path is taken from the recipe's folder. The file it means must lie in that folder or in the
+current one, or below either: a recipe that was sent to you reads nothing else. ``..`` is fine as
+long as it ends inside. What a link inside those folders points to was put there by their owner.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.recipe.errors import Problem, did_you_mean
+from flows.recipe.naming import slug
+from flows.recipe.node import Loc
+from flows.recipe.recipe import Recipe
+from flows.recipe.schema import InputEntry
+from flows.recipe.value import Value
+
+# What a glob picks up; a file named in full may have any name.
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
+)
+MAX_FILES = 10_000
+
+
+def resolve_input(
+    recipe: Recipe, name: str, entries: Sequence[InputEntry], problems: list[Problem]
+) -> tuple[tuple[Value, ...], bool]:
+    """An input's values and whether it is an axis to show: whether it is a list or a glob.
+
+    A glob passes over files that are listed beside it, so that these keep their variables.
+    """
+    node = recipe.source.node(("inputs", name))
+    listed = node is not None and node.items is not None
+    explicit = {_absolute(recipe, entry.file) for entry in entries if not _is_glob(recipe, entry)}
+    values: dict[str, Value] = {}
+    for index, entry in enumerate(entries):
+        loc: Loc = ("inputs", name, index) if listed else ("inputs", name)
+        globbed = _is_glob(recipe, entry)
+        for value in resolve_entry(recipe, loc, entry, problems):
+            if globbed and value.path is not None and value.path in explicit:
+                continue
+            if value.name in values:
+                if globbed and values[value.name].path == value.path:
+                    continue
+                text = (
+                    f"two files of '{name}' are named '{value.name}'; expected different names; "
+                    "give one of them a 'name'"
+                )
+                problems.append(recipe.source.problem(loc, text))
+            values.setdefault(value.name, value)
+    return tuple(values.values()), listed or any(_is_glob(recipe, entry) for entry in entries)
+
+
+def resolve_entry(
+    recipe: Recipe, loc: Loc, entry: InputEntry, problems: list[Problem]
+) -> list[Value]:
+    """The files that one entry means, in order of name; none when there is a problem."""
+    where: Loc = (*loc, "file")
+    wrong = _refused(recipe, entry.file)
+    paths: list[Path] = []
+    if wrong is None and _is_glob(recipe, entry):
+        paths = _matches(recipe, entry.file)
+        if not paths:
+            wrong = f"no picture matches '{entry.file}'; expected at least one; check the pattern"
+        elif len(paths) > MAX_FILES:
+            wrong = f"'{entry.file}' matches more than {MAX_FILES} files; expected fewer; narrow it"
+        elif entry.name is not None and len(paths) > 1:
+            wrong = (
+                f"'{entry.file}' matches {len(paths)} files that would all be named "
+                f"'{entry.name}'; expected one; remove 'name' or name the file"
+            )
+    elif wrong is None:
+        paths = [_absolute(recipe, entry.file)]
+        wrong = _unusable(paths[0], entry.file)
+    if wrong is not None:
+        problems.append(recipe.source.problem(where, wrong))
+        return []
+    extra = dict(entry.__pydantic_extra__ or {})
+    names = [entry.name or slug(path.stem) for path in paths]
+    return [
+        Value(name, name, {"name": name, **extra}, path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _refused(recipe: Recipe, text: str) -> str | None:
+    if "://" in text:
+        scheme = text.split("://", 1)[0]
+        return f"'{scheme}://' is not read in version 1; expected a file; download it first"
+    fixed = _absolute(recipe, text)
+    if _allowed(recipe, fixed):
+        return None
+    return (
+        f"'{text}' lies outside the recipe's folder and the current folder; expected a file below "
+        "one of them; move it there or start from a folder above it"
+    )
+
+
+def _unusable(path: Path, text: str) -> str | None:
+    if path.is_dir():
+        return (
+            f"'{text}' is a folder; expected a picture; write '{text.rstrip('/')}/*' for all in it"
+        )
+    if path.is_file():
+        return None
+    siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, siblings)
+    if hint:
+        return f"no file '{text}': {hint}"
+    return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
+
+
+def _matches(recipe: Recipe, pattern: str) -> list[Path]:
+    # Path.glob refuses absolute patterns, which are fine inside the allowed folders.
+    found = glob.iglob(pattern, root_dir=recipe.folder, recursive=True)  # noqa: PTH207
+    paths = {_absolute(recipe, name) for name in found}
+    pictures = [
+        path
+        for path in paths
+        if path.suffix.lower() in PICTURE_SUFFIXES and _allowed(recipe, path) and path.is_file()
+    ]
+    return sorted(pictures, key=lambda path: (path.name, str(path)))
+
+
+def _is_glob(recipe: Recipe, entry: InputEntry) -> bool:
+    return glob.has_magic(entry.file) and not _absolute(recipe, entry.file).exists()
+
+
+def _absolute(recipe: Recipe, text: str) -> Path:
+    # Lexically, so that a link inside the folder stays usable wherever it points.
+    return Path(os.path.normpath(Path.cwd() / recipe.folder / text))
+
+
+def _allowed(recipe: Recipe, path: Path) -> bool:
+    roots = Path(os.path.normpath(Path.cwd() / recipe.folder)), Path.cwd()
+    return any(path.is_relative_to(root) for root in roots)

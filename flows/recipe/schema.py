@@ -1,0 +1,356 @@
+"""The recipe format, version 1, as typed models; ``recipe.schema.json`` is generated from them.
+
+Types are strict: a quoted ``"8"`` is no number and ``true`` is no 1. Shorthands (one entry for a
+list, a text for a mapping) are widened before validation, so that every later reader sees one
+shape. What needs more than one field to judge is checked in ``flows.recipe.checks``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from kontext_engine.geometry import Size
+
+DEFAULT_MODEL = "kontext-mini"
+SCHEMA_FILE = "recipe.schema.json"
+
+# In these sections a plain scalar is the text that was written: 007, no, 1.50 and 2024-01-01 stay.
+TEXT_SECTIONS = frozenset({"variables", "inputs", "matrix"})
+
+MAX_STEPS = 200
+MAX_GUIDANCE = 30.0
+MAX_TRUE_CFG = 20.0
+MAX_SEED = 2**63 - 1
+
+_IDENTIFIER = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+_NAME = r"^\w(?:[\w .-]{0,58}[\w])?$"
+_SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
+
+
+class Part(BaseModel):
+    """A mapping in a recipe: unknown keys are mistakes, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def mistake(text: str) -> PydanticCustomError:
+    """A finding in our own words: what; what was expected; what to do."""
+    return PydanticCustomError("recipe", "{text}", {"text": text})
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+def _read_size(value: Any) -> Size | Literal["match"]:
+    if value == "match":
+        return "match"
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        return Size(int(found[1]), int(found[2]))
+    if isinstance(value, dict) and set(value) == {"width", "height"}:
+        sides = (value["width"], value["height"])
+        if all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+            return Size(*sides)
+    shown = "{...}" if isinstance(value, dict) else value
+    raise mistake(
+        f"size '{shown}' cannot be read; expected 'match', '128x128' or "
+        "{width: 128, height: 128}; write one of these"
+    )
+
+
+def _read_choice(value: Any) -> str | dict[str, str]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return value
+    raise mistake(
+        "cannot be read as a value of this axis; expected its name, or a mapping that defines a "
+        "new one; write {name: ..., ...}"
+    )
+
+
+_TEXT_JSON = {"type": ["string", "number", "boolean"]}
+
+Identifier = Annotated[
+    str, Field(pattern=_IDENTIFIER, description="Letters, digits, - and _; begins with a letter.")
+]
+ValueName = Annotated[str, Field(pattern=_NAME)]
+Text = Annotated[str, WithJsonSchema(_TEXT_JSON)]
+SizeField = Annotated[
+    Size | Literal["match"],
+    PlainValidator(_read_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "match"},
+                {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
+                {
+                    "type": "object",
+                    "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
+                    "required": ["width", "height"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class InputEntry(Part):
+    """A picture file, or a glob, with a name and any variables of its own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, Text]
+
+    file: str = Field(
+        min_length=1,
+        description="A picture file or a glob (*, **, ?), from the recipe's folder. It must lie "
+        "in the recipe's folder or the current folder, or below one of them.",
+    )
+    name: ValueName | None = Field(
+        default=None,
+        description="What labels and file names call it; default: the file's own name.",
+    )
+
+
+class AxisEntry(Part):
+    """One value of an axis: its name, what ``{axis}`` stands for, any variables of its own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, Text]
+
+    name: ValueName | None = Field(
+        default=None, description="What labels and file names call it; default: made from 'value'."
+    )
+    value: Text | None = Field(
+        default=None, description="What {axis} stands for; default: the name."
+    )
+
+
+def _input_entries(value: Any) -> Any:
+    entries = _listed(value)
+    if isinstance(entries, list):
+        return [{"file": item} if isinstance(item, str) else item for item in entries]
+    return entries
+
+
+def _axis_entries(value: Any) -> Any:
+    if isinstance(value, list):
+        return [{"value": item} if isinstance(item, str) else item for item in value]
+    return value
+
+
+InputEntries = Annotated[
+    list[InputEntry],
+    Field(min_length=1),
+    BeforeValidator(
+        _input_entries,
+        json_schema_input_type=str | InputEntry | list[str | InputEntry],
+    ),
+]
+AxisEntries = Annotated[
+    list[AxisEntry],
+    Field(min_length=1),
+    BeforeValidator(
+        _axis_entries,
+        json_schema_input_type=list[Text | AxisEntry],
+    ),
+]
+ExcludeValue = Annotated[
+    list[str], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])
+]
+IncludeValue = Annotated[
+    str | dict[str, str],
+    PlainValidator(_read_choice, json_schema_input_type=Text | dict[str, Text]),
+]
+
+
+class Matrix(Part):
+    """The axes whose values are combined, each with each and with every input of several files."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, AxisEntries]
+
+    exclude: list[dict[str, ExcludeValue]] = Field(
+        default_factory=list,
+        description="Combinations to leave out. A combination is left out when it agrees with "
+        "every axis that an entry names; a list of names means any of them.",
+    )
+    include: list[dict[str, IncludeValue]] = Field(
+        default_factory=list,
+        description="Combinations to add after 'exclude'. An axis that an entry does not name "
+        "runs over all its values; a mapping defines a value that exists only here.",
+    )
+
+
+class Settings(Part):
+    """What ``defaults`` and a step have in common."""
+
+    steps: int | None = Field(
+        default=None, ge=1, le=MAX_STEPS, description="Denoise steps; default: the model's."
+    )
+    guidance: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_GUIDANCE,
+        allow_inf_nan=False,
+        description="Strength of the distilled guidance; default: the model's.",
+    )
+    true_cfg: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TRUE_CFG,
+        allow_inf_nan=False,
+        description="Above 1: classifier-free guidance with 'negative_prompt', at twice the time.",
+    )
+    negative_prompt: str | None = Field(
+        default=None, min_length=1, description="What to steer away from; needs 'true_cfg' above 1."
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SEED,
+        description="The same seed for every variant. Default: one of its own for each, made from "
+        "the step's and the values' names.",
+    )
+    size: SizeField | None = Field(
+        default=None,
+        description="'match' (an edit keeps its first picture's aspect at the model's area), "
+        "'128x128' or {width: 128, height: 128}.",
+    )
+    fit: Literal["crop", "pad", "stretch"] | None = Field(
+        default=None, description="How a picture of another aspect meets the size; default: crop."
+    )
+
+
+class Defaults(Settings):
+    """Settings for every step that does not say otherwise."""
+
+
+class StepSpec(Settings):
+    """One picture to make in every variant."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"op": {"const": "edit"}}, "required": ["op"]},
+            "then": {"required": ["image"]},
+            "else": {"properties": {"image": False}},
+        }
+    )
+
+    op: Literal["generate", "edit"] = Field(
+        description="'generate' makes a picture from the prompt alone, 'edit' changes a picture."
+    )
+    image: (
+        Annotated[
+            list[str],
+            Field(min_length=1),
+            BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The picture to edit: an input or another step; a list for several, the one "
+        "to edit first.",
+    )
+    prompt: str = Field(
+        min_length=1,
+        description="What to make or to change. {scene}, {product.noun} and {variable} are filled "
+        "in; {{ and }} stand for braces.",
+    )
+
+
+class OutputSpec(Part):
+    """Which pictures are handed out, and under which names."""
+
+    step: str = Field(description="The step whose pictures these are.")
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file name in the run's folder, with / for folders and without extension. "
+        "Beside the variables there are {step}, {variant} and {recipe}. Default: the step's name, "
+        "then the names of the values it depends on.",
+    )
+    format: Literal["png", "jpeg", "webp"] | None = Field(
+        default=None, description="Default: by the name's extension, else png."
+    )
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="For jpeg and webp; default: 95."
+    )
+
+
+class RecipeFile(Part):
+    """A recipe: pictures in, a matrix of variants, steps that generate and edit, pictures out."""
+
+    version: Literal[1] = Field(description="The version of the recipe format: 1.")
+    name: Annotated[str, Field(pattern=_NAME)] | None = Field(
+        default=None, description="What runs and reports call it; default: the file's own name."
+    )
+    description: str | None = Field(default=None, description="For people; it changes nothing.")
+    model: str = Field(
+        DEFAULT_MODEL, min_length=1, description="A model's name, or the path of its folder."
+    )
+    variables: dict[Identifier, Text | None] = Field(
+        default_factory=dict,
+        description="Texts for {name} in prompts and file names, with their defaults; "
+        "'--set name=text' changes one. One without a default must be set.",
+    )
+    inputs: dict[Identifier, InputEntries] = Field(
+        default_factory=dict,
+        description="Pictures to work on: a file, a glob, or a list of either. A list or a glob "
+        "makes the input an axis: every file is a variant.",
+    )
+    matrix: Matrix = Field(
+        default_factory=lambda: Matrix.model_validate({}),
+        description="Axes whose values are combined into variants.",
+    )
+    defaults: Defaults = Field(default_factory=Defaults, description="Settings for every step.")
+    steps: dict[Identifier, StepSpec] = Field(
+        min_length=1, description="The pictures to make, by name; each may use inputs and steps."
+    )
+    outputs: list[OutputSpec] = Field(
+        default_factory=list,
+        description="What is handed out. Default: every step that no other step uses.",
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) that editors read for completion and hover."""
+    schema = _tidy(RecipeFile.model_json_schema(mode="validation"))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Kontext recipe, version 1",
+    }
+
+
+def json_schema_text() -> str:
+    """``recipe.schema.json`` as it is written to disk."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _tidy(schema: Any) -> Any:
+    """Without what only repeats the key (titles) and without null: an empty key is a mistake."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {
+        key: _tidy(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str))
+        and not (key == "default" and value is None)
+    }
+    if "anyOf" in tidy:
+        choices = [item for item in tidy["anyOf"] if item != {"type": "null"}]
+        if len(choices) == 1:
+            del tidy["anyOf"]
+            tidy = {**choices[0], **tidy}
+        else:
+            tidy["anyOf"] = choices
+    return tidy

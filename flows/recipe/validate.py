@@ -1,0 +1,208 @@
+"""A located tree into typed models; every finding of pydantic's told in one line at its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from flows.recipe.errors import Problem, RecipeError, did_you_mean, unknown
+from flows.recipe.node import Loc, Node, Source, to_plain
+from flows.recipe.schema import (
+    TEXT_SECTIONS,
+    AxisEntry,
+    Defaults,
+    InputEntry,
+    Matrix,
+    OutputSpec,
+    RecipeFile,
+    StepSpec,
+)
+
+_WORDS = re.compile(r"-?[0-9]+(\.[0-9]+)?\Z")
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of names to values",
+    "bool_type": "true or false",
+}
+_HINTS = {
+    "list_type": "write each entry as '- ...'",
+    "dict_type": "write 'name: value' under it",
+    "model_type": "write 'name: value' under it",
+    "int_type": "write one without quotes",
+    "float_type": "write one without quotes",
+}
+
+
+PartT = TypeVar("PartT", bound=BaseModel)
+
+# Which model describes a mapping: by the section it is in and its depth.
+_MODELS: dict[tuple[str, int], type[BaseModel]] = {
+    ("", 0): RecipeFile,
+    ("defaults", 1): Defaults,
+    ("matrix", 1): Matrix,
+    ("matrix", 3): AxisEntry,
+    ("steps", 2): StepSpec,
+    ("outputs", 2): OutputSpec,
+    ("inputs", 2): InputEntry,
+    ("inputs", 3): InputEntry,
+}
+
+
+def validate(source: Source) -> RecipeFile:
+    """The typed recipe.
+
+    Raises:
+        RecipeError: every mistake of type, range, name or key, each at its place.
+    """
+    empty = dict(_empty_values(source, source.root, ()))
+    try:
+        document = RecipeFile.model_validate(to_plain(source.root, TEXT_SECTIONS))
+    except ValidationError as error:
+        found = [_problem(source, item) for item in error.errors() if item["loc"] not in empty]
+        raise RecipeError([*found, *empty.values()]) from None
+    if empty:
+        raise RecipeError(empty.values())
+    return document
+
+
+def validate_part(source: Source, loc: Loc, model: type[PartT], value: Any) -> PartT:
+    """One part on its own: a value that ``include`` defines.
+
+    Raises:
+        RecipeError: as ``validate``.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = [{**item, "loc": (*loc, *item["loc"])} for item in error.errors()]
+        raise RecipeError(_problem(source, item, model) for item in found) from None
+
+
+def _empty_values(source: Source, node: Node, loc: Loc) -> Iterator[tuple[Loc, Problem]]:
+    if node.fields is not None:
+        for key, entry in node.fields.items():
+            if loc == ("variables",) and entry.node.value is None and entry.node.kind == "empty":
+                continue  # a variable that must be set
+            yield from _empty_values(source, entry.node, (*loc, key))
+    elif node.items is not None:
+        for index, item in enumerate(node.items):
+            yield from _empty_values(source, item, (*loc, index))
+    elif node.value is None:
+        text = f"{_subject(loc)} is empty; expected a value; give it one or remove it"
+        yield loc, source.problem(loc, text)
+
+
+def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -> Problem:
+    """One finding of pydantic's (``error`` as in ``ValidationError.errors()``)."""
+    loc: Loc = tuple(error["loc"])
+    kind, context = error["type"], error.get("ctx", {})
+    if "[key]" in loc:
+        loc = loc[: loc.index("[key]")]
+        return source.problem(loc, _bad_name(str(loc[-1])), key=True)
+    if kind == "extra_forbidden":
+        known = _known_keys(loc[:-1], model)
+        text = unknown("key", str(loc[-1]), _container(loc[:-1]), known)
+        return source.problem(loc, text, key=True)
+    if kind == "missing":
+        return source.problem(loc[:-1], _missing(loc, model), key=True)
+    while loc and source.node(loc) is None and source.node(loc[:-1]) is not None:
+        loc = loc[:-1]  # a shorthand that was widened has no such part in the file
+    return source.problem(loc, _wrong(kind, context, error["msg"], loc, source.node(loc)))
+
+
+def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -> str:
+    if kind == "recipe":
+        return str(context["text"])
+    if kind == "string_pattern_mismatch":
+        return _bad_name(node.text if node is not None else str(loc[-1]))
+    subject = f"{_subject(loc)} is {node.kind if node is not None else 'wrong'}"
+    if kind == "literal_error":
+        return f"{subject}; expected {context['expected']}; {_closest(node, context)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound, word = ("ge", "least") if kind == "greater_than_equal" else ("le", "most")
+        return f"{subject}; expected at {word} {context[bound]:g}; choose a number in the range"
+    if kind in ("string_too_short", "too_short"):
+        return f"{_subject(loc)} is empty; expected at least one; add it"
+    expected = f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else message.lower()
+    return f"{subject}; {expected}; {_hint(kind, node)}"
+
+
+def _hint(kind: str, node: Node | None) -> str:
+    if kind == "string_type":
+        mapping = node is not None and node.fields is not None
+        return "put quotes around text with braces" if mapping else "put it in quotes"
+    quoted = node is not None and isinstance(node.value, str) and _WORDS.match(node.value)
+    if kind in ("int_type", "float_type"):
+        return "remove the quotes" if quoted else "write a number"
+    return _HINTS.get(kind, "write one")
+
+
+def _closest(node: Node | None, context: Any) -> str:
+    choices = re.findall(r"'([^']+)'", str(context["expected"]))
+    hint = did_you_mean(node.text, choices) if node is not None and choices else ""
+    return hint if hint.startswith("did") else "write one of these" if choices else "write that"
+
+
+def _bad_name(name: str) -> str:
+    return (
+        f"'{name}' cannot be a name; expected letters, digits, '-' and '_', beginning with a "
+        "letter, at most 40; rename it"
+    )
+
+
+def _missing(loc: Loc, model: type[BaseModel] | None) -> str:
+    if loc == ("version",):
+        return "the recipe has no 'version'; expected 'version: 1'; add that line at the top"
+    name = str(loc[-1])
+    field = _model_at(loc[:-1], model)
+    about = field.model_fields[name].description if field and name in field.model_fields else ""
+    what = f"{_container(loc[:-1])} has no '{name}'; expected one"
+    first = (about or "").split(". ")[0].rstrip(".")
+    return (
+        f"{what} ({first[:1].lower()}{first[1:]}); add '{name}: ...'"
+        if first
+        else f"{what}; add it"
+    )
+
+
+def _subject(loc: Loc) -> str:
+    """What the value at ``loc`` is called."""
+    if not loc:
+        return "the recipe"
+    last = loc[-1]
+    if isinstance(last, int):
+        parent = next((part for part in reversed(loc) if isinstance(part, str)), "the list")
+        return f"entry {last + 1} of '{parent}'"
+    return f"'{last}'"
+
+
+def _container(loc: Loc) -> str:
+    """What the mapping at ``loc`` is called."""
+    match loc:
+        case ():
+            return "the recipe"
+        case ("steps", name):
+            return f"step '{name}'"
+        case ("outputs", int(index)):
+            return f"output {index + 1}"
+        case _:
+            return _subject(loc)
+
+
+def _model_at(loc: Loc, model: type[BaseModel] | None) -> type[BaseModel] | None:
+    """The model that describes the mapping at ``loc``."""
+    return model or _MODELS.get((str(loc[0]) if loc else "", len(loc)))
+
+
+def _known_keys(loc: Loc, model: type[BaseModel] | None) -> list[str]:
+    found = _model_at(loc, model)
+    return list(found.model_fields) if found is not None else []
