@@ -84,6 +84,11 @@ class KontextEngine:
         """The numerics the pictures are made with."""
         return self._options.numerics
 
+    @property
+    def max_batch(self) -> int:
+        """The most requests that are computed together."""
+        return self._options.max_batch
+
     def run(
         self, requests: Sequence[EditRequest], on_step: StepCallback | None = None
     ) -> Iterator[Answer]:

@@ -11,6 +11,7 @@ The rules, for a model of pixel area A and size multiple m:
 * A size asked for: the output has exactly that size, a multiple of m. The first context is
   brought to the same size by ``fit``, so that an edit stays in register with its source. ``pad``
   keeps all of the source, and the model paints the margin: there is nothing to cut back.
+  ``whole`` instead shows the model the source at its own aspect and area, and lets it recompose.
 * Further contexts are references: each goes to the model's area at its own aspect.
 """
 
@@ -46,9 +47,10 @@ class Size(NamedTuple):
 class Fit(StrEnum):
     """How a source of another aspect is brought to a size."""
 
-    CROP = "crop"
-    PAD = "pad"
-    STRETCH = "stretch"
+    CROP = "crop"  # cover the size, cut the overflow
+    PAD = "pad"  # fit inside, extend the edges
+    STRETCH = "stretch"  # each side on its own
+    WHOLE = "whole"  # not at all: the source keeps its aspect, only the output has the size
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _to_multiple(length: float, multiple: int) -> int:
 
 
 def place(source: Size, target: Size, fit: Fit) -> Placement:
-    """Bring a source to exactly ``target``: centred, and by ``fit`` if the aspects differ."""
+    """Bring a source to exactly ``target``, centred: by crop, pad or stretch."""
     if fit is Fit.STRETCH:
         return Placement(source, target, (0, 0, *target), fit)
     ratios = target.width / source.width, target.height / source.height
@@ -172,7 +174,7 @@ def plan_geometry(
         target = model_size(contexts[0], area, multiple) if contexts else default
     placements = tuple(
         place(source, target, fit)
-        if index == 0
+        if index == 0 and fit is not Fit.WHOLE
         else place(source, model_size(source, area, multiple), Fit.CROP)
         for index, source in enumerate(contexts)
     )

@@ -6,6 +6,8 @@ The modules are diffusers' and transformers'; no pipeline class is used.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,8 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
 
     def part(kind: Any, name: str, **options: Any) -> Any:
         try:
-            return kind.from_pretrained(folder / name, local_files_only=True, **options)
+            with _quietly():
+                return kind.from_pretrained(folder / name, local_files_only=True, **options)
         except Exception as error:  # the libraries raise many kinds for a bad file
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
@@ -84,6 +87,20 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
         tokenizer_2=part(AutoTokenizer, "tokenizer_2"),
         shift=_load_shift(folder / "scheduler" / "scheduler_config.json"),
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the libraries' own progress bars out of the caller's terminal while loading."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _load_shift(path: Path) -> Shift:

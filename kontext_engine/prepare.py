@@ -86,6 +86,8 @@ def _check_contexts(request: EditRequest, spec: ModelSpec) -> None:
     count = len(request.contexts)
     if spec.condition is Condition.CHANNEL and count != 1:
         raise RequestError(f"{spec.name} takes exactly 1 context picture, not {count}")
+    if spec.condition is Condition.CHANNEL and request.fit is Fit.WHOLE:
+        raise RequestError(f"fit: 'whole' is not for {spec.name}: its context lies on the target")
     if count > spec.max_contexts:
         raise RequestError(
             f"{count} context pictures: {spec.name} takes at most {spec.max_contexts}"
@@ -109,7 +111,7 @@ def _notes(request: EditRequest, spec: ModelSpec, geometry: GeometryRecord) -> I
         if placement.lost > _NOTED_LOSS:
             yield (
                 f"context picture {number}: {placement.lost:.0%} of its area was cut off to bring "
-                f"{placement.source} to {placement.size} (fit: {placement.fit})"
+                f"{placement.source} to {placement.size} (fit: {placement.fit}; whole keeps it all)"
             )
         if placement.fit is Fit.STRETCH and _aspect_change(placement) > 1.0 + _NOTED_LOSS:
             yield (
