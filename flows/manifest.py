@@ -38,11 +38,15 @@ class ModelEntry(_Frozen):
 
 
 class SourceEntry(_Frozen):
-    """An input picture: named by its bytes; ``file`` is the last part of its path."""
+    """An input picture: named by its bytes; ``file`` is the last part of its path.
+
+    ``problem`` tells why it could not be opened.
+    """
 
     digest: str
     input: str
     file: str
+    problem: str = ""
 
 
 class ContextEntry(_Frozen):
