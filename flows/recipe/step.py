@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -85,12 +85,17 @@ class PlannedVariant:
 
     id: str
     values: Mapping[str, str]
-    keys: tuple[str, ...]  # one key per recipe step, in recipe order
+    keys: tuple[str, ...]  # one key per planned step, in recipe order
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order."""
+    """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order.
+
+    ``labels`` maps every step's label to its key: two labels share one where the pixels would be
+    the same. ``sets`` are the ``name=value`` pairs that changed the recipe; ``warnings`` are for
+    people.
+    """
 
     recipe: str
     recipe_path: Path
@@ -101,3 +106,6 @@ class Plan:
     variants: tuple[PlannedVariant, ...]
     outputs: tuple[PlannedOutput, ...]
     digest: str  # SHA-256 over the keys and outputs; names the run
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
