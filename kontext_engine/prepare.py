@@ -109,9 +109,10 @@ def _notes(request: EditRequest, spec: ModelSpec, geometry: GeometryRecord) -> I
         yield "the negative prompt was ignored: it acts only with true_cfg above 1"
     for number, placement in enumerate(geometry.contexts, start=1):
         if placement.lost > _NOTED_LOSS:
+            remedy = "; fit: whole would keep it all" if number == 1 and request.size else ""
             yield (
                 f"context picture {number}: {placement.lost:.0%} of its area was cut off to bring "
-                f"{placement.source} to {placement.size} (fit: {placement.fit}; whole keeps it all)"
+                f"{placement.source} to {placement.size} (fit: {placement.fit}{remedy})"
             )
         if placement.fit is Fit.STRETCH and _aspect_change(placement) > 1.0 + _NOTED_LOSS:
             yield (

@@ -75,7 +75,7 @@ def sigma_schedule(steps: int, tokens: int, shift: Shift) -> Tensor:
     else:
         factor = float(np.exp(shift.mu(tokens)))
     sigmas = factor / (factor + (1.0 / times - 1.0))
-    if shift.shift_terminal:
+    if shift.shift_terminal and steps > 1:  # a single step has nothing to stretch
         remaining = 1.0 - sigmas
         sigmas = 1.0 - remaining * ((1.0 - shift.shift_terminal) / remaining[-1])
     return torch.from_numpy(np.append(sigmas, 0.0)).float()
