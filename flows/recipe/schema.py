@@ -8,13 +8,20 @@ shape. What needs more than one field to judge is checked in ``flows.recipe.chec
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from kontext_engine.geometry import Size
+from flows.recipe.fields import (
+    NAME_PATTERN,
+    ExcludeValue,
+    Identifier,
+    IncludeValue,
+    SizeField,
+    Text,
+    ValueName,
+    listed,
+)
 
 DEFAULT_MODEL = "kontext-mini"
 SCHEMA_FILE = "recipe.schema.json"
@@ -27,10 +34,6 @@ MAX_GUIDANCE = 30.0
 MAX_TRUE_CFG = 20.0
 MAX_SEED = 2**63 - 1
 
-_IDENTIFIER = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
-_NAME = r"^\w(?:[\w .-]{0,58}[\w])?$"
-_SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
-
 
 class Part(BaseModel):
     """A mapping in a recipe: unknown keys are mistakes, values are frozen."""
@@ -38,74 +41,11 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def mistake(text: str) -> PydanticCustomError:
-    """A finding in our own words: what; what was expected; what to do."""
-    return PydanticCustomError("recipe", "{text}", {"text": text})
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (str, dict)) else value
-
-
-def _read_size(value: Any) -> Size | Literal["match"]:
-    if value == "match":
-        return "match"
-    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
-        return Size(int(found[1]), int(found[2]))
-    if isinstance(value, dict) and set(value) == {"width", "height"}:
-        sides = (value["width"], value["height"])
-        if all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
-            return Size(*sides)
-    shown = "{...}" if isinstance(value, dict) else value
-    raise mistake(
-        f"size '{shown}' cannot be read; expected 'match', '128x128' or "
-        "{width: 128, height: 128}; write one of these"
-    )
-
-
-def _read_choice(value: Any) -> str | dict[str, str]:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-        return value
-    raise mistake(
-        "cannot be read as a value of this axis; expected its name, or a mapping that defines a "
-        "new one; write {name: ..., ...}"
-    )
-
-
-_TEXT_JSON = {"type": ["string", "number", "boolean"]}
-
-Identifier = Annotated[
-    str, Field(pattern=_IDENTIFIER, description="Letters, digits, - and _; begins with a letter.")
-]
-ValueName = Annotated[str, Field(pattern=_NAME)]
-Text = Annotated[str, WithJsonSchema(_TEXT_JSON)]
-SizeField = Annotated[
-    Size | Literal["match"],
-    PlainValidator(_read_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"const": "match"},
-                {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
-                {
-                    "type": "object",
-                    "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
-                    "required": ["width", "height"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-
-
 class InputEntry(Part):
     """A picture file, or a glob, with a name and any variables of its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    __pydantic_extra__: dict[str, Text]
+    __pydantic_extra__: dict[Identifier, Text]
 
     file: str = Field(
         min_length=1,
@@ -122,7 +62,7 @@ class AxisEntry(Part):
     """One value of an axis: its name, what ``{axis}`` stands for, any variables of its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    __pydantic_extra__: dict[str, Text]
+    __pydantic_extra__: dict[Identifier, Text]
 
     name: ValueName | None = Field(
         default=None, description="What labels and file names call it; default: made from 'value'."
@@ -133,7 +73,7 @@ class AxisEntry(Part):
 
 
 def _input_entries(value: Any) -> Any:
-    entries = _listed(value)
+    entries = listed(value)
     if isinstance(entries, list):
         return [{"file": item} if isinstance(item, str) else item for item in entries]
     return entries
@@ -161,27 +101,20 @@ AxisEntries = Annotated[
         json_schema_input_type=list[Text | AxisEntry],
     ),
 ]
-ExcludeValue = Annotated[
-    list[str], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])
-]
-IncludeValue = Annotated[
-    str | dict[str, str],
-    PlainValidator(_read_choice, json_schema_input_type=Text | dict[str, Text]),
-]
 
 
 class Matrix(Part):
     """The axes whose values are combined, each with each and with every input of several files."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    __pydantic_extra__: dict[str, AxisEntries]
+    __pydantic_extra__: dict[Identifier, AxisEntries]
 
-    exclude: list[dict[str, ExcludeValue]] = Field(
+    exclude: list[Annotated[dict[str, ExcludeValue], Field(min_length=1)]] = Field(
         default_factory=list,
         description="Combinations to leave out. A combination is left out when it agrees with "
         "every axis that an entry names; a list of names means any of them.",
     )
-    include: list[dict[str, IncludeValue]] = Field(
+    include: list[Annotated[dict[str, IncludeValue], Field(min_length=1)]] = Field(
         default_factory=list,
         description="Combinations to add after 'exclude'. An axis that an entry does not name "
         "runs over all its values; a mapping defines a value that exists only here.",
@@ -250,7 +183,7 @@ class StepSpec(Settings):
         Annotated[
             list[str],
             Field(min_length=1),
-            BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+            BeforeValidator(listed, json_schema_input_type=str | list[str]),
         ]
         | None
     ) = Field(
@@ -288,7 +221,7 @@ class RecipeFile(Part):
     """A recipe: pictures in, a matrix of variants, steps that generate and edit, pictures out."""
 
     version: Literal[1] = Field(description="The version of the recipe format: 1.")
-    name: Annotated[str, Field(pattern=_NAME)] | None = Field(
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
         default=None, description="What runs and reports call it; default: the file's own name."
     )
     description: str | None = Field(default=None, description="For people; it changes nothing.")
@@ -346,6 +279,9 @@ def _tidy(schema: Any) -> Any:
         if not (key == "title" and isinstance(value, str))
         and not (key == "default" and value is None)
     }
+    if "patternProperties" in tidy:  # names that match nothing are mistakes too
+        tidy.pop("propertyNames", None)
+        tidy["additionalProperties"] = False
     if "anyOf" in tidy:
         choices = [item for item in tidy["anyOf"] if item != {"type": "null"}]
         if len(choices) == 1:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from flows.recipe.errors import Problem, RecipeError, did_you_mean, unknown
+from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Loc, Node, Source, to_plain
 from flows.recipe.schema import (
     TEXT_SECTIONS,
@@ -105,8 +106,8 @@ def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -
     """One finding of pydantic's (``error`` as in ``ValidationError.errors()``)."""
     loc: Loc = tuple(error["loc"])
     kind, context = error["type"], error.get("ctx", {})
-    if "[key]" in loc:
-        loc = loc[: loc.index("[key]")]
+    if context.get("pattern") == IDENTIFIER_PATTERN:  # only keys have to match it
+        loc = loc[: loc.index("[key]")] if "[key]" in loc else loc
         return source.problem(loc, _bad_name(str(loc[-1])), key=True)
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1], model)
@@ -123,7 +124,7 @@ def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -
     if kind == "recipe":
         return str(context["text"])
     if kind == "string_pattern_mismatch":
-        return _bad_name(node.text if node is not None else str(loc[-1]))
+        return _bad_value_name(node.text if node is not None else str(loc[-1]))
     subject = f"{_subject(loc)} is {node.kind if node is not None else 'wrong'}"
     if kind == "literal_error":
         return f"{subject}; expected {context['expected']}; {_closest(node, context)}"
@@ -156,6 +157,13 @@ def _bad_name(name: str) -> str:
     return (
         f"'{name}' cannot be a name; expected letters, digits, '-' and '_', beginning with a "
         "letter, at most 40; rename it"
+    )
+
+
+def _bad_value_name(name: str) -> str:
+    return (
+        f"'{name}' cannot be a name; expected at most 60 characters, none of them "
+        "one of , = [ ] { } / \\ : ; rename it"
     )
 
 

@@ -1,0 +1,157 @@
+"""``kontext plan``: what a run would do, without doing it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli import ExitCode, recipe_errors
+from flows.numerics import Device, Dtype, choose_numerics
+
+if TYPE_CHECKING:
+    from flows.recipe.step import Plan, Step
+
+
+def plan(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")],
+    *,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a variable or a setting."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SELECTOR",
+            help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where results are kept. Default: out")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="What the run will compute on.")] = Device.CPU,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="How precisely. Default: float32 on cpu, bfloat16 on cuda."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every step, key and output as JSON.")
+    ] = False,
+) -> None:
+    """Show what a run would make: per step, how many pictures are done and how many are left.
+
+    Everything is keyed before any model loads, so this takes no GPU and changes nothing.
+    """
+    from flows.recipe.plan import make_plan
+    from flows.recipe.recipe import load_recipe
+
+    with recipe_errors():
+        planned = make_plan(
+            load_recipe(recipe, tuple(sets or ())),
+            numerics=choose_numerics(dtype, device),
+            only=tuple(only or ()),
+        )
+    done, seconds = _progress(planned, out)
+    if as_json:
+        typer.echo(json.dumps(_as_json(planned, done, seconds), indent=2, ensure_ascii=False))
+        return
+    for warning in planned.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    _print_table(planned, done, seconds)
+
+
+def _progress(planned: Plan, out: Path | None) -> tuple[set[str], float | None]:
+    """Keys that are done, and an estimate for the rest."""
+    from flows.estimate import estimate_seconds, stored_records
+    from flows.pipeline import DEFAULT_OUT, open_store
+    from flows.store.base import StoreError
+
+    root = out or DEFAULT_OUT
+    try:
+        store = open_store(root)
+        done = {key for key in planned.steps if store.has(key)}
+    except StoreError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
+    todo = [step for key, step in planned.steps.items() if key not in done]
+    return done, estimate_seconds(planned, todo, stored_records(root))
+
+
+def _print_table(planned: Plan, done: set[str], seconds: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{planned.recipe} with {planned.model.name}", title_justify="left")
+    table.add_column("step")
+    table.add_column("does")
+    for name in ("variants", "pictures", "done", "to do"):
+        table.add_column(name, justify="right")
+    groups: dict[str, list[Step]] = {}
+    for step in planned.steps.values():
+        groups.setdefault(step.name, []).append(step)
+    for name, steps in groups.items():
+        variants = {variant for step in steps for variant in step.variants}
+        ready = sum(step.key in done for step in steps)
+        counts = (len(variants), len(steps), ready, len(steps) - ready)
+        table.add_row(name, steps[0].operation, *map(str, counts))
+    total, ready = len(planned.steps), len(done)
+    table.add_section()
+    counts = (len(planned.variants), total, ready, total - ready)
+    table.add_row("all", "", *map(str, counts), style="bold")
+    Console().print(table)
+    typer.echo(_sentence(total, ready, seconds))
+
+
+def _sentence(total: int, ready: int, seconds: float | None) -> str:
+    if ready == total:
+        return f"{total} steps, all done; a run makes nothing."
+    left = (
+        "no estimate yet" if seconds is None else f"about {duration(seconds)} of engine time left"
+    )
+    return f"{total} steps, {ready} done, {total - ready} to do; {left}."
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``3.5 h``, in round figures."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _as_json(planned: Plan, done: set[str], seconds: float | None) -> dict[str, Any]:
+    labels: dict[str, list[str]] = {}
+    for label, key in planned.labels.items():
+        labels.setdefault(key, []).append(label)
+    return {
+        "recipe": planned.recipe,
+        "digest": planned.digest,
+        "model": {"name": planned.model.name, "digest": planned.model.digest},
+        "total": len(planned.steps),
+        "done": len(done),
+        "seconds_left": seconds,
+        "steps": [
+            {
+                "key": key,
+                "labels": labels.get(key, []),
+                "operation": step.operation,
+                "prompt": step.params.prompt,
+                "seed": step.params.seed,
+                "parents": list(step.parents),
+                "variants": list(step.variants),
+                "done": key in done,
+            }
+            for key, step in planned.steps.items()
+        ],
+        "variants": [
+            {"id": item.id, "values": dict(item.values), "keys": list(item.keys)}
+            for item in planned.variants
+        ],
+        "outputs": [
+            {"path": item.path, "key": item.key, "variant": item.variant}
+            for item in planned.outputs
+        ],
+        "warnings": list(planned.warnings),
+    }

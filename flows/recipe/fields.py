@@ -1,0 +1,91 @@
+"""The recipe's smallest pieces: names, texts, sizes, and how shorthands are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from kontext_engine.geometry import Size
+
+IDENTIFIER_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+# No sign that labels, selectors or file systems use, and no space at either end.
+_SIGNS = r",=\[\]{}/\\\"'<>|?*:\x00-\x1f"
+NAME_PATTERN = rf"^[^\s{_SIGNS}](?:[^{_SIGNS}]{{0,58}}[^\s{_SIGNS}])?$"
+_SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
+
+
+def mistake(text: str) -> PydanticCustomError:
+    """A finding in our own words: what; what was expected; what to do."""
+    return PydanticCustomError("recipe", "{text}", {"text": text})
+
+
+def listed(value: Any) -> Any:
+    """One entry as a list of one; whatever else as it is."""
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+def _read_size(value: Any) -> Size | Literal["match"]:
+    if value == "match":
+        return "match"
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        return Size(int(found[1]), int(found[2]))
+    if isinstance(value, dict) and set(value) == {"width", "height"}:
+        sides = (value["width"], value["height"])
+        if all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+            return Size(*sides)
+    shown = "{...}" if isinstance(value, dict) else value
+    raise mistake(
+        f"size '{shown}' cannot be read; expected 'match', '128x128' or "
+        "{width: 128, height: 128}; write one of these"
+    )
+
+
+def _read_choice(value: Any) -> str | dict[str, str]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return value
+    raise mistake(
+        "cannot be read as a value of this axis; expected its name, or a mapping that defines a "
+        "new one; write {name: ..., ...}"
+    )
+
+
+_TEXT_JSON = {"type": ["string", "number", "boolean"]}
+
+Identifier = Annotated[
+    str,
+    Field(
+        pattern=IDENTIFIER_PATTERN, description="Letters, digits, - and _; begins with a letter."
+    ),
+]
+ValueName = Annotated[str, Field(pattern=NAME_PATTERN)]
+Text = Annotated[str, WithJsonSchema(_TEXT_JSON)]
+SizeField = Annotated[
+    Size | Literal["match"],
+    PlainValidator(_read_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "match"},
+                {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
+                {
+                    "type": "object",
+                    "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
+                    "required": ["width", "height"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+ExcludeValue = Annotated[
+    list[str], BeforeValidator(listed, json_schema_input_type=Text | list[Text])
+]
+IncludeValue = Annotated[
+    str | dict[str, str],
+    PlainValidator(_read_choice, json_schema_input_type=Text | dict[str, Text]),
+]
