@@ -1,12 +1,13 @@
-"""A run from plan to report, in plain functions: the command line and the Prefect flow call these.
+"""A run from recipe to report, in plain functions, which command line and Prefect flow call.
 
-plan -> execute (chunks, engine, store) -> publish (outputs, manifest, report).
+``plan_recipe`` -> ``run_plan`` (chunks, engine, store) -> ``publish`` (outputs, manifest, report).
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.execution.outcome import Ending, Outcome
 from flows.files import write_whole
 from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
+from flows.numerics import Device, Dtype, choose_numerics
 from flows.outputs import OutputWriter
 from flows.recipe.step import Plan, SourceImage
 from flows.store.atomic import disk_errors
@@ -25,6 +27,23 @@ from flows.store.base import Store
 from flows.store.local import LocalStore
 
 DEFAULT_OUT = Path("out")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What somebody asks for: a recipe and how to run it.
+
+    ``sets`` are ``name=value`` pairs, ``only`` selectors, ``batch`` the most pictures computed
+    together (it changes no picture).
+    """
+
+    recipe: Path
+    out: Path = DEFAULT_OUT
+    sets: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    dtype: Dtype | None = None
+    device: Device = Device.CPU
+    batch: int = DEFAULT_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +65,44 @@ class Finished:
         return self.manifest.ending
 
 
-def run_recipe(
-    plan: Plan,
-    out: Path,
-    *,
-    batch: int = DEFAULT_BATCH,
-    factory: EngineFactory | None = None,
-    on_event: Listener = ignore,
-    cancelled: CancelSignal = never,
-) -> Finished:
-    """Make what is missing of ``plan`` and publish it under ``out``.
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How a run is watched, stopped and given its engine; the defaults do what people expect."""
+
+    on_event: Listener = ignore
+    cancelled: CancelSignal = never
+    factory: Callable[[Plan, Path, int], EngineFactory] = engine_factory
+
+
+def plan_recipe(request: RunRequest) -> Plan:
+    """Read, check and plan the recipe.
+
+    Raises:
+        RecipeError: whatever is wrong with it.
+    """
+    from flows.recipe.plan import make_plan
+    from flows.recipe.recipe import load_recipe
+
+    recipe = load_recipe(request.recipe, request.sets)
+    numerics = choose_numerics(request.dtype, request.device)
+    return make_plan(recipe, numerics=numerics, only=request.only)
+
+
+def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finished:
+    """Make what is missing of ``plan`` and publish it under ``request.out``.
 
     Raises:
         StoreError: ``out`` is full or cannot be written; what is stored stays.
     """
-    store = open_store(out)
-    load = factory or engine_factory(plan, out, batch)
-    outcome = run_plan(plan, store, load, on_event=on_event, cancelled=cancelled)
-    return publish(plan, outcome, store, out)
+    store = open_store(request.out)
+    outcome = execute(plan, request, hooks, store)
+    return publish(plan, outcome, store, request.out)
+
+
+def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: Store) -> Outcome:
+    """Make what is missing of ``plan``; never raises for what may go wrong with it."""
+    factory = hooks.factory(plan, request.out, request.batch)
+    return run_plan(plan, store, factory, on_event=hooks.on_event, cancelled=hooks.cancelled)
 
 
 def open_store(out: Path) -> Store:

@@ -61,15 +61,22 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A failed step and what it blocks."""
+class FailedStep:
+    """A failed step: where it is on the page and what waits for it."""
 
     label: str
-    reason: str
-    attempts: int
     key: str
+    attempts: int
     anchor: str
     blocked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason and all steps that failed for it: a broken input fails in many variants."""
+
+    reason: str
+    steps: tuple[FailedStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +159,17 @@ def _problems(manifest: Manifest, anchors: Mapping[str, str]) -> tuple[Problem, 
     blocked: dict[str, list[str]] = {}
     for step in manifest.in_state(State.BLOCKED):
         blocked.setdefault(step.blocked_by or "", []).append(step.label)
-    return tuple(
-        Problem(
+    reasons: dict[str, list[FailedStep]] = {}
+    for step in manifest.in_state(State.FAILED):
+        failed = FailedStep(
             label=step.label,
-            reason=step.reason,
-            attempts=step.attempts,
             key=step.key,
+            attempts=step.attempts,
             anchor=next((anchors[name] for name in step.variants if name in anchors), ""),
             blocked=tuple(blocked.get(step.key, ())),
         )
-        for step in manifest.in_state(State.FAILED)
-    )
+        reasons.setdefault(step.reason, []).append(failed)
+    return tuple(Problem(reason, tuple(steps)) for reason, steps in reasons.items())
 
 
 def _row(anchor: str, variant: VariantEntry, tiles: _Tiles) -> Row:
