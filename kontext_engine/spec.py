@@ -238,7 +238,7 @@ def _derived_spec(folder: Path) -> ModelSpec:
     predicted = int(transformer.get("out_channels") or channels)
     multiple = 2 ** len(vae.get("block_out_channels") or (0, 0, 0, 0))
     side = int(vae.get("sample_size") or 0) // multiple * multiple
-    side = side if side >= 4 * multiple else 1024  # smaller is the library's default, not a size
+    side = side if side > 32 else 1024  # 32 is the library's default, which says nothing
     return ModelSpec(
         name=folder.resolve().name,
         source=str(folder),
