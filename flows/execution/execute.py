@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flows.chunk import cut_chunks, group_chunks, shape_hint
@@ -134,12 +134,15 @@ class _Run:
         return tuple(key for key in self._plan.steps if key in wanted)
 
     def _next(self, ready: Sequence[str]) -> Sequence[str]:
-        """Fresh steps together, alike side by side; one that has failed before goes alone."""
-        fresh = [key for key in ready if not self._attempts[key]]
-        if not fresh:
-            return ready[:1]
-        fresh.sort(key=lambda key: shape_hint(self._plan.steps[key]))
-        return fresh[: self._limits.requests]
+        """One that has failed before goes alone, and first, so that its children meet others'.
+
+        Fresh steps go together, alike side by side.
+        """
+        for key in ready:
+            if self._attempts[key]:
+                return [key]
+        alike = sorted(ready, key=lambda key: shape_hint(self._plan.steps[key]))
+        return alike[: self._limits.requests]
 
     def _requests(self, keys: Sequence[str]) -> list[EditRequest]:
         pictures = ContextPictures(self._store, self.board)
@@ -168,31 +171,33 @@ class _Run:
     def _ask(self, requests: Sequence[EditRequest]) -> None:
         if not requests:
             return
-        engine = self._loaded_engine()
+        for answer in self._answers(self._loaded_engine(), requests):
+            if isinstance(answer, EditResult):
+                self._keep(answer)
+            else:
+                self._retry_or_fail(answer)
+
+    def _answers(
+        self, engine: Engine, requests: Sequence[EditRequest]
+    ) -> Iterator[EditResult | EditFailure]:
+        """One answer for each request, whatever the engine does short of being cancelled."""
+        waiting = {request.id: None for request in requests}
+        why, retryable = "the engine gave no answer", True
         try:
             for answer in engine.run(requests, self._on_step):
-                self._take(answer)
-        except (Cancelled, StoreError, _Stopped):
+                if answer.id not in waiting:
+                    log.warning("the engine answered %r, which was not asked", answer.id)
+                    continue
+                del waiting[answer.id]
+                yield answer
+        except Cancelled:
             raise
         except Exception as error:
             log.debug("the engine raised", exc_info=True)
-            final = isinstance(error, RequestError) and len(requests) == 1
-            self._unanswered(requests, _describe(error), retryable=not final)
-        else:
-            self._unanswered(requests, "the engine gave no answer", retryable=True)
-
-    def _unanswered(self, requests: Sequence[EditRequest], why: str, *, retryable: bool) -> None:
-        for request in requests:
-            if self.board.is_open(request.id):
-                self._take(EditFailure(request.id, why, retryable))
-
-    def _take(self, answer: EditResult | EditFailure) -> None:
-        if answer.id not in self._plan.steps or not self.board.is_open(answer.id):
-            log.warning("the engine answered %r, which was not asked", answer.id)
-        elif isinstance(answer, EditResult):
-            self._keep(answer)
-        else:
-            self._retry_or_fail(answer)
+            why = _describe(error)
+            retryable = not (isinstance(error, RequestError) and len(requests) == 1)
+        for key in waiting:
+            yield EditFailure(key, why, retryable)
 
     def _keep(self, result: EditResult) -> None:
         step = self._plan.steps[result.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,3 +128,9 @@ class WatchedEngine:
         if self._trouble is not None:
             self._trouble(requests)
         yield from self._inner.run(requests, on_step)
+
+
+def decoded(store, record) -> bytes:
+    """A stored picture's pixels."""
+    with Image.open(io.BytesIO(store.read(record))) as image:
+        return image.tobytes()

@@ -1,0 +1,48 @@
+"""``kontext`` with a fake engine in place of the real one: a script that tests start and kill.
+
+usage: fake_kontext.py ENGINE ARGUMENT...
+
+ENGINE is ``SECONDS`` an edit takes, or ``real``: then the real engine's module is left in its
+place, and whoever touches it imports torch. At the end, stderr tells what was imported.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import types
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import flows.recipe.plan
+from kontext_engine.fake import FAKE_SPEC, FakeEngine, FakeFaults
+
+
+def install(seconds: float) -> None:
+    class KontextEngine:
+        @staticmethod
+        def load(spec, options):
+            return FakeEngine(
+                spec, options, FakeFaults(prompts=("FAIL",)), seconds_per_edit=seconds
+            )
+
+    module = types.ModuleType("kontext_engine.engine")
+    module.KontextEngine = KontextEngine
+    sys.modules["kontext_engine.engine"] = module
+
+
+def tell_imports() -> None:
+    heavy = [name for name in ("torch", "prefect", "boto3", "diffusers") if name in sys.modules]
+    sys.stderr.write(" ".join(["imported:", *heavy]) + "\n")
+
+
+if __name__ == "__main__":
+    engine, *arguments = sys.argv[1:]
+    flows.recipe.plan.resolve_model = lambda name: FAKE_SPEC
+    if engine != "real":
+        install(float(engine))
+    atexit.register(tell_imports)
+    from flows.cli import main
+
+    main(arguments)

@@ -1,0 +1,209 @@
+"""``kontext run`` as people start it, interrupt it, kill it and start it again."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from flows.execution.outcome import State
+from flows.manifest import read_manifest
+
+
+def manifest(out):
+    (folder,) = (out / "runs").iterdir()
+    return read_manifest(folder)
+
+
+def pictures(out) -> dict[str, bytes]:
+    """Every output's pixels, by name."""
+    (folder,) = (out / "runs").iterdir()
+    found = {}
+    for entry in manifest(out).outputs:
+        with Image.open(folder / entry.path) as image:
+            found[entry.path] = image.tobytes()
+    return found
+
+
+def started(out) -> list[str]:
+    """Keys whose making the engine began, by its append-only log."""
+    path = out / "calls.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [e["id"] for e in map(json.loads, lines) if e["event"] == "start"]
+
+
+def recorded(out) -> set[str]:
+    folder = out / "records"
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def test_a_run_ends_with_pictures_a_manifest_and_a_report(kontext, recipe, tmp_path):
+    ended = kontext("0", "run", recipe)
+    assert ended.returncode == 0, ended.stderr
+    assert "20 steps: 0 done already, 20 to do" in ended.stderr
+    assert "[20/20]" in ended.stderr
+    lines = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines()[1:])
+    assert ended.stdout.startswith("20 done in ")
+    assert (tmp_path / lines["report"]).read_text().startswith("<!doctype html>")
+    told = json.loads((tmp_path / lines["manifest"]).read_text())
+    assert told["counts"]["done"] == 20
+    folder = tmp_path / lines["outputs"].partition(" ")[0]
+    assert len(list(folder.rglob("*.png"))) == 10
+    assert "prefect" not in ended.stderr.rpartition("imported:")[2]
+
+
+def test_the_second_run_loads_nothing_and_computes_nothing(kontext, recipe, tmp_path):
+    assert kontext("0", "run", recipe).returncode == 0
+    before = pictures(tmp_path / "out")
+    calls = started(tmp_path / "out")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("*.png")}
+    ended = kontext("real", "run", recipe)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.splitlines()[-1].strip() == "imported:"
+    assert started(tmp_path / "out") == calls
+    assert manifest(tmp_path / "out").counts[State.CACHED] == 20
+    assert pictures(tmp_path / "out") == before
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_a_changed_prompt_remakes_only_its_step_and_descendants(kontext, recipe, tmp_path):
+    kontext("0", "run", recipe)
+    ended = kontext("0", "run", recipe, "--set", "what=rain", "--json")
+    told = json.loads(ended.stdout)
+    assert told["counts"] | {"done": 10, "cached": 10} == told["counts"]
+    assert len(told["outputs"]) == 10
+    # the older plan's pictures stay in a folder of their own
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
+
+
+def test_one_broken_input_of_ten(kontext, recipe, tmp_path):
+    (tmp_path / "in/p3.png").write_bytes(b"broken")
+    ended = kontext("0", "run", recipe)
+    assert ended.returncode == 1
+    assert "failed place[product=p3]: p3.png (input 'product'): not a picture" in ended.stderr
+    assert "blocked weather[product=p3]: needs 'place[product=p3]', which failed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    whole = manifest(tmp_path / "out")
+    assert [step.label for step in whole.in_state(State.FAILED)] == ["place[product=p3]"]
+    assert [step.label for step in whole.in_state(State.BLOCKED)] == ["weather[product=p3]"]
+    assert whole.counts[State.DONE] == 18
+    assert sum(entry.sha256 is not None for entry in whole.outputs) == 9
+
+
+def test_five_kills_at_any_moment_cost_nothing_that_was_recorded(kontext, start, recipe, tmp_path):
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    assert kontext("0", "run", recipe, "--out", undisturbed).returncode == 0
+    dice = random.Random(2)
+    for _ in range(5):
+        before, calls = recorded(out), len(started(out))
+        with start("0.01", "run", recipe, "--batch", "3") as process:
+            for line in process.stderr:
+                if line.startswith("["):
+                    break
+            time.sleep(dice.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        assert before.isdisjoint(started(out)[calls:])
+    before, calls = recorded(out), len(started(out))
+    assert 5 <= len(before) < 20
+    ended = kontext("0", "run", recipe, "--batch", "3")
+    assert ended.returncode == 0, ended.stderr
+    assert before.isdisjoint(started(out)[calls:])
+    assert before | set(started(out)[calls:]) == recorded(out)
+    assert pictures(out) == pictures(undisturbed)
+    assert not list((out / "quarantine").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_cleanly_and_a_rerun_goes_on(kontext, start, recipe, tmp_path, number):
+    out = tmp_path / "out"
+    with start("0.2", "run", recipe, "--batch", "2") as process:
+        for line in process.stderr:
+            if line.startswith("["):
+                break
+        process.send_signal(number)
+        printed, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "stopping at the next denoise step" in rest
+    assert "Traceback" not in rest
+    whole = manifest(out)
+    assert whole.ending == "interrupted"
+    made = whole.counts[State.DONE]
+    assert made == len(recorded(out))
+    assert whole.counts[State.PENDING] == 20 - made > 0
+    assert "report" in printed
+    ended = kontext("0", "run", recipe)
+    assert ended.returncode == 0
+    assert manifest(out).counts[State.CACHED] == made
+    assert Counter(started(out)).most_common(1)[0][1] <= 2
+
+
+def test_a_reroll_changes_one_frame_and_is_kept(kontext, recipe, tmp_path):
+    out = tmp_path / "out"
+    kontext("0", "run", recipe)
+    first = {step.label: step for step in manifest(out).steps}
+    ended = kontext("0", "run", recipe, "--reroll", "weather[product=p4]", "--out", "out2")
+    assert ended.returncode == 0, ended.stderr
+    again = {step.label: step for step in manifest(tmp_path / "out2").steps}
+    changed = {label for label in first if first[label].key != again[label].key}
+    assert changed == {"weather[product=p4]"}
+    kontext("0", "run", recipe, "--out", "out3")
+    kept = {step.label: step.key for step in manifest(tmp_path / "out3").steps}
+    assert kept == {label: step.key for label, step in again.items()}
+
+
+def test_only_makes_what_is_asked_and_what_it_needs(kontext, recipe, tmp_path):
+    ended = kontext("0", "run", recipe, "--only", "place[product=p2]", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["counts"]["done"] == 1
+
+
+def test_a_wrong_recipe_is_exit_code_2(kontext, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace("image: place", "image: plaec"))
+    ended = kontext("0", "run", recipe)
+    assert ended.returncode == 2
+    assert "did you mean 'place'?" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way_of_out_is_said_in_one_line(kontext, recipe, tmp_path):
+    (tmp_path / "out").write_text("hello")
+    ended = kontext("0", "run", recipe)
+    assert ended.returncode == 1
+    assert "a file is in the way of a folder" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_report_is_made_again_from_the_manifest_and_the_store(kontext, recipe, tmp_path):
+    kontext("0", "run", recipe)
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    page = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    for path in (tmp_path / "in").iterdir():
+        path.unlink()  # the inputs may be gone by then
+    ended = kontext("real", "report", folder)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ended.stdout.strip()).read_text() == page
+    assert ended.stderr.splitlines()[-1].strip() == "imported:"
+
+
+def test_report_of_no_run_says_what_was_expected(kontext, tmp_path):
+    ended = kontext("real", "report", tmp_path)
+    assert ended.returncode == 1
+    assert "no manifest.json here" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_models_lists_what_there_is(kontext):
+    ended = kontext("real", "models")
+    assert ended.returncode == 0, ended.stderr
+    rows = ended.stdout.splitlines()
+    assert rows[0].split() == ["model", "size", "contexts", "guidance", "digest", "licence"]
+    assert any(row.startswith("kontext-mini ") for row in rows)
+    assert any("Non-Commercial" in row for row in rows)
+    assert ended.stderr.splitlines()[-1].strip() == "imported:"
