@@ -41,7 +41,7 @@ def axis_value(recipe: Recipe, loc: Loc, entry: AxisEntry, problems: list[Proble
     """One entry of a matrix axis; a plain text is named by its own slug."""
     name = entry.name or (slug(entry.value) if entry.value else "")
     if not name:
-        text = "this value has no 'name'; expected one; add 'name: ...'"
+        text = "this value has no 'name' and no 'value'; expected one of them; add 'name: ...'"
         problems.append(recipe.source.problem(loc, text))
     return Value(name, entry.value or name, {"name": name, **(entry.__pydantic_extra__ or {})})
 

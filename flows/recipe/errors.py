@@ -69,7 +69,7 @@ def unknown(
     subject = f"unknown {what} '{word}' in {where}"
     if hint := did_you_mean(word, names):
         return f"{subject}: {hint}"
-    return f"{subject}; expected {one_of(names) if names else 'none'}; {remedy}"
+    return f"{subject}; {f'expected {one_of(names)}' if names else 'there is none yet'}; {remedy}"
 
 
 def one_of(names: Sequence[str], limit: int = 12) -> str:

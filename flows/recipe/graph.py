@@ -127,7 +127,7 @@ def _wrong_placeholder(
             "name the step in 'image'"
         )
     known = [*axes, *recipe.variables, *builtins]
-    return unknown("variable", item.name, where, known, "or declare it under 'variables:'")
+    return unknown("variable", item.name, where, known, "declare it under 'variables:'")
 
 
 def _no_attribute(item: Placeholder, value: Value, where: str) -> str:
@@ -180,10 +180,16 @@ def _sources(recipe: Recipe, name: str, spec: StepSpec, problems: list[Problem])
         problems.append(recipe.source.problem(loc, text, key=True))
     known = [*recipe.document.inputs, *(step for step in recipe.document.steps if step != name)]
     for index, source in enumerate(images):
-        if source not in known and source != name:
-            text = unknown("step or input", source, "image", known, "write one of these")
-            problems.append(recipe.source.problem((*loc, "image", index), text))
-    return tuple(source for source in images if source in known or source == name)
+        if source in known:
+            continue
+        text = unknown("step or input", source, "image", known, "write one of these")
+        if source == name:
+            text = (
+                f"step '{name}' edits its own picture; expected an input or another step; "
+                "name one of them"
+            )
+        problems.append(recipe.source.problem((*loc, "image", index), text))
+    return tuple(source for source in images if source in known and source != name)
 
 
 def _ordered(

@@ -108,8 +108,8 @@ def _unusable(path: Path, text: str) -> str | None:
     if path.is_file():
         return None
     siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, siblings)
-    if hint:
+    folder = text[: len(text) - len(Path(text).name)]
+    if hint := did_you_mean(text, [folder + name for name in siblings]):
         return f"no file '{text}': {hint}"
     return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
 

@@ -160,8 +160,9 @@ class _Choices:
         if name not in self.known[axis]:
             remedy = "write one of these"
             if section == "include":
-                remedy = "or define a new one: {name: ..., ...}"
-            self.fail(loc, unknown(f"value of '{axis}'", name, section, self.known[axis], remedy))
+                remedy = "write one of these or define a new one: {name: ..., ...}"
+            where = f"{section} for '{axis}'"
+            self.fail(loc, unknown("value", name, where, self.known[axis], remedy))
         return self.known[axis].get(name)
 
     def fail(self, loc: Loc, text: str) -> None:

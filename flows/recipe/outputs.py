@@ -45,6 +45,7 @@ def plan_outputs(
 ) -> tuple[PlannedOutput, ...]:
     """Every output of every variant, each path once; mistakes go to ``problems``."""
     planned: dict[str, PlannedOutput] = {}
+    wheres: dict[str, Loc] = {}
     for loc, spec in _specs(recipe, nodes):
         if spec.step not in nodes:
             text = unknown("step", spec.step, "outputs", nodes, "write one of these")
@@ -53,10 +54,12 @@ def plan_outputs(
         name = spec.name or _default_name(nodes[spec.step], axes)
         where: Loc = (*loc, "name")
         stem, kind = _split_format(recipe, loc, name, spec, problems)
+        before = len(problems)
         template = read_template(recipe, where, stem, axes, problems, builtins=BUILTINS)
-        wrong = _unsafe(template)
+        wrong = _unsafe(template) if template.parts else None
         if wrong is not None:
             problems.append(recipe.source.problem(where, wrong))
+        if len(problems) > before:
             continue
         for variant in variants:
             path = f"{_render(recipe, spec.step, template, variant)}.{EXTENSIONS[kind]}"
@@ -68,7 +71,8 @@ def plan_outputs(
                 problems.append(recipe.source.problem(where, wrong))
                 break
             planned.setdefault(path.casefold(), output)
-    _check_folders(recipe, planned, problems)
+            wheres.setdefault(path.casefold(), where)
+    _check_folders(recipe, wheres, problems)
     return tuple(planned.values())
 
 
@@ -165,6 +169,16 @@ def _clash(
         output.key, output.path, output.format, output.quality
     ):  # fmt: skip
         return None
+    if other.path != output.path:
+        return (
+            f"'{other.path}' and '{output.path}' are one file on some systems; expected names that "
+            "differ in more than case; rename one"
+        )
+    if other.variant == output.variant:
+        return (
+            f"two outputs are written to '{output.path}'; expected a name for each; "
+            "make the names differ"
+        )
     named = {item.name for item in template.placeholders}
     lacking = [a for a in node.axes if a not in named and len(axes[a].values) > 1]
     if lacking and "variant" not in named:
@@ -177,16 +191,14 @@ def _clash(
     )
 
 
-def _check_folders(
-    recipe: Recipe, planned: Mapping[str, PlannedOutput], problems: list[Problem]
-) -> None:
-    for path in planned:
+def _check_folders(recipe: Recipe, wheres: Mapping[str, Loc], problems: list[Problem]) -> None:
+    for path, where in wheres.items():
         parts = path.split("/")
         for depth in range(1, len(parts)):
-            if "/".join(parts[:depth]) in planned:
+            if "/".join(parts[:depth]) in wheres:
                 text = (
                     f"'{'/'.join(parts[:depth])}' is both a picture and a folder; expected one of "
                     "them; rename one"
                 )
-                problems.append(recipe.source.problem(("outputs",), text, key=True))
+                problems.append(recipe.source.problem(where, text))
                 return

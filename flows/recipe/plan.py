@@ -18,7 +18,7 @@ from flows.recipe.keys import default_seed, file_digest, plan_digest, step_key
 from flows.recipe.limits import check_limits
 from flows.recipe.matrix import Variant, build_variants
 from flows.recipe.outputs import plan_outputs
-from flows.recipe.overrides import Overrides, load_overrides
+from flows.recipe.overrides import Overrides, load_overrides, overrides_path
 from flows.recipe.recipe import Recipe
 from flows.recipe.select import make_label, narrow, stale_label
 from flows.recipe.step import (
@@ -34,7 +34,7 @@ from flows.recipe.template import Placeholder
 from flows.recipe.value import Value
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size
-from kontext_engine.spec import ModelSpec, NumericsProfile, resolve_model
+from kontext_engine.spec import HUB_MODELS, ModelSpec, NumericsProfile, resolve_model
 
 
 def make_plan(
@@ -68,12 +68,16 @@ class _Planner:
     """One planning run; ``problems`` and ``warnings`` gather on the way."""
 
     def __init__(
-        self, recipe: Recipe, model: ModelSpec, numerics: NumericsProfile, overrides: Overrides
+        self,
+        recipe: Recipe,
+        model: ModelSpec,
+        numerics: NumericsProfile,
+        overrides: Overrides | None,
     ) -> None:
         self.recipe = recipe
         self.model = model
         self.numerics = numerics
-        self.overrides = overrides
+        self.overrides = overrides or Overrides(overrides_path(recipe.path))
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.axes: dict[str, Axis] = {}
@@ -111,18 +115,19 @@ class _Planner:
             warnings=tuple(self.warnings),
         )
 
-    def prepare(self) -> tuple[Variant, ...]:
+    def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:
         """Axes, graph and variants, with every mistake that these can tell."""
         self.axes = build_axes(self.recipe, self.problems)
         variants: tuple[Variant, ...] = ()
-        if not self.problems:
+        if all(axis.values for axis in self.axes.values()):
             try:
                 variants = build_variants(self.recipe, self.axes, self.warnings)
             except RecipeError as error:
                 self.problems.extend(error.problems)
         self.axes = _with_included(self.axes, variants)
         self.nodes = build_graph(self.recipe, self.axes, self.problems)
-        check_limits(self.recipe, self.nodes, self.model, self.problems, self.warnings)
+        if limits:
+            check_limits(self.recipe, self.nodes, self.model, self.problems, self.warnings)
         self.stop_on_problems()
         return variants
 
@@ -229,4 +234,9 @@ def _resolve_model(recipe: Recipe) -> ModelSpec:
     try:
         return resolve_model(recipe.document.model)
     except ModelError as error:
-        raise RecipeError([recipe.source.problem(("model",), str(error))]) from None
+        problem = recipe.source.problem(("model",), str(error))
+    # The rest of the recipe is checked all the same, but for the limits of a model.
+    planner = _Planner(recipe, next(iter(HUB_MODELS.values())), NumericsProfile(), None)
+    planner.problems.append(problem)
+    planner.prepare(limits=False)
+    raise RecipeError([problem])

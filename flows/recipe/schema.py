@@ -177,7 +177,7 @@ class StepSpec(Settings):
     )
 
     op: Literal["generate", "edit"] = Field(
-        description="'generate' makes a picture from the prompt alone, 'edit' changes a picture."
+        description="'generate' (a picture from the prompt alone) or 'edit' (a picture changed)."
     )
     image: (
         Annotated[

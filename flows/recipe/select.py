@@ -177,8 +177,8 @@ def _agreeing(plan: Plan, pairs: Mapping[str, str]) -> tuple[PlannedVariant, ...
         if axis not in axes:
             raise _NoMatchError(unknown("axis", axis, "the recipe", axes, "name one of these"))
         if name not in axes[axis]:
-            what = f"value of '{axis}'"
-            raise _NoMatchError(unknown(what, name, "the recipe", axes[axis], "name one of these"))
+            where = f"axis '{axis}'"
+            raise _NoMatchError(unknown("value", name, where, axes[axis], "name one of these"))
     found = tuple(v for v in plan.variants if pairs.items() <= v.values.items())
     if not found:
         wanted = one_of([f"{axis}={name}" for axis, name in pairs.items()])

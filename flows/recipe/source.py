@@ -24,11 +24,11 @@ MAX_NODES = 20_000
 
 _CORE = "tag:yaml.org,2002:"
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_EMPTY = "the file is empty; expected a mapping; begin with 'version: 1'"
 _REMEDIES = (
     ("mapping values are not allowed", "quote text that contains ': ', or mend the indentation"),
     ("cannot start any token", "indent with spaces, not tabs, and quote text with @, ` or %"),
     ("could not find expected ':'", "write each entry as 'key: value'"),
-    ("found unexpected end of stream", "close the quote that was opened here"),
     ("expected <block end>", "indent the entries of one block alike"),
     ("undefined alias", "define it first with '&name'"),
     ("but got", "close every bracket and brace and put commas between entries"),
@@ -72,7 +72,7 @@ def parse_source(text: str, path: str) -> Source:
     try:
         root = builder.document()
     except yaml.MarkedYAMLError as error:
-        raise _fatal(path, _mark(error.problem_mark), _explain(error)) from None
+        raise RecipeError([_syntax_problem(error, path)]) from None
     except yaml.YAMLError as error:
         what = f"not valid YAML ({error}); expected a YAML file; see https://yaml.org"
         raise _fatal(path, Mark(), what) from None
@@ -94,14 +94,15 @@ class _Builder:
     def document(self) -> Node:
         next(self.events)  # stream start
         if isinstance(next(self.events), yaml.StreamEndEvent):
-            text = "the file is empty; expected a mapping; begin with 'version: 1'"
-            raise _fatal(self.path, Mark(), text)
+            raise _fatal(self.path, Mark(), _EMPTY)
         root = self.node(next(self.events), 0)
         next(self.events)  # document end
         if not isinstance(after := next(self.events), yaml.StreamEndEvent):
             mark = _mark(after.start_mark)
             text = "a second YAML document begins; expected one per file; remove the '---'"
             raise _fatal(self.path, mark, text)
+        if root.value is None and root.kind == "empty":
+            raise _fatal(self.path, Mark(), _EMPTY)
         if root.fields is None:
             text = f"the file is {root.kind}; expected a mapping; begin with 'version: 1'"
             raise _fatal(self.path, root.mark, text)
@@ -219,11 +220,14 @@ def _decode(data: bytes, name: str) -> str:
         raise _fatal(name, mark, "not UTF-8 text; expected UTF-8; save it again as UTF-8") from None
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
+def _syntax_problem(error: yaml.MarkedYAMLError, path: str) -> Problem:
     what = (error.problem or "syntax error").split(";")[0]
+    if ("stream end" in what or "end of stream" in what) and error.context_mark is not None:
+        text = "not valid YAML; what opens here is not closed before the file ends; close it"
+        return Problem(path, _mark(error.context_mark), text)
     remedies = (remedy for part, remedy in _REMEDIES if part in what)
     remedy = next(remedies, "check quotes, brackets and indentation here")
-    return f"not valid YAML; {what}; {remedy}"
+    return Problem(path, _mark(error.problem_mark), f"not valid YAML; {what}; {remedy}")
 
 
 def _weight(nodes: Sequence[Node]) -> int:

@@ -68,8 +68,12 @@ def validate(source: Source) -> RecipeFile:
     try:
         document = RecipeFile.model_validate(to_plain(source.root, TEXT_SECTIONS))
     except ValidationError as error:
+        wrong = {tuple(item["loc"]) for item in error.errors()}
         found = [_problem(source, item) for item in error.errors() if item["loc"] not in empty]
-        raise RecipeError([*found, *empty.values()]) from None
+        # Whatever is inside a value of the wrong kind says nothing more.
+        inside = [loc for loc in empty if any(loc[:n] in wrong for n in range(1, len(loc)))]
+        found += [problem for loc, problem in empty.items() if loc not in inside]
+        raise RecipeError(found) from None
     if empty:
         raise RecipeError(empty.values())
     return document
@@ -150,7 +154,7 @@ def _hint(kind: str, node: Node | None) -> str:
 def _closest(node: Node | None, context: Any) -> str:
     choices = re.findall(r"'([^']+)'", str(context["expected"]))
     hint = did_you_mean(node.text, choices) if node is not None and choices else ""
-    return hint if hint.startswith("did") else "write one of these" if choices else "write that"
+    return hint or ("write one of these" if choices else f"write {context['expected']}")
 
 
 def _bad_name(name: str) -> str:
@@ -171,14 +175,14 @@ def _missing(loc: Loc, model: type[BaseModel] | None) -> str:
     if loc == ("version",):
         return "the recipe has no 'version'; expected 'version: 1'; add that line at the top"
     name = str(loc[-1])
-    field = _model_at(loc[:-1], model)
-    about = field.model_fields[name].description if field and name in field.model_fields else ""
-    what = f"{_container(loc[:-1])} has no '{name}'; expected one"
-    first = (about or "").split(". ")[0].rstrip(".")
+    described = _model_at(loc[:-1], model)
+    field = described.model_fields.get(name) if described is not None else None
+    about = re.split(r"[.;] |\.$", field.description if field and field.description else "a value")[
+        0
+    ]
     return (
-        f"{what} ({first[:1].lower()}{first[1:]}); add '{name}: ...'"
-        if first
-        else f"{what}; add it"
+        f"{_container(loc[:-1])} has no '{name}'; expected {about[:1].lower()}{about[1:]}; "
+        f"add '{name}: ...'"
     )
 
 

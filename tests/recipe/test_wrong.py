@@ -1,0 +1,192 @@
+"""Every wrong recipe gets its whole message, at the right line and column, and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from flows.recipe import plan as plan_module
+from kontext_engine.errors import ModelError
+from kontext_engine.spec import ModelSpec
+from tests.recipe import wrong_format, wrong_matrix, wrong_meaning, wrong_outputs, wrong_yaml
+from tests.recipe.workspace import MODEL
+
+TABLES = (wrong_yaml, wrong_format, wrong_meaning, wrong_matrix, wrong_outputs)
+WRONG = {name: case for table in TABLES for name, case in table.WRONG.items()}
+ROOT = Path(__file__).parents[2]
+
+
+def resolve(name: str) -> ModelSpec:
+    """The hand-built model under its own name; the real messages for any other."""
+    if name == MODEL.name:
+        return MODEL
+    raise ModelError(
+        f"no model '{name}': neither a known name nor a folder here; did you mean 'x'?"
+    )
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "r.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_no_two_tables_use_one_name() -> None:
+    assert len(WRONG) == sum(len(table.WRONG) for table in TABLES)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_message_place_and_exit_code(
+    name: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content, expected = WRONG[name]
+    write(folder, content)
+    if name != "unknown-model":
+        monkeypatch.setattr(plan_module, "resolve_model", resolve)
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "r.yaml"])
+
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == expected
+    assert shown.out == ""
+    assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["png", "duplicate-key", "several-at-once", "alias-bomb"])
+@pytest.mark.parametrize("verb", ["check", "plan"])
+def test_a_real_process_shows_the_message_and_no_traceback(
+    name: str, verb: str, folder: Path
+) -> None:
+    content, expected = WRONG[name]
+    write(folder, content)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", verb, "r.yaml"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines() == expected
+    assert done.stdout == ""
+    assert done.returncode == 2
+
+
+def test_a_missing_file_a_folder_and_an_unreadable_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "nowhere.yaml", "samples", "r.yaml/x"])
+    assert capsys.readouterr().err.splitlines() == [
+        "nowhere.yaml: no such file; expected a recipe; check the name and the current folder",
+        "samples: is a folder; expected a YAML file; name the file in it",
+        "r.yaml/x: no such file; expected a recipe; check the name and the current folder",
+    ]
+    assert exit_.value.code == 2
+
+
+def test_one_wrong_recipe_does_not_hide_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plan_module, "resolve_model", resolve)
+    write(folder, "version: 1\nsteps:\n  s: {op: generate, prompt: hi}\n")
+    (folder / "bad.yaml").write_text("version: 1\nstep: {}\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "bad.yaml", "r.yaml"])
+    shown = capsys.readouterr()
+    assert shown.out == "r.yaml: ok, 1 variant, 1 step, 1 output with kontext-mini\n"
+    assert shown.err.splitlines() == [
+        "bad.yaml:1:1: the recipe has no 'steps'; expected the pictures to make, by name; "
+        "add 'steps: ...'",
+        "bad.yaml:2:1: unknown key 'step' in the recipe: did you mean 'steps'?",
+    ]
+    assert exit_.value.code == 2
+
+
+SET_RECIPE = (
+    "version: 1\nvariables: {season: summer}\nsteps:\n  s: {op: generate, prompt: '{season}'}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("seasn=x", "--set seasn=x: unknown variable or setting 'seasn': did you mean 'season'?"),
+        (
+            "defaults.setps=8",
+            "--set defaults.setps=8: unknown variable or setting 'defaults.setps': "
+            "did you mean 'defaults.steps'?",
+        ),
+        ("season", "--set season: has no '='; expected name=value; write --set name=value"),
+        (
+            "defaults.steps=many",
+            "--set defaults.steps=many: 'steps' is the text 'many'; expected a whole number; "
+            "write a number",
+        ),
+        (
+            "steps.s.size=100x100",
+            "--set steps.s.size=100x100: size 100x100: both sides must be multiples of 16; "
+            "the nearest is 96x96 (model 'kontext-mini')",
+        ),
+        (
+            "steps.t.seed=1",
+            "--set steps.t.seed=1: unknown variable or setting 'steps.t.seed': "
+            "did you mean 'steps.s.seed'?",
+        ),
+        (
+            "zzz=1",
+            "--set zzz=1: unknown variable or setting 'zzz'; expected 'season', 'model', 'name', "
+            "'defaults.steps' or 'steps.NAME.prompt'; declare it under 'variables:'",
+        ),
+    ],
+)
+def test_wrong_sets_name_the_option(
+    pair: str,
+    message: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(plan_module, "resolve_model", resolve)
+    write(folder, SET_RECIPE)
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "r.yaml", "--set", pair])
+    assert capsys.readouterr().err.splitlines() == [message]
+    assert exit_.value.code == 2
+
+
+def test_a_model_that_is_missing_does_not_hide_other_mistakes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        folder,
+        "version: 1\nmodel: kontext-mni\nsteps:\n  s: {op: edit, image: nil, prompt: '{x}'}\n",
+    )
+    with pytest.raises(SystemExit):
+        main(["check", "r.yaml"])
+    assert [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "r.yaml:2:8",
+        "r.yaml:4:24",
+        "r.yaml:4:38",
+    ]
+
+
+def test_a_known_model_that_is_not_here_can_still_be_checked_against(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    head = "version: 1\nmodel: black-forest-labs/FLUX.1-Kontext-dev\n"
+    write(folder, f"{head}steps:\n  s: {{op: generate, prompt: hi, size: 1000x1000}}\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "r.yaml"])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("r.yaml:4:39: size 1000x1000: both sides must be")

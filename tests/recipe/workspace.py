@@ -1,0 +1,53 @@
+"""A folder with sample inputs, a model spec built by hand, and short ways to plan in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from flows.recipe.plan import make_plan
+from flows.recipe.recipe import load_recipe, parse_recipe
+from flows.recipe.step import Plan
+from kontext_engine.geometry import Size
+from kontext_engine.spec import ModelSpec
+
+MODEL = ModelSpec(
+    name="kontext-mini",
+    source="/nowhere",
+    digest="ab" * 32,
+    pixel_area=128 * 128,
+    default_size=Size(128, 128),
+    sizes=(Size(128, 128),),
+    text_tokens=77,
+    default_steps=16,
+    default_guidance=2.5,
+    guidance_embedded=True,
+    max_contexts=2,
+)
+PRODUCTS = ("camera", "handbag", "shoe")
+
+
+def make_samples(folder: Path) -> None:
+    """``samples/{camera,handbag,shoe}.png`` of different colours, and what is no picture."""
+    samples = folder / "samples"
+    samples.mkdir(parents=True)
+    for index, name in enumerate(PRODUCTS):
+        Image.new("RGB", (8, 8), (index, 100, 200)).save(samples / f"{name}.png")
+    (samples / "notes.txt").write_text("no picture")
+    (folder / "other").mkdir()
+    Image.new("RGB", (8, 8), "white").save(folder / "other" / "shoe.png")
+
+
+def plan_text(text: str, folder: Path, **options: object) -> Plan:
+    """Plan a recipe given as text, as if it lay in ``folder``."""
+    sets = options.pop("sets", ())
+    options.setdefault("model", MODEL)
+    recipe = parse_recipe(text, folder / "r.yaml", sets)  # type: ignore[arg-type]
+    return make_plan(recipe, **options)  # type: ignore[arg-type]
+
+
+def plan_file(path: Path, **options: object) -> Plan:
+    """Plan a recipe file with the hand-built model."""
+    options.setdefault("model", MODEL)
+    return make_plan(load_recipe(path), **options)  # type: ignore[arg-type]

@@ -1,0 +1,269 @@
+"""Recipes whose matrix or inputs are wrong. Each with its whole message."""
+
+# ruff: noqa: E501 - a message is one line
+
+from __future__ import annotations
+
+WRONG: dict[str, tuple[str | bytes, list[str]]] = {
+    "axis-not-list": (
+        """\
+version: 1
+matrix:
+  scene: beach
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        ["r.yaml:3:10: 'scene' is the text 'beach'; expected a list; write each entry as '- ...'"],
+    ),
+    "axis-empty": (
+        """\
+version: 1
+matrix:
+  scene: []
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        ["r.yaml:3:10: 'scene' is empty; expected at least one; add it"],
+    ),
+    "value-twice": (
+        """\
+version: 1
+matrix:
+  scene:
+    - beach
+    - {name: beach, words: x}
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:5:7: two values of 'scene' are named 'beach' (entries 1 and 2); expected different names; rename one"
+        ],
+    ),
+    "value-without-name": (
+        """\
+version: 1
+matrix:
+  scene:
+    - {words: on a beach}
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:7: this value has no 'name' and no 'value'; expected one of them; add 'name: ...'"
+        ],
+    ),
+    "value-bad-name": (
+        """\
+version: 1
+matrix:
+  scene:
+    - {name: 'a,b'}
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:14: 'a,b' cannot be a name; expected at most 60 characters, none of them one of , = [ ] { } / \\ : ; rename it"
+        ],
+    ),
+    "exclude-unknown-axis": (
+        """\
+version: 1
+matrix:
+  scene: [a, b]
+  exclude:
+    - {scnee: a}
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        ["r.yaml:5:8: unknown axis 'scnee' in exclude: did you mean 'scene'?"],
+    ),
+    "exclude-unknown-value": (
+        """\
+version: 1
+matrix:
+  scene: [beach, snow]
+  exclude:
+    - scene: baech
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        ["r.yaml:5:14: unknown value 'baech' in exclude for 'scene': did you mean 'beach'?"],
+    ),
+    "exclude-all": (
+        """\
+version: 1
+matrix:
+  scene: [a]
+  exclude: [{scene: a}]
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:3: every combination is excluded; expected at least one variant; remove an entry"
+        ],
+    ),
+    "include-unknown-value": (
+        """\
+version: 1
+matrix:
+  scene: [beach, snow]
+  include: [{scene: night}]
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:21: unknown value 'night' in include for 'scene'; expected 'beach' or 'snow'; write one of these or define a new one: {name: ..., ...}"
+        ],
+    ),
+    "include-known-as-new": (
+        """\
+version: 1
+matrix:
+  scene: [beach, snow]
+  include: [{scene: {name: snow, value: x}}]
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:21: 'snow' is a value of 'scene' already; expected a new one; write its name only"
+        ],
+    ),
+    "include-list": (
+        """\
+version: 1
+matrix:
+  scene: [beach, snow]
+  include: [{scene: [beach]}]
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:4:21: cannot be read as a value of this axis; expected its name, or a mapping that defines a new one; write {name: ..., ...}"
+        ],
+    ),
+    "too-many-variants": (
+        """\
+version: 1
+matrix:
+  a: [0,1,2,3,4,5,6,7,8,9]
+  b: [0,1,2,3,4,5,6,7,8,9]
+  c: [0,1,2,3,4,5,6,7,8,9]
+  d: [0,1,2,3,4,5,6,7,8,9]
+  e: [0,1,2,3,4,5,6,7,8,9]
+steps:
+  s: {op: generate, prompt: hi}
+""",
+        [
+            "r.yaml:2:1: the matrix has 100000 variants (10 a x 10 b x 10 c x 10 d x 10 e); expected at most 10000; split the recipe or remove values"
+        ],
+    ),
+    "missing-file": (
+        """\
+version: 1
+inputs:
+  p: samples/sheo.png
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        ["r.yaml:3:6: no file 'samples/sheo.png': did you mean 'samples/shoe.png'?"],
+    ),
+    "missing-file-far": (
+        """\
+version: 1
+inputs:
+  p:
+    - samples/shoe.png
+    - {file: nowhere/zzz.png, noun: x}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        ["r.yaml:5:14: no file 'nowhere/zzz.png'; expected a picture in 'nowhere'; check the path"],
+    ),
+    "input-is-folder": (
+        """\
+version: 1
+inputs: {p: samples}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        ["r.yaml:2:13: 'samples' is a folder; expected a picture; write 'samples/*' for all in it"],
+    ),
+    "glob-matches-nothing": (
+        """\
+version: 1
+inputs:
+  p: samples/*.jpg
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:3:6: no picture matches 'samples/*.jpg'; expected at least one; check the pattern"
+        ],
+    ),
+    "input-outside": (
+        """\
+version: 1
+inputs: {p: ../../etc/passwd}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: '../../etc/passwd' lies outside the recipe's folder and the current folder; expected a file below one of them; move it there or start from a folder above it"
+        ],
+    ),
+    "input-absolute": (
+        """\
+version: 1
+inputs: {p: /etc/passwd}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: '/etc/passwd' lies outside the recipe's folder and the current folder; expected a file below one of them; move it there or start from a folder above it"
+        ],
+    ),
+    "input-s3": (
+        """\
+version: 1
+inputs: {p: 's3://bucket/x.png'}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        ["r.yaml:2:13: 's3://' is not read in version 1; expected a file; download it first"],
+    ),
+    "input-names-clash": (
+        """\
+version: 1
+inputs:
+  p: [samples/shoe.png, other/shoe.png]
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:3:25: two files of 'p' are named 'shoe'; expected different names; give one of them a 'name'"
+        ],
+    ),
+    "input-named-glob": (
+        """\
+version: 1
+inputs:
+  p: {file: samples/*.png, name: x}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:3:13: 'samples/*.png' matches 3 files that would all be named 'x'; expected one; remove 'name' or name the file"
+        ],
+    ),
+    "input-number": (
+        """\
+version: 1
+inputs:
+  p:
+    - {file: samples/shoe.png, tags: [a, b]}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        ["r.yaml:4:38: 'tags' is a list; expected text; put it in quotes"],
+    ),
+}
