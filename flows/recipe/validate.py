@@ -134,7 +134,8 @@ def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -
         return f"{subject}; expected {context['expected']}; {_closest(node, context)}"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound, word = ("ge", "least") if kind == "greater_than_equal" else ("le", "most")
-        return f"{subject}; expected at {word} {context[bound]:g}; choose a number in the range"
+        limit = f"{context[bound]:.15g}" if isinstance(context[bound], float) else context[bound]
+        return f"{subject}; expected at {word} {limit}; choose a number in the range"
     if kind in ("string_too_short", "too_short"):
         return f"{_subject(loc)} is empty; expected at least one; add it"
     expected = f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else message.lower()

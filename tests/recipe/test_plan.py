@@ -258,7 +258,10 @@ def test_a_setting_that_the_model_ignores_is_noted_and_not_in_the_key(folder: Pa
 @pytest.mark.parametrize("values", [100, 1000])
 def test_a_large_matrix_is_planned_with_one_key_each(values: int, folder: Path) -> None:
     numbers = ", ".join(str(n) for n in range(values))
-    text = f"version: 1\nmatrix: {{n: [{numbers}]}}\nsteps:\n  s: {{op: generate, prompt: 'a {{n}}'}}\n"
+    text = (
+        f"version: 1\nmatrix: {{n: [{numbers}]}}\n"
+        "steps:\n  s: {op: generate, prompt: 'a {n}'}\n"
+    )
     plan = plan_text(text, folder)
     assert len(plan.steps) == len(plan.outputs) == values
     assert len({step.params.seed for step in plan.steps.values()}) == values

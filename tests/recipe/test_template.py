@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flows.recipe.naming import slug
+from flows.recipe.template import TemplateError, parse_template
+
+
+def render(text: str) -> str:
+    return parse_template(text).render(lambda item: f"<{item.name}.{item.attribute}>")
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("plain", "plain"),
+        ("a {b} c", "a <b.None> c"),
+        ("{a}{b.c}", "<a.None><b.c>"),
+        ("{ a.b }", "<a.b>"),
+        ("{{a}} and {{{b}}}", "{a} and {<b.None>}"),
+        ("100 % {a-b}", "100 % <a-b.None>"),
+        ("", ""),
+    ],
+)
+def test_render(text: str, result: str) -> None:
+    assert render(text) == result
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("a {b", "{b"),
+        ("a {b\nmore}", "{b\nmore}"),
+        ("a} b\nc", "} b"),
+        ("{}", "{}"),
+        ("{a.b.c}", "{a.b.c}"),
+        ("{a!r}", "{a!r}"),
+        ("{a:>9}", "{a:>9}"),
+        ("{a[0]}", "{a[0]}"),
+        ("{1}", "{1}"),
+        ("{a {b} }", "{a {b} }"),
+    ],
+)
+def test_what_is_no_template_names_the_piece(text: str, token: str) -> None:
+    with pytest.raises(TemplateError) as error:
+        parse_template(text)
+    assert error.value.token == token
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("beach", "beach"),
+        ("on a sunny beach", "on-a-sunny-beach"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("a/b\\c:d", "a-b-c-d"),
+        ("Crème brûlée", "Crème-brûlée"),
+        ("日本", "日本"),
+        ("v1.5", "v1.5"),
+    ],
+)
+def test_slug(text: str, name: str) -> None:
+    assert slug(text) == name
+    assert slug(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("..", "[0-9a-f]{8}"),
+        ("", "[0-9a-f]{8}"),
+        ("///", "[0-9a-f]{8}"),
+        ("con", "con-[0-9a-f]{8}"),
+    ],
+)
+def test_what_makes_no_name_gets_a_digest(text: str, pattern: str) -> None:
+    assert re.fullmatch(pattern, slug(text))
+
+
+def test_long_texts_keep_two_names() -> None:
+    one, other = slug("x" * 100), slug("x" * 101)
+    assert len(one) == len(other) == 60
+    assert one != other
