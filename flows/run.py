@@ -11,7 +11,6 @@ import os
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 # Before prefect is imported, which reads its settings then.
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -38,8 +37,6 @@ from flows.pipeline import (
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
-
-_UNSTORED: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "retries": 0}
 
 
 class FlowError(Exception):
@@ -116,36 +113,26 @@ def run_recipe_flow(
     """
     request = RunRequest(recipe, out, tuple(sets or ()), tuple(only or ()), dtype, device, batch)
     caller = _caller.get() or _Caller(Hooks())
+    logger = get_run_logger()
     try:
-        plan = _plan(request)
+        plan = plan_recipe(request)
+        for warning in plan.warnings:
+            logger.warning(warning)
         outcome = _make(plan, request, caller.hooks)
-        finished = _publish(plan, outcome, request)
+        finished = publish(plan, outcome, open_store(request.out), request.out)
     except (RecipeError, StoreError) as error:
         # A person's mistake or a full disk: a message, not a traceback.
         return Failed(message=str(error))
+    logger.info("report: %s", finished.report)
     caller.finished.append(finished)
     return _final_state(finished)
 
 
-@task(name="plan", **_UNSTORED)
-def _plan(request: RunRequest) -> Plan:
-    plan = plan_recipe(request)
-    for warning in plan.warnings:
-        get_run_logger().warning(warning)
-    return plan
-
-
-@task(name="make pictures", **_UNSTORED)
+# Prefect keeps no result of it: the store is the one owner of "done".
+@task(name="make pictures", persist_result=False, cache_policy=NO_CACHE, retries=0)
 def _make(plan: Plan, request: RunRequest, hooks: Hooks) -> Outcome:
     listener = _both(hooks.on_event, _log_events())
     return execute(plan, request, replace(hooks, on_event=listener), open_store(request.out))
-
-
-@task(name="publish", **_UNSTORED)
-def _publish(plan: Plan, outcome: Outcome, request: RunRequest) -> Finished:
-    finished = publish(plan, outcome, open_store(request.out), request.out)
-    get_run_logger().info("report: %s", finished.report)
-    return finished
 
 
 def _final_state(finished: Finished) -> FlowState[None]:

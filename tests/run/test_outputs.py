@@ -1,0 +1,166 @@
+"""Outputs: readable names, provenance inside, and no way out of the run's folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from PIL import Image
+
+from flows import files
+from flows.execution.execute import run_plan
+from flows.outputs import XMP_NAMESPACE, OutputError, OutputWriter, output_path
+from flows.pipeline import Hooks, RunRequest, run_folder, run_recipe
+from flows.store.base import StoreFull
+from flows.store.local import LocalStore
+
+from .samples import PlanMaker, WatchedEngine, decoded, product_plan, ten_products
+
+HOSTILE = "put <b>it</b> & “Größe” 雪 \x00\x07 ]]> on a beach\nsecond line"
+
+
+def run(plan, out, engine=None):
+    load = (engine or WatchedEngine()).load
+    hooks = Hooks(factory=lambda plan, out, batch: load)
+    return run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
+
+
+def one_output(tmp_path, prompt=HOSTILE, **output):
+    maker = PlanMaker()
+    step = maker.step("hero", prompt, [], "all", seed=41)
+    maker.variant("all", {}, [step], **output)
+    plan = maker.plan()
+    finished = run(plan, tmp_path / "out")
+    return plan, finished, finished.folder / finished.manifest.outputs[0].path
+
+
+def test_png_carries_its_provenance(tmp_path):
+    plan, _, path = one_output(tmp_path, path="deep/er/hero.png")
+    (key,) = plan.steps
+    with Image.open(path) as image:
+        text = image.text
+        record = LocalStore(tmp_path / "out").find(key)
+        assert image.convert("RGB").tobytes() == decoded(LocalStore(tmp_path / "out"), record)
+    assert text["kontext:key"] == key
+    assert text["kontext:seed"] == "41"
+    assert text["kontext:model"] == "fake"
+    assert text["kontext:recipe"] == "autumn looks"
+    assert text["kontext:prompt"] == HOSTILE.replace("\x00", "\ufffd").replace("\x07", "\ufffd")
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("jpeg", "jpg"), ("webp", "webp")])
+def test_jpeg_and_webp_carry_it_as_xmp(tmp_path, kind, suffix):
+    plan, _, path = one_output(tmp_path, path=f"hero.{suffix}", format=kind)
+    with Image.open(path) as image:
+        assert image.format == kind.upper()
+        packet = image.info["xmp"]
+    tree = ET.fromstring(packet.decode().partition("?>")[2].rpartition("<?xpacket")[0])  # noqa: S314
+    found = {
+        element.tag.partition("}")[2]: element.text
+        for element in tree.iter()
+        if element.tag.startswith(f"{{{XMP_NAMESPACE}}}")
+    }
+    assert found["key"] == next(iter(plan.steps))
+    assert found["seed"] == "41"
+    assert "<b>it</b> & “Größe” 雪" in found["prompt"]
+
+
+def test_quality_is_heeded(tmp_path):
+    _, _, low = one_output(tmp_path / "a", path="hero.jpg", format="jpeg", quality=20)
+    _, _, high = one_output(tmp_path / "b", path="hero.jpg", format="jpeg", quality=95)
+    assert low.stat().st_size < high.stat().st_size
+
+
+def test_a_prompt_longer_than_a_jpeg_segment_is_cut_in_the_file_only(tmp_path):
+    plan, _, path = one_output(tmp_path, "雪" * 70_000, path="hero.jpg", format="jpeg")
+    with Image.open(path) as image:
+        assert len(image.info["xmp"]) < 65_000
+    record = LocalStore(tmp_path / "out").find(next(iter(plan.steps)))
+    assert len(record.params["prompt"]) == 70_000
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.png", "/etc/x.png", "a/../../x.png", "..", "", "a\0b.png", "Thumbs/x.png"]
+)
+def test_names_cannot_leave_the_folder_or_take_the_runs_own(tmp_path, name):
+    with pytest.raises(OutputError):
+        output_path(tmp_path, name)
+
+
+def test_a_link_cannot_lead_outside(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "link").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="through a link"):
+        output_path(tmp_path / "run", "link/x.png")
+
+
+def test_an_output_that_cannot_be_named_is_told_and_the_others_are_written(tmp_path):
+    maker = PlanMaker()
+    for name in ("good", "bad"):
+        step = maker.step("hero", name, [], name)
+        maker.variant(name, {}, [step], path=f"{name}.png" if name == "good" else "../bad.png")
+    finished = run(maker.plan(), tmp_path / "out")
+    good, bad = finished.manifest.outputs
+    assert good.sha256
+    assert bad.problem == "output '../bad.png' leaves the run's folder; use a relative name"
+    assert not (finished.folder.parent / "bad.png").exists()
+
+
+def test_what_is_there_is_not_written_again_unless_it_changed(tmp_path):
+    plan = product_plan(ten_products(tmp_path / "in")[:2])
+    finished = run(plan, tmp_path / "out")
+    first, second = (finished.folder / entry.path for entry in finished.manifest.outputs)
+    stamp = first.stat().st_mtime_ns
+    sound = second.read_bytes()
+    second.write_bytes(b"touched by somebody")
+    again = run(plan, tmp_path / "out")
+    assert again.folder == finished.folder
+    assert first.stat().st_mtime_ns == stamp
+    assert second.read_bytes() == sound
+    assert again.manifest.outputs == finished.manifest.outputs
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    plan = product_plan(ten_products(tmp_path / "in")[:1])
+    finished = run(plan, tmp_path / "out")
+    page = finished.report.read_bytes()
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.Path, "write_bytes", full)
+    with pytest.raises(StoreFull, match="free some space"):
+        run(plan, tmp_path / "out")
+    monkeypatch.undo()
+    assert finished.report.read_bytes() == page
+    assert not list(finished.folder.rglob("*.part"))
+
+
+def test_a_blob_lost_before_publishing_is_an_entry_with_its_problem(tmp_path):
+    plan = product_plan(ten_products(tmp_path / "in")[:1])
+    store = LocalStore(tmp_path / "out")
+    outcome = run_plan(plan, store, WatchedEngine().load)
+    records = {key: end.record for key, end in outcome.steps.items()}
+    last = list(records.values())[-1]
+    (store.root / "blobs" / last.blob).unlink()
+    (entry,) = OutputWriter(plan, store, tmp_path / "run", None).write(records)
+    assert "is missing; run again to remake it" in entry.problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "folder"),
+    [
+        ("Autumn looks", "2026-01-02-Autumn-looks-"),
+        ("../../été/..", "2026-01-02-t-"),
+        ("雪", "2026-01-02-recipe-"),
+        ("x" * 300, f"2026-01-02-{'x' * 60}-"),
+    ],
+)
+def test_the_runs_folder_has_a_plain_name(recipe, folder):
+    plan = PlanMaker().plan(recipe)
+    found = run_folder(plan, Path("out"), date(2026, 1, 2))
+    assert found == Path("out/runs") / f"{folder}{plan.digest[:8]}"
