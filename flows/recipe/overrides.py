@@ -52,7 +52,8 @@ def load_overrides(recipe: Path) -> Overrides:
     if problems:
         raise RecipeError(problems)
     seeds = source.root.fields["seeds"].node.fields if source.root.fields else None
-    return Overrides(path, {label: int(entry.node.text) for label, entry in (seeds or {}).items()})
+    values = {label: entry.node.value for label, entry in (seeds or {}).items()}
+    return Overrides(path, {label: seed for label, seed in values.items() if isinstance(seed, int)})
 
 
 def save_overrides(overrides: Overrides) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.recipe.errors import Problem, RecipeError, did_you_mean, one_of, unknown
+from flows.recipe.errors import Problem, RecipeError, did_you_mean, unknown
 from flows.recipe.keys import plan_digest
 from flows.recipe.step import Plan, PlannedVariant
 
@@ -181,7 +181,7 @@ def _agreeing(plan: Plan, pairs: Mapping[str, str]) -> tuple[PlannedVariant, ...
             raise _NoMatchError(unknown("value", name, where, axes[axis], "name one of these"))
     found = tuple(v for v in plan.variants if pairs.items() <= v.values.items())
     if not found:
-        wanted = one_of([f"{axis}={name}" for axis, name in pairs.items()])
+        wanted = " and ".join(f"{axis}={name}" for axis, name in pairs.items())
         raise _NoMatchError(f"no variant has {wanted} together; expected one; see 'exclude'")
     return found
 

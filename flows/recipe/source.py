@@ -72,7 +72,8 @@ def parse_source(text: str, path: str) -> Source:
     try:
         root = builder.document()
     except yaml.MarkedYAMLError as error:
-        raise RecipeError([_syntax_problem(error, path)]) from None
+        opened = builder.open[-1] if builder.open else Mark()
+        raise RecipeError([_syntax_problem(error, path, opened)]) from None
     except yaml.YAMLError as error:
         what = f"not valid YAML ({error}); expected a YAML file; see https://yaml.org"
         raise _fatal(path, Mark(), what) from None
@@ -89,6 +90,7 @@ class _Builder:
         self.path = path
         self.anchors: dict[str, Node | None] = {}
         self.problems: list[Problem] = []
+        self.open: list[Mark] = []  # where the collections around the present place begin
         self.expanded = 0
 
     def document(self) -> Node:
@@ -119,10 +121,14 @@ class _Builder:
             self.anchors[anchor] = None
         if isinstance(event, yaml.MappingStartEvent):
             self.check_tag(tag, ("map",), mark)
+            self.open.append(mark)
             node = self.mapping(mark, depth)
+            self.open.pop()
         elif isinstance(event, yaml.SequenceStartEvent):
             self.check_tag(tag, ("seq",), mark)
+            self.open.append(mark)
             node = self.sequence(mark, depth)
+            self.open.pop()
         else:
             self.check_tag(tag, ("str",), mark)
             plain = event.style is None and tag is None
@@ -220,11 +226,13 @@ def _decode(data: bytes, name: str) -> str:
         raise _fatal(name, mark, "not UTF-8 text; expected UTF-8; save it again as UTF-8") from None
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, path: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, path: str, opened: Mark) -> Problem:
     what = (error.problem or "syntax error").split(";")[0]
-    if ("stream end" in what or "end of stream" in what) and error.context_mark is not None:
+    if "stream end" in what or "end of stream" in what:
+        begins = _mark(error.context_mark)  # of a quote or a bracket, or the file's own end
+        mark = begins if begins < _mark(error.problem_mark) else opened
         text = "not valid YAML; what opens here is not closed before the file ends; close it"
-        return Problem(path, _mark(error.context_mark), text)
+        return Problem(path, mark, text)
     remedies = (remedy for part, remedy in _REMEDIES if part in what)
     remedy = next(remedies, "check quotes, brackets and indentation here")
     return Problem(path, _mark(error.problem_mark), f"not valid YAML; {what}; {remedy}")
