@@ -32,6 +32,9 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where results are kept. Default: out")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another model than the recipe's.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="What the run will compute on.")] = Device.CPU,
     dtype: Annotated[
         Dtype | None,
@@ -48,9 +51,10 @@ def plan(
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
+    settings = (*(sets or ()), *([f"model={model}"] if model else ()))
     with recipe_errors():
         planned = make_plan(
-            load_recipe(recipe, tuple(sets or ())),
+            load_recipe(recipe, settings),
             numerics=choose_numerics(dtype, device),
             only=tuple(only or ()),
         )

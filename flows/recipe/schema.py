@@ -90,7 +90,9 @@ InputEntries = Annotated[
     Field(min_length=1),
     BeforeValidator(
         _input_entries,
-        json_schema_input_type=str | InputEntry | list[str | InputEntry],
+        json_schema_input_type=str
+        | InputEntry
+        | Annotated[list[str | InputEntry], Field(min_length=1)],
     ),
 ]
 AxisEntries = Annotated[
@@ -98,7 +100,7 @@ AxisEntries = Annotated[
     Field(min_length=1),
     BeforeValidator(
         _axis_entries,
-        json_schema_input_type=list[Text | AxisEntry],
+        json_schema_input_type=Annotated[list[Text | AxisEntry], Field(min_length=1)],
     ),
 ]
 
@@ -183,7 +185,9 @@ class StepSpec(Settings):
         Annotated[
             list[str],
             Field(min_length=1),
-            BeforeValidator(listed, json_schema_input_type=str | list[str]),
+            BeforeValidator(
+                listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]
+            ),
         ]
         | None
     ) = Field(

@@ -1,0 +1,202 @@
+"""``kontext check``, ``plan`` and ``schema`` from the outside."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from flows.cli import VERBS, main
+from flows.cli.plan import duration
+from flows.recipe import plan as plan_module
+from flows.recipe.schema import json_schema_text
+from flows.store.local import LocalStore
+from kontext_engine.spec import ModelSpec, NumericsProfile
+from tests.recipe.workspace import MODEL, plan_file
+from tests.store.samples import make_record
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """\
+version: 1
+name: bags
+inputs: {p: [samples/shoe.png, samples/camera.png]}
+matrix: {scene: [beach, snow]}
+steps:
+  clean: {op: edit, image: p, prompt: clean it, steps: 8, size: 128x128}
+  on_scene: {op: edit, image: clean, prompt: 'put it {scene}', steps: 8, size: 128x128}
+"""
+
+
+@pytest.fixture
+def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def resolve(_name: str) -> ModelSpec:
+        return MODEL
+
+    monkeypatch.setattr(plan_module, "resolve_model", resolve)
+    monkeypatch.setenv("COLUMNS", "100")
+    path = folder / "bags.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(args)
+    return int(exit_.value.code or 0)
+
+
+def store_clean_steps(recipe: Path, root: Path, seconds: float) -> None:
+    """As if a run had been stopped after both ``clean`` steps."""
+    plan = plan_file(recipe)
+    for label in ("clean[p=shoe]", "clean[p=camera]"):
+        step = plan.steps[plan.labels[label]]
+        record = make_record(
+            step.key,
+            b"a picture",
+            model_digest=MODEL.digest,
+            numerics=asdict(NumericsProfile()),
+            params={"steps": 8, "true_cfg": 1.0},
+            width=128,
+            height=128,
+            parents=(),
+            sources=("ab" * 32,),
+            seconds=seconds,
+        )
+        LocalStore(root).put(record, b"a picture")
+
+
+def test_check_says_ok_with_counts(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", str(recipe)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{recipe}: ok, 4 variants, 6 steps, 4 outputs with kontext-mini\n"
+    assert shown.err == ""
+
+
+def test_check_passes_warnings_on(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(RECIPE.replace("matrix: {", "matrix: {mood: [calm], "))
+    assert run("check", str(recipe)) == 0
+    assert capsys.readouterr().err == (
+        f"note: {recipe}:4:10: no step uses 'mood'; its values change no picture\n"
+    )
+
+
+def test_plan_counts_what_is_done(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "bags.yaml") == 0
+    shown = capsys.readouterr().out
+    assert "bags with kontext-mini" in shown
+    assert shown.splitlines()[-1] == "6 steps, 0 done, 6 to do; no estimate yet."
+
+    store_clean_steps(recipe, Path("out"), seconds=2.0)
+    assert run("plan", "bags.yaml") == 0
+    shown = capsys.readouterr().out
+    rows = [line.split() for line in shown.splitlines() if "│" in line]
+    cells = [[cell for cell in row if cell != "│"] for row in rows]
+    assert cells == [
+        ["clean", "edit", "4", "2", "2", "0"],
+        ["on_scene", "edit", "4", "4", "0", "4"],
+        ["all", "4", "6", "2", "4"],
+    ]
+    # Four steps of the same size, number of pictures and denoise steps as those that took 2 s.
+    assert shown.splitlines()[-1] == ("6 steps, 2 done, 4 to do; about 8 s of engine time left.")
+
+
+def test_plan_as_json_names_every_step(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store_clean_steps(recipe, Path("elsewhere"), seconds=2.0)
+    assert run("plan", "bags.yaml", "--json", "--out", "elsewhere", "--only", "p=shoe") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["total"], told["done"], told["seconds_left"]) == (3, 1, 4.0)
+    assert [(step["labels"], step["done"]) for step in told["steps"]] == [
+        (["clean[p=shoe]"], True),
+        (["on_scene[p=shoe,scene=beach]"], False),
+        (["on_scene[p=shoe,scene=snow]"], False),
+    ]
+    assert [item["path"] for item in told["outputs"]] == [
+        "on_scene/shoe-beach.png",
+        "on_scene/shoe-snow.png",
+    ]
+
+
+def test_other_numerics_have_nothing_done_and_no_estimate(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_clean_steps(recipe, Path("out"), seconds=2.0)
+    assert run("plan", "bags.yaml", "--json", "--dtype", "bfloat16") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["done"], told["seconds_left"]) == (0, None)
+
+
+def test_plan_changes_nothing_on_disk(recipe: Path, folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    assert run("plan", "bags.yaml") == 0
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_wrong_selector_is_a_mistake_of_the_user(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "bags.yaml", "--only", "on_scen") == 2
+    assert capsys.readouterr().err == (
+        "--only on_scen: unknown step 'on_scen' in the recipe: did you mean 'on_scene'?\n"
+    )
+
+
+def test_schema_prints_and_writes_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("schema") == 0
+    assert capsys.readouterr().out == json_schema_text()
+    assert run("schema", "--out", "recipe.schema.json") == 0
+    assert (folder / "recipe.schema.json").read_text() == json_schema_text()
+    assert run("schema", "--out", "samples") == 1
+    assert capsys.readouterr().err.startswith("samples: cannot be written (")
+
+
+@pytest.mark.parametrize("verb", ["check", "plan", "schema"])
+def test_help_documents_the_exit_codes(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert verb in VERBS
+    assert run(verb, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "0 all done; 1 some steps failed; 2 the recipe is wrong; 130 interrupted." in shown
+
+
+def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("chekc") == 2
+    assert "check" in capsys.readouterr().err
+    assert run("check") == 2
+
+
+@pytest.mark.parametrize("args", [["--help"], ["check", "r.yaml"]])
+def test_help_and_check_load_nothing_heavy(args: list[str], folder: Path) -> None:
+    (folder / "r.yaml").write_text(RECIPE)
+    code = (
+        "import sys\nfrom flows.cli import main\n"
+        f"try:\n    main({args!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'prefect', 'boto3', 'diffusers', 'transformers'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (40.4, "40 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
+)
+def test_durations_are_round(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
