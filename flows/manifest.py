@@ -108,6 +108,7 @@ class Manifest(_Frozen):
     recipe: str
     recipe_file: str
     recipe_sha256: str
+    sets: tuple[str, ...] = ()
     plan: str
     model: ModelEntry
     numerics: Mapping[str, Any]
@@ -138,6 +139,7 @@ def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
         recipe=plan.recipe,
         recipe_file=plan.recipe_path.name,
         recipe_sha256=hashlib.sha256(plan.recipe_text.encode()).hexdigest(),
+        sets=plan.sets,
         plan=plan.digest,
         model=ModelEntry(
             name=plan.model.name, digest=plan.model.digest, licence=plan.model.licence

@@ -139,7 +139,7 @@ class RunProgress:
             parts.append(f"[red]{failed} failed[/red]")
         left = tally.seconds_left()
         if left is not None:
-            parts.append(f"{duration(left)} left")
+            parts.append(f"{duration(left) if left >= 10 else f'{left:.0f} s'} left")
         return "  ".join(parts)
 
     def _line(self, event: Event) -> str:

@@ -6,6 +6,7 @@ mode (contract 2); a failure blocks only its descendants (contract 3).
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections import Counter
@@ -193,6 +194,11 @@ class _Run:
         except Cancelled:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise _Stopped(
+                    f"{error.strerror}; free some space, then run again: everything stored so far "
+                    "is kept"
+                ) from error
             log.debug("the engine raised", exc_info=True)
             why = _describe(error)
             retryable = not (isinstance(error, RequestError) and len(requests) == 1)

@@ -150,6 +150,8 @@ def _facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         ("Plan", manifest.plan[:12]),
         ("Software", manifest.software),
     ]
+    if manifest.sets:
+        facts.insert(-2, ("Set", ", ".join(manifest.sets)))
     if manifest.model.licence:
         facts.insert(1, ("Licence", manifest.model.licence))
     return tuple(facts)

@@ -361,6 +361,16 @@ def test_a_full_disk_stops_the_run_with_what_is_made(store, products, monkeypatc
     assert run_plan(plan, store, WatchedEngine().load).counts[State.CACHED] == 3
 
 
+def test_a_disk_that_is_full_for_the_engine_stops_the_run_too(store, products):
+    def trouble(requests):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outcome = run_plan(product_plan(products), store, WatchedEngine(trouble).load)
+    assert outcome.ending is Ending.STOPPED
+    assert outcome.why.startswith("No space left on device; free some space")
+    assert outcome.counts[State.PENDING] == 20
+
+
 def test_a_model_that_does_not_load_stops_the_run(store, products):
     def load():
         raise ModelError("models/mini: no transformer folder; expected a diffusers model")
