@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,38 +28,57 @@ steps:
 """
 
 
-@pytest.fixture
-def recipe(tmp_path) -> Path:
-    ten_products(tmp_path / "in")
-    path = tmp_path / "ten.yaml"
+def write_recipe(folder: Path) -> Path:
+    ten_products(folder / "in")
+    path = folder / "ten.yaml"
     path.write_text(RECIPE)
     return path
 
 
+def launch(folder: Path, engine: str, *arguments: object) -> subprocess.Popen:
+    """Start ``kontext`` with an engine (see ``fake_kontext``); text pipes on stdout and stderr."""
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), engine, *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_to_end(folder: Path, engine: str, *arguments: object) -> subprocess.CompletedProcess:
+    with launch(folder, engine, *arguments) as process:
+        out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    return write_recipe(tmp_path)
+
+
 @pytest.fixture
 def start(tmp_path) -> Callable[..., subprocess.Popen]:
-    """Start ``kontext`` with an engine (see ``fake_kontext``); text pipes on stdout and stderr."""
-
-    def launch(engine: str, *arguments: str, **options) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), engine, *map(str, arguments)],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-
-    return launch
+    return partial(launch, tmp_path)
 
 
 @pytest.fixture
-def kontext(start) -> Callable[..., subprocess.CompletedProcess]:
+def kontext(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run ``kontext`` to its end."""
+    return partial(run_to_end, tmp_path)
 
-    def run(engine: str, *arguments: str) -> subprocess.CompletedProcess:
-        with start(engine, *arguments) as process:
-            out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    return run
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A folder in which the recipe has been run once, and how that ended."""
+    folder = tmp_path_factory.mktemp("first")
+    write_recipe(folder)
+    return folder, run_to_end(folder, "0", "run", "ten.yaml")
+
+
+@pytest.fixture
+def made(first_run, tmp_path) -> subprocess.CompletedProcess:
+    """A copy of that folder, for tests of what comes next; ``kontext`` works in it."""
+    folder, ended = first_run
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return ended

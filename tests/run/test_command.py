@@ -42,8 +42,8 @@ def recorded(out) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-def test_a_run_ends_with_pictures_a_manifest_and_a_report(kontext, recipe, tmp_path):
-    ended = kontext("0", "run", recipe)
+def test_a_run_ends_with_pictures_a_manifest_and_a_report(made, tmp_path):
+    ended = made
     assert ended.returncode == 0, ended.stderr
     assert "20 steps: 0 done already, 20 to do" in ended.stderr
     assert "[20/20]" in ended.stderr
@@ -57,12 +57,11 @@ def test_a_run_ends_with_pictures_a_manifest_and_a_report(kontext, recipe, tmp_p
     assert "prefect" not in ended.stderr.rpartition("imported:")[2]
 
 
-def test_the_second_run_loads_nothing_and_computes_nothing(kontext, recipe, tmp_path):
-    assert kontext("0", "run", recipe).returncode == 0
+def test_the_second_run_loads_nothing_and_computes_nothing(made, kontext, tmp_path):
     before = pictures(tmp_path / "out")
     calls = started(tmp_path / "out")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("*.png")}
-    ended = kontext("real", "run", recipe)
+    ended = kontext("real", "run", "ten.yaml")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.splitlines()[-1].strip() == "imported:"
     assert started(tmp_path / "out") == calls
@@ -71,9 +70,8 @@ def test_the_second_run_loads_nothing_and_computes_nothing(kontext, recipe, tmp_
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
-def test_a_changed_prompt_remakes_only_its_step_and_descendants(kontext, recipe, tmp_path):
-    kontext("0", "run", recipe)
-    ended = kontext("0", "run", recipe, "--set", "what=rain", "--json")
+def test_a_changed_prompt_remakes_only_its_step_and_descendants(made, kontext, tmp_path):
+    ended = kontext("0", "run", "ten.yaml", "--set", "what=rain", "--json")
     told = json.loads(ended.stdout)
     assert told["counts"] | {"done": 10, "cached": 10} == told["counts"]
     assert len(told["outputs"]) == 10
@@ -95,9 +93,10 @@ def test_one_broken_input_of_ten(kontext, recipe, tmp_path):
     assert sum(entry.sha256 is not None for entry in whole.outputs) == 9
 
 
-def test_five_kills_at_any_moment_cost_nothing_that_was_recorded(kontext, start, recipe, tmp_path):
-    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    assert kontext("0", "run", recipe, "--out", undisturbed).returncode == 0
+def test_five_kills_at_any_moment_cost_nothing_that_was_recorded(
+    first_run, kontext, start, recipe, tmp_path
+):
+    undisturbed, out = first_run[0] / "out", tmp_path / "out"
     dice = random.Random(2)
     for _ in range(5):
         before, calls = recorded(out), len(started(out))
@@ -142,18 +141,18 @@ def test_an_interrupt_stops_cleanly_and_a_rerun_goes_on(kontext, start, recipe, 
     assert Counter(started(out)).most_common(1)[0][1] <= 2
 
 
-def test_a_reroll_changes_one_frame_and_is_kept(kontext, recipe, tmp_path):
+def test_a_reroll_changes_one_frame_and_is_kept(made, kontext, tmp_path):
     out = tmp_path / "out"
-    kontext("0", "run", recipe)
     first = {step.label: step for step in manifest(out).steps}
-    ended = kontext("0", "run", recipe, "--reroll", "weather[product=p4]", "--out", "out2")
+    label = "weather[product=p4]"
+    ended = kontext("0", "run", "ten.yaml", "--reroll", label, "--out", "out2")
     assert ended.returncode == 0, ended.stderr
     again = {step.label: step for step in manifest(tmp_path / "out2").steps}
-    changed = {label for label in first if first[label].key != again[label].key}
-    assert changed == {"weather[product=p4]"}
-    kontext("0", "run", recipe, "--out", "out3")
-    kept = {step.label: step.key for step in manifest(tmp_path / "out3").steps}
-    assert kept == {label: step.key for label, step in again.items()}
+    assert {name for name in first if first[name].key != again[name].key} == {label}
+    before, after = (run[label].params["seed"] for run in (first, again))
+    assert f"{label}: seed {before} becomes {after}" in ended.stderr
+    later = json.loads(kontext("real", "run", "ten.yaml", "--out", "out2", "--json").stdout)
+    assert later["counts"]["cached"] == 20
 
 
 def test_only_makes_what_is_asked_and_what_it_needs(kontext, recipe, tmp_path):
@@ -179,8 +178,7 @@ def test_a_file_in_the_way_of_out_is_said_in_one_line(kontext, recipe, tmp_path)
     assert "Traceback" not in ended.stderr
 
 
-def test_report_is_made_again_from_the_manifest_and_the_store(kontext, recipe, tmp_path):
-    kontext("0", "run", recipe)
+def test_report_is_made_again_from_the_manifest_and_the_store(made, kontext, tmp_path):
     (folder,) = (tmp_path / "out" / "runs").iterdir()
     page = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
