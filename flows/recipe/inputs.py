@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flows.recipe.errors import Problem, did_you_mean
 from flows.recipe.naming import slug
-from flows.recipe.node import Loc
+from flows.recipe.node import Loc, short
 from flows.recipe.recipe import Recipe
 from flows.recipe.schema import InputEntry
 from flows.recipe.value import Value
@@ -88,6 +88,8 @@ def resolve_entry(
 
 
 def _refused(recipe: Recipe, text: str) -> str | None:
+    if not text.isprintable():
+        return f"'{text}' holds a control character; expected a path; remove the character"
     if "://" in text:
         scheme = text.split("://", 1)[0]
         return f"'{scheme}://' is not read in version 1; expected a file; download it first"
@@ -101,13 +103,16 @@ def _refused(recipe: Recipe, text: str) -> str | None:
 
 
 def _unusable(path: Path, text: str) -> str | None:
-    if path.is_dir():
-        return (
-            f"'{text}' is a folder; expected a picture; write '{text.rstrip('/')}/*' for all in it"
-        )
-    if path.is_file():
-        return None
-    siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        if path.is_dir():
+            every = f"{text.rstrip('/')}/*"
+            return f"'{text}' is a folder; expected a picture; write '{every}' for all in it"
+        if path.is_file():
+            return None
+        siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        return f"'{short(text)}' cannot be read ({reason}); expected a picture; check the path"
     folder = text[: len(text) - len(Path(text).name)]
     if hint := did_you_mean(text, [folder + name for name in siblings]):
         return f"no file '{text}': {hint}"
@@ -127,7 +132,12 @@ def _matches(recipe: Recipe, pattern: str) -> list[Path]:
 
 
 def _is_glob(recipe: Recipe, entry: InputEntry) -> bool:
-    return glob.has_magic(entry.file) and not _absolute(recipe, entry.file).exists()
+    if not glob.has_magic(entry.file):
+        return False
+    try:
+        return not _absolute(recipe, entry.file).exists()
+    except OSError:
+        return True
 
 
 def _absolute(recipe: Recipe, text: str) -> Path:

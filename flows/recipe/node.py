@@ -53,8 +53,8 @@ class Node:
         if isinstance(self.value, bool):
             return str(self.value).lower()
         if isinstance(self.value, str):
-            return f"the text '{_short(self.value)}'"
-        return f"the number {_short(self.text)}"
+            return f"the text '{short(self.value)}'"
+        return f"the number {short(self.text)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +160,6 @@ def mark_at(text: str, index: int | None) -> Mark:
     return Mark(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _short(text: str, limit: int = 40) -> str:
+def short(text: str, limit: int = 40) -> str:
+    """A text for a message, cut when it is long."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -222,6 +222,18 @@ steps:
             "r.yaml:2:13: '/etc/passwd' lies outside the recipe's folder and the current folder; expected a file below one of them; move it there or start from a folder above it"
         ],
     ),
+    "input-too-long": (
+        "version: 1\ninputs:\n  p: "
+        + "x" * 300
+        + "\nsteps:\n  s: {op: edit, image: p, prompt: hi}\n",
+        [
+            "r.yaml:3:6: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…' cannot be read (file name too long); expected a picture; check the path"
+        ],
+    ),
+    "input-nul": (
+        'version: 1\ninputs:\n  p: "a\\0*"\nsteps:\n  s: {op: edit, image: p, prompt: hi}\n',
+        ["r.yaml:3:6: 'a\\x00*' holds a control character; expected a path; remove the character"],
+    ),
     "input-s3": (
         """\
 version: 1
