@@ -61,10 +61,11 @@ class Board:
             raise LookupError(f"step {key[:12]} has no picture")
         return record
 
-    def outcomes(self, why_pending: str) -> Mapping[str, StepOutcome]:
-        """Every step's end in the plan's order; open ones are pending for this reason."""
+    def outcomes(self) -> Mapping[str, StepOutcome]:
+        """Every step's end in the plan's order; open ones are pending."""
+        why = "the run ended before its turn"
         return {
-            key: self._settled.get(key) or StepOutcome(key, State.PENDING, reason=why_pending)
+            key: self._settled.get(key) or StepOutcome(key, State.PENDING, reason=why)
             for key in self._plan.steps
         }
 

@@ -81,12 +81,12 @@ def run_plan(
     try:
         run.work()
     except Cancelled:
-        ending, why = Ending.INTERRUPTED, "the run was interrupted before its turn"
+        ending, why = Ending.INTERRUPTED, "somebody asked to stop; run again to go on"
     except _Stopped as stop:
         ending, why = Ending.STOPPED, str(stop)
     except StoreError as error:
         ending, why = Ending.STOPPED, str(error)
-    steps = run.board.outcomes(why)
+    steps = run.board.outcomes()
     if ending is Ending.COMPLETE and any(step.state is State.FAILED for step in steps.values()):
         ending = Ending.FAILED
     return Outcome(steps, ending, why, time.monotonic() - began, run.load_seconds)

@@ -155,8 +155,9 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, products):
     finished = publish(plan, outcome, store, tmp_path / "out")
     page = Page(finished.report.read_text())
     assert "Interrupted before everything was made" in page.text
-    assert "run the recipe again to make the rest" in page.text
-    assert page.text.count("not reached") == 5  # four tiles and their figure
+    assert "somebody asked to stop; run again to go on" in page.text
+    assert page.text.count("not reached") == 5  # four tiles and the figure at the top
+    assert page.text.count("the run ended before its turn") == 4
 
 
 def test_a_step_that_does_not_read_its_neighbour_names_what_it_reads(tmp_path, products):

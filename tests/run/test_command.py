@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import random
 import signal
+import sys
 import time
+import types
 from collections import Counter
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from flows.cli import build_app
 from flows.execution.outcome import State
 from flows.manifest import read_manifest
 
@@ -205,3 +209,26 @@ def test_models_lists_what_there_is(kontext):
     assert any(row.startswith("kontext-mini ") for row in rows)
     assert any("Non-Commercial" in row for row in rows)
     assert ended.stderr.splitlines()[-1].strip() == "imported:"
+
+
+def test_bench_hands_its_options_on_and_prints_the_table(monkeypatch):
+    asked = {}
+
+    class Report:
+        def table(self):
+            return "ratio 1.84x"
+
+    def run_bench(model, **options):
+        asked.update(options, model=model)
+        options["on_progress"](2, 8)
+        return Report()
+
+    module = types.ModuleType("kontext_engine.bench")
+    module.run_bench = run_bench
+    monkeypatch.setitem(sys.modules, "kontext_engine.bench", module)
+    app = build_app(("bench",))
+    ended = CliRunner().invoke(app, ["bench", "--edits", "4", "--dtype", "bfloat16"])
+    assert ended.exit_code == 0, ended.output
+    assert "ratio 1.84x" in ended.output
+    assert (asked["edits"], asked["dtype"], asked["peer_dtype"]) == (4, "bfloat16", None)
+    assert (asked["model"], asked["max_batch"], asked["device"]) == ("kontext-mini", 16, "cpu")
