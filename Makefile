@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` and `make test`. Both install into .venv first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo-out
+CUTOUTS ?= data/cutouts
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: install demo test check format data help
+install: $(VENV)/.installed ## Install everything into .venv
+
+demo: install ## Run both sample recipes on the shipped miniature (CPU, local folder, no server)
+	$(BIN)/kontext run recipes/product-backgrounds.yaml --out $(OUT)
+	$(BIN)/kontext run recipes/storyboard.yaml --out $(OUT)
+
+test: install ## Run the test suite
+	$(BIN)/python -m pytest -q
+
+check: install ## Lint and type-check; no warning passes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+data: install ## Fetch the cut-outs that kontext-mini is trained on (17 MB, needs npm)
+	$(BIN)/kontext data $(CUTOUTS)
+
+help: ## Show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
