@@ -1,1 +1,1 @@
-"""Training of small Kontext models: tokenizers, data, autoencoder, flow matching."""
+"""Training of kontext-mini: the studio data set, the autoencoder, the flow-matching trainer."""

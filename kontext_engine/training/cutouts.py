@@ -1,0 +1,123 @@
+"""Cut-outs: RGBA pictures of one subject each, their names, and the split by subject.
+
+The set is the Fluent Emoji 3D renders (MIT, Microsoft), fetched by ``make data``. Skin-tone
+variants of one emoji are one *subject*: a subject is either trained on or held out, never both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Split = Literal["train", "held_out"]
+
+EDGE = 128  # pixels: a subject is never shown larger than the miniature's picture
+HELD_OUT_SHARE = 0.118  # of subjects; about 340 cut-outs that are not signs
+SIGNS = ("Symbols", "Flags")  # trained on for variety, but no subject anybody would photograph
+
+# Named in instructions, so their words must be learned: never held out.
+OCCLUDERS = (
+    "balloon", "soccer-ball", "pizza", "maple-leaf", "sunflower", "rose", "snowflake", "star",
+    "red-heart", "green-book", "wrapped-gift", "red-apple", "basketball", "umbrella", "cloud",
+    "cookie", "doughnut", "leaf-fluttering-in-wind", "hibiscus", "butterfly",
+)  # fmt: skip
+THINGS = (
+    "cactus", "cat", "dog", "evergreen-tree", "mushroom", "potted-plant", "penguin", "teddy-bear",
+    "crown", "jack-o-lantern", "hot-beverage", "birthday-cake", "bicycle", "chair", "rocket",
+    "duck", "trophy", "candle", "pineapple", "rabbit",
+)  # fmt: skip
+
+_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
+_TONE_WORDS = ("-medium-dark", "-medium-light", "-light", "-medium", "-dark")
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """One RGBA picture: ``code`` its code points, ``subject`` those without skin tone."""
+
+    code: str
+    name: str
+    subject: str
+    category: str
+    path: Path
+
+    @property
+    def noun(self) -> str:
+        """The name as words: ``running-shoe`` is ``running shoe``."""
+        return self.name.replace("-", " ")
+
+
+def _plain(code: str) -> str:
+    return "-".join(part for part in code.split("-") if part != "fe0f")
+
+
+def _rank(subject: str) -> float:
+    return int(hashlib.sha256(subject.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+
+def _base_name(name: str) -> str:
+    for word in _TONE_WORDS:
+        if name.endswith(word):
+            return name.removesuffix(word)
+    return name
+
+
+def read_set(root: Path) -> list[Cutout]:
+    """All named cut-outs below ``root`` (laid out by ``make data``), in order of code.
+
+    Raises:
+        FileNotFoundError: the set is not there; the message names the command that fetches it.
+    """
+    names_file, assets = root / "names.json", root / "assets"
+    if not names_file.is_file() or not assets.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no cut-outs here; expected names.json and assets/; "
+            "run `make data` (needs npm, 17 MB)"
+        )
+    listing = json.loads(names_file.read_text())
+    names = {_plain(code): name for code, name in listing["chars"].items()}
+    category_of = {n: c for c, members in listing["categories"].items() for n in members}
+    found = []
+    for path in sorted(assets.glob("*.webp")):
+        code = _plain(path.stem)
+        if code not in names:
+            continue  # country flags and regional letters have no name in the list
+        subject = "-".join(part for part in code.split("-") if part not in _TONES)
+        name = names[code]
+        found.append(Cutout(code, _base_name(name), subject, category_of.get(name, "?"), path))
+    return found
+
+
+def split_of(cutout: Cutout) -> Split:
+    """Which side of the split a cut-out's subject lies on; a pure function of its code points."""
+    if cutout.name in OCCLUDERS or cutout.name in THINGS:
+        return "train"
+    return "held_out" if _rank(cutout.subject) < HELD_OUT_SHARE else "train"
+
+
+def held_out_order(cutouts: list[Cutout]) -> list[Cutout]:
+    """Held-out cut-outs, one of each subject first, by hash: the fixed order of every bench."""
+    subjects = (c for c in cutouts if split_of(c) == "held_out" and c.category not in SIGNS)
+    rows = sorted(subjects, key=lambda c: (_rank(c.subject), c.code))
+    seen: set[str] = set()
+    first = [c for c in rows if not (c.subject in seen or seen.add(c.subject))]  # type: ignore[func-returns-value]
+    chosen = {c.code for c in first}
+    return first + [c for c in rows if c.code not in chosen]
+
+
+def pixels(cutout: Cutout, edge: int = EDGE) -> NDArray[np.uint8]:
+    """The cut-out trimmed to its opaque box, its longer side ``edge`` pixels: uint8 (h, w, 4)."""
+    with Image.open(cutout.path) as picture:
+        rgba = picture.convert("RGBA")
+    box = rgba.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
+    rgba = rgba.crop(box) if box else rgba
+    scale = edge / max(rgba.size)
+    size = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
+    return np.asarray(rgba.resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,265 @@
+"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer.
+
+A work folder (outside the work tree) holds everything: ``autoencoder/`` and ``transformer/``
+checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from kontext_engine.api import EngineOptions
+from kontext_engine.catalogue import resolve_model
+from kontext_engine.engine import KontextEngine
+from kontext_engine.spec import NumericsProfile
+from kontext_engine.training.autoencoder import AutoencoderRun, psnr, train_autoencoder
+from kontext_engine.training.corpus import (
+    Corpus,
+    Shard,
+    build_shard,
+    measure_latents,
+    read_shard,
+)
+from kontext_engine.training.cutouts import Cutout, held_out_order, read_set, split_of
+from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.flow import FlowRun, FlowTrainer, Progress
+from kontext_engine.training.grid import draw_grid, held_out_items
+from kontext_engine.training.miniature import (
+    Miniature,
+    new_miniature,
+    read_miniature,
+    write_model,
+)
+from kontext_engine.training.studio import Studio
+from kontext_engine.training.tokenizers import build_tokenizers
+from kontext_engine.training.wording import vocabulary_texts
+
+Say = Callable[[str], None]
+
+# (folder name, picture size, share of the families): 64 px first, then the miniature's sizes.
+SMALL = (("square-64", (64, 64), 1.0),)
+FULL = (("square-128", (128, 128), 0.64), ("tall-128", (112, 144), 0.18),
+        ("wide-128", (144, 112), 0.18))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where training reads and writes, and on what device."""
+
+    work: Path
+    cutouts: Path
+    device: str = "cpu"
+    threads: int = 0  # CPU threads; 0 leaves torch's choice
+
+    def cast(self) -> tuple[list[Cutout], list[Cutout], list[Cutout]]:
+        """(all, training, held-out) cut-outs.
+
+        Raises:
+            FileNotFoundError: ``make data`` was not run.
+        """
+        every = read_set(self.cutouts)
+        return every, [c for c in every if split_of(c) == "train"], held_out_order(every)
+
+    def torch_device(self) -> torch.device:
+        """The device to train on, with the CPU's threads set.
+
+        Raises:
+            TrainingError: this machine has no such device.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise TrainingError("--device cuda: no CUDA device here; use --device cpu")
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return torch.device(self.device)
+
+    def autoencoder(self) -> AutoencoderKL:
+        """The trained autoencoder of ``vae/``.
+
+        Raises:
+            TrainingError: it was not trained yet.
+        """
+        folder = self.work / "vae"
+        _expect(folder / "config.json", "autoencoder", "kontext train autoencoder")
+        return AutoencoderKL.from_pretrained(folder)
+
+    def shards(self, small: bool) -> list[Shard]:
+        """The corpus of a stage.
+
+        Raises:
+            TrainingError: it was not made yet.
+        """
+        command = "kontext train corpus" + (" --small" if small else "")
+        paths = [self.work / "corpus" / f"{name}.npz" for name, _, _ in (SMALL if small else FULL)]
+        for path in paths:
+            _expect(path, "corpus", command)
+        return [read_shard(path) for path in paths]
+
+
+def _expect(path: Path, what: str, command: str) -> None:
+    if not path.is_file():
+        raise TrainingError(
+            f"{path}: no {what} here; run `{command}` with the same --work and --cutouts first"
+        )
+
+
+def autoencoder_stage(
+    shop: Workshop, run: AutoencoderRun, say: Say, init: Path | None = None
+) -> None:
+    """Train the autoencoder (or, ``run.decoder_only``, its decoder) and write ``vae/``.
+
+    ``init`` is the folder of an autoencoder to start from; the decoder is by default refined
+    from ``vae/``, whose latents stay what they are.
+
+    Raises:
+        FileNotFoundError: ``make data`` was not run.
+        TrainingError: there is no autoencoder to start from, or the device is not there.
+        FloatingPointError: the loss is no longer finite.
+        KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
+    """
+    every, training, held_out = shop.cast()
+    device = shop.torch_device()
+    if run.decoder_only and init is None:
+        init = shop.work / "vae"
+    if init is not None:
+        _expect(init / "config.json", "autoencoder", "kontext train autoencoder")
+    studio, unseen = Studio(training, every), Studio(held_out, every)
+    shown = np.concatenate(
+        [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(12)]
+    )
+    pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+    def report(step: int, loss: float, measured: float | None) -> None:
+        if measured is not None:
+            say(
+                f"autoencoder step {step}/{run.steps}: loss {loss:.4f}, "
+                f"held-out PSNR {measured:.2f} dB"
+            )
+
+    model = train_autoencoder(run, studio, pixels, device, init, report)
+    if not run.decoder_only:
+        sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(24))
+        shift, scale = measure_latents(model, sample)
+        model.register_to_config(shift_factor=shift, scaling_factor=scale)
+    model.save_pretrained(shop.work / "vae")
+    measured = psnr(model, pixels.to(device))
+    say(f"autoencoder: held-out PSNR {measured:.2f} dB; wrote {shop.work / 'vae'}")
+
+
+def corpus_stage(shop: Workshop, families: int, small: bool, say: Say, workers: int = 1) -> None:
+    """Render and encode families into ``corpus/``; shards that exist are kept.
+
+    Raises:
+        FileNotFoundError: ``make data`` was not run.
+        TrainingError: the autoencoder was not trained, or the device is not there.
+    """
+    every, training, _ = shop.cast()
+    device = shop.torch_device()
+    model = shop.autoencoder().to(device, memory_format=torch.channels_last).eval()
+    first = 0
+    for name, size, share in SMALL if small else FULL:
+        path, count = shop.work / "corpus" / f"{name}.npz", round(families * share)
+        if path.exists():
+            say(f"corpus: {path.name} is there already")
+        else:
+            started = time.monotonic()
+            build_shard(path, model, training, every, range(first, first + count), size, workers)
+            say(
+                f"corpus: {path.name}, {count} families of {size[0]}x{size[1]} px "
+                f"in {time.monotonic() - started:.0f} s"
+            )
+        first += count
+
+
+def transformer_stage(
+    shop: Workshop,
+    run: FlowRun,
+    small: bool,
+    say: Say,
+    init: Path | None = None,
+    compiled: bool = False,
+) -> None:
+    """Train transformer and text encoders on the corpus; resumes, logs, draws grids.
+
+    ``init`` starts from a model folder's weights (the 64 px stage's) or from a shipped model's,
+    by its name.
+
+    Raises:
+        FileNotFoundError: ``make data`` was not run.
+        TrainingError: an earlier stage was not run, or the device is not there.
+        ModelError: ``init`` is no model.
+        FloatingPointError: the loss is no longer finite.
+        KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
+    """
+    every, training, _ = shop.cast()
+    device = shop.torch_device()
+    corpus, autoencoder = Corpus(shop.shards(small), run.seed), shop.autoencoder()
+    trainer = FlowTrainer(_start(shop, training, init), corpus, run, device)
+    if compiled:
+        trainer.compile()
+    if trainer.resume():
+        say(f"transformer: resumed at step {trainer.done}")
+    journal = _Journal(shop, run, small, say, first=trainer.done)
+    items = held_out_items(every)
+
+    def on_grid(step: int, model: Miniature) -> None:
+        write_model(shop.work / "model", model, autoencoder, torch.float32)
+        engine = KontextEngine.load(
+            resolve_model(shop.work / "model"),
+            EngineOptions(numerics=NumericsProfile(device=shop.device)),
+        )
+        grids = shop.work / "grids"
+        grids.mkdir(exist_ok=True)
+        draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
+        say(f"transformer: grid of step {step} in {grids}")
+
+    trainer.train(journal.write, on_grid=on_grid)
+    write_model(shop.work / "model", trainer.averaged(), autoencoder, torch.bfloat16)
+    say(f"transformer: wrote {shop.work / 'model'}")
+
+
+@dataclass
+class _Journal:
+    """Says how training goes, and keeps every reading as a line of ``log.jsonl``."""
+
+    shop: Workshop
+    run: FlowRun
+    small: bool
+    say: Say
+    first: int  # the step it was resumed at
+    started: float = field(default_factory=time.monotonic)
+
+    def write(self, progress: Progress) -> None:
+        spent = time.monotonic() - self.started
+        speed = (progress.step - self.first) * self.run.batch / spent
+        self.say(
+            f"transformer step {progress.step}/{progress.steps}: loss "
+            f"{progress.means['loss']:.4f}, rate {progress.rate:.1e}, {speed:.0f} pictures/s"
+        )
+        row = {
+            "step": progress.step, "rate": progress.rate, "speed": speed, "small": self.small,
+            **progress.means,
+        }  # fmt: skip
+        with (self.shop.work / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _start(shop: Workshop, training: list[Cutout], init: Path | None) -> Miniature:
+    if init is not None:
+        return read_miniature(Path(resolve_model(init).source))
+    folder = shop.work / "tokenizers"
+    if not folder.exists():
+        nouns = sorted({c.noun for c in training})
+        draft = folder.with_name(f".tokenizers.{os.getpid()}")
+        build_tokenizers(vocabulary_texts(nouns), draft, 32, 32)
+        draft.rename(folder)
+    torch.manual_seed(0)
+    return new_miniature(folder)

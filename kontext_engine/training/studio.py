@@ -1,0 +1,279 @@
+"""The studio: one subject on one set, and every change an instruction may ask of it.
+
+A *family* is one subject, place and scene with its variants: other backgrounds, colours,
+weathers, an occluder, an added thing. Any two variants that differ in one respect are an editing
+pair with an exact ground truth, so a dozen renders give several dozen pairs. A family is a pure
+function of (cut-outs, seed, size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, pixels, split_of
+from kontext_engine.training.effects import TINTS, WEATHER, tint, weather
+from kontext_engine.training.scenes import SCENES, Pixels, render_scene
+
+Layer = NDArray[np.float32]  # (h, w, 4), straight alpha, 0..1
+
+# How often a category is cast, so that 1,900 people do not crowd out the products.
+CASTING = {
+    "Objects": 3.0, "Animals & Nature": 2.5, "Food & Drink": 1.5, "Activities": 1.0,
+    "Travel & Places": 1.2, "People & Body": 2.6, "Smileys & Emotion": 2.0, "Symbols": 0.4,
+    "Flags": 0.1, "?": 0.1,
+}  # fmt: skip
+
+BOX_RED = np.array([0.93, 0.08, 0.10], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is on a picture: everything an instruction can change, and nothing else."""
+
+    scene: str
+    colour: str | None = None
+    weather: str | None = None
+    occluder: str | None = None
+    thing: str | None = None
+    side: str | None = None  # where the thing stands: left, right
+    box: bool = False  # a red box is drawn where the thing stands or would stand
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A subject's picture in every look of one family: uint8 (n, h, w, 3), ``looks`` in order."""
+
+    subject: Cutout
+    looks: tuple[Look, ...]
+    pictures: NDArray[np.uint8]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An editing pair: indices of source and target in the family, and what changes."""
+
+    source: int
+    target: int
+    category: str
+    value: str
+    detail: str = ""
+
+
+class Studio:
+    """Renders families from a cast of cut-outs.
+
+    ``subjects`` is the cast (one split); ``props`` supplies occluders and things, always from
+    the training split, since their words must be learned.
+    """
+
+    def __init__(self, subjects: Sequence[Cutout], props: Sequence[Cutout]) -> None:
+        by_category: dict[str, dict[str, list[Cutout]]] = {}
+        for c in subjects:
+            by_category.setdefault(c.category, {}).setdefault(c.subject, []).append(c)
+        self._cast = {k: list(v.values()) for k, v in by_category.items()}
+        self._categories = sorted(self._cast)
+        weights = np.array([CASTING[k] for k in self._categories])
+        self._weights = weights / weights.sum()
+        trained = {c.name: c for c in props if split_of(c) == "train"}
+        self._props = {name: trained[name] for name in (*OCCLUDERS, *THINGS)}
+
+    def cast(self, rng: np.random.Generator) -> Cutout:
+        """A subject: category by weight, then subject, then skin tone."""
+        category = self._categories[int(rng.choice(len(self._categories), p=self._weights))]
+        tones = self._cast[category][int(rng.integers(len(self._cast[category])))]
+        return tones[int(rng.integers(len(tones)))]
+
+    def family(
+        self,
+        seed: int,
+        size: tuple[int, int],
+        subject: Cutout | None = None,
+        looks: Sequence[Look] | None = None,
+    ) -> Family:
+        """Render one family. ``size`` is (width, height); ``looks`` default to a drawn dozen."""
+        rng = np.random.default_rng([seed, 1])
+        drawn = self.cast(rng)
+        subject = subject or drawn
+        stage = _Stage.place(subject, np.random.default_rng([seed, 2]), size, seed)
+        chosen = tuple(looks) if looks is not None else draw_looks(np.random.default_rng([seed, 3]))
+        pictures = np.stack([self._render(stage, look) for look in chosen])
+        return Family(subject, chosen, pictures, seed)
+
+    def _render(self, stage: _Stage, look: Look) -> NDArray[np.uint8]:
+        canvas = render_scene(look.scene, stage.seed, stage.size)
+        canvas = stage.shadow(canvas, stage.box)
+        actor = stage.actor
+        if look.colour:
+            actor = np.dstack([tint(actor[..., :3], TINTS[look.colour]), actor[..., 3:]])
+        canvas = over(canvas, actor, stage.box[:2])
+        if look.occluder:
+            prop = layer(self._props[look.occluder], round(stage.cover[2]))
+            x, y = stage.cover[0] - prop.shape[1] / 2, stage.cover[1] - prop.shape[0] / 2
+            canvas = over(canvas, prop, (round(x), round(y)))
+        if look.side:
+            x0, _, x1, y1 = stage.spot(look.side)
+            if look.thing:
+                prop = layer(self._props[look.thing], x1 - x0)
+                left, top = (x0 + x1 - prop.shape[1]) // 2, y1 - prop.shape[0]
+                box = (left, top, left + prop.shape[1], y1)
+                canvas = over(stage.shadow(canvas, box), prop, (left, top))
+        if look.weather:
+            canvas = weather(look.weather, canvas, stage.seed)
+        if look.box and look.side:
+            canvas = outline(canvas, stage.spot(look.side))
+        return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where everything stands: fixed within a family."""
+
+    size: tuple[int, int]
+    seed: int
+    actor: Layer
+    box: tuple[int, int, int, int]
+    cover: tuple[float, float, float]  # occluder's centre and longer side, pixels
+
+    @classmethod
+    def place(
+        cls, subject: Cutout, rng: np.random.Generator, size: tuple[int, int], seed: int
+    ) -> _Stage:
+        width, height = size
+        actor = layer(subject, round(min(size) * rng.uniform(0.50, 0.74)))
+        h, w = actor.shape[:2]
+        centre = width * (0.5 + rng.uniform(-0.10, 0.10))
+        foot = height * rng.uniform(0.84, 0.95)
+        left, top = round(centre - w / 2), round(foot - h)
+        cover = (
+            left + w * (0.5 + rng.uniform(-0.08, 0.08)),
+            top + h * rng.uniform(0.30, 0.46),
+            max(w, h) * rng.uniform(0.40, 0.58),
+        )
+        return cls(size, seed, actor, (left, top, left + w, top + h), cover)
+
+    def spot(self, side: str) -> tuple[int, int, int, int]:
+        """The square on the floor where a thing may stand, (left, top, right, bottom)."""
+        width, height = self.size
+        edge = round(min(self.size) * 0.27)
+        left = round(width * 0.03) if side == "left" else width - edge - round(width * 0.03)
+        foot = min(height - 3, self.box[3] + round(height * 0.02))
+        return left, foot - edge, left + edge, foot
+
+    def shadow(self, canvas: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+        """A soft elliptic shadow under whatever stands in ``box``."""
+        height, width = canvas.shape[:2]
+        left, _, right, bottom = box
+        cx, rx = (left + right) / 2, max(2.0, (right - left) * 0.42)
+        ry = max(1.5, rx * 0.2)
+        y0, y1 = max(0, int(bottom - 3 * ry)), min(height, int(bottom + 3 * ry) + 1)
+        yy, xx = np.mgrid[y0:y1, 0:width]
+        fall = np.exp(-(((xx - cx) / rx) ** 2 + ((yy - bottom) / ry) ** 2))
+        shaded = canvas.copy()
+        shaded[y0:y1] *= (1 - 0.45 * fall[..., None]).astype(np.float32)
+        return shaded
+
+
+@lru_cache(maxsize=4096)
+def _cutout_pixels(cutout: Cutout) -> NDArray[np.uint8]:
+    return pixels(cutout)
+
+
+def layer(cutout: Cutout, edge: int) -> Layer:
+    """A cut-out scaled so that its longer side is ``edge`` pixels: float32 (h, w, 4)."""
+    raw = Image.fromarray(_cutout_pixels(cutout))
+    scale = edge / max(raw.size)
+    size = (max(2, round(raw.width * scale)), max(2, round(raw.height * scale)))
+    # Premultiplied while resizing: straight alpha would bleed the colour of empty pixels.
+    flat = np.asarray(raw.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA"))
+    return flat.astype(np.float32) / 255.0
+
+
+def over(canvas: Pixels, top: Layer, at: tuple[int, int]) -> Pixels:
+    """``top`` over ``canvas`` with its upper left corner ``at`` (x, y); what overhangs is cut."""
+    height, width = canvas.shape[:2]
+    x, y = at
+    x0, y0 = max(0, x), max(0, y)
+    x1, y1 = min(width, x + top.shape[1]), min(height, y + top.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return canvas
+    part = top[y0 - y : y1 - y, x0 - x : x1 - x]
+    out = canvas.copy()
+    alpha = part[..., 3:]
+    out[y0:y1, x0:x1] = out[y0:y1, x0:x1] * (1 - alpha) + part[..., :3] * alpha
+    return out
+
+
+def outline(canvas: Pixels, box: tuple[int, int, int, int], thickness: int = 2) -> Pixels:
+    """A red rectangle, ``thickness`` pixels wide, just inside ``box``."""
+    x0, y0, x1, y1 = box
+    out = canvas.copy()
+    for rows, columns in (
+        (slice(y0, y0 + thickness), slice(x0, x1)), (slice(y1 - thickness, y1), slice(x0, x1)),
+        (slice(y0, y1), slice(x0, x0 + thickness)), (slice(y0, y1), slice(x1 - thickness, x1)),
+    ):  # fmt: skip
+        out[rows, columns] = BOX_RED
+    return out
+
+
+def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
+    """A family's dozen: four sets, three colours, two weathers, a cover, things left and right."""
+
+    def some(names: Sequence[str], count: int) -> list[str]:
+        return [names[int(i)] for i in rng.permutation(len(names))[:count]]
+
+    named = [s for s in SCENES if not s.startswith("plain ")]
+    plain = [s for s in SCENES if s.startswith("plain ")]
+    sets = some(named, 3) + some(plain, 1)
+    sets = [sets[int(i)] for i in rng.permutation(4)]
+    home = sets[0]
+    looks = [Look(s) for s in sets]
+    looks += [Look(home, colour=c) for c in some(list(TINTS), 3)]
+    looks += [Look(home, weather=w) for w in some(list(WEATHER), 2)]
+    looks += [Look(home, occluder=some(OCCLUDERS, 1)[0])]
+    first, second = some(THINGS, 2)
+    side = "left" if rng.random() < 0.5 else "right"
+    looks += [Look(home, thing=first, side=side), Look(home, thing=second, side=side)]
+    looks += [Look(home, side=side, box=True)]
+    return tuple(looks)
+
+
+def pairs(looks: Sequence[Look]) -> Iterator[Pair]:
+    """Every editing pair within a family: looks that differ in the one thing an edit names."""
+    for i, a in enumerate(looks):
+        for j, b in enumerate(looks):
+            if i == j:
+                continue
+            pair = _pair(i, a, j, b)
+            if pair is not None:
+                yield pair
+
+
+def _pair(i: int, a: Look, j: int, b: Look) -> Pair | None:
+    bare = Look(a.scene)
+    if a.scene != b.scene:
+        moved = a == bare and b == Look(b.scene)
+        return Pair(i, j, "background", b.scene) if moved else None
+    # (category, what is asked for, its detail, whether a and b differ in just that); the first
+    # that holds is the pair's.
+    edits = (
+        ("recolour", b.colour, "", a in (bare, Look(a.scene, colour=a.colour))),
+        ("weather", b.weather, "", a == bare),
+        ("uncover", a.occluder, "", b == bare),
+        ("add", b.thing, b.side, a == bare and b.side is not None),
+        ("replace", b.thing, a.thing, a.thing is not None and a.side == b.side),
+        ("remove", a.thing, "", b == bare),
+        ("box", b.thing, "", a.box and a.side == b.side),
+    )
+    fitting = (
+        Pair(i, j, category, value, detail or "")
+        for category, value, detail, differs in edits
+        if value and differs
+    )
+    return next(fitting, None)

@@ -1,0 +1,218 @@
+"""How people ask: several phrasings per instruction, the last of each list held out.
+
+Held out are wordings, subjects and scene instances, not nouns: the words for scenes, colours and
+things must be learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS
+from kontext_engine.training.studio import Look, Pair
+
+Wording = Literal["train", "held_out"]
+
+# scene: (as a thing, as a place)
+PLACES: dict[str, tuple[tuple[str, str], ...]] = {
+    "beach": (("a sandy beach", "on a sandy beach"), ("a sunny beach by the sea", "at the beach")),
+    "snow": (("a snowy winter landscape", "in the snow"), ("snowy hills", "in a snowy landscape")),
+    "night street": (
+        ("a city street at night", "on a city street at night"),
+        ("a dark street with lit windows", "in the city at night"),
+    ),
+    "street": (
+        ("a city street", "on a city street"),
+        ("a street in town by day", "in a street by day"),
+    ),
+    "forest": (("a green forest", "in a forest"), ("the woods", "among the trees")),
+    "marble": (("a marble table", "on a marble table"), ("white marble", "on white marble")),
+    "sunset": (("a sunset", "at sunset"), ("an orange sunset sky", "in front of a sunset")),
+    "desert": (("a desert", "in the desert"), ("sand dunes", "among sand dunes")),
+    "wood": (("a wooden table", "on a wooden table"), ("brown wooden planks", "on wooden planks")),
+    "underwater": (("the bottom of the sea", "underwater"), ("deep blue water", "under the sea")),
+    "space": (("outer space", "in outer space"), ("a starry night sky on the moon", "on the moon")),
+    "meadow": (("a meadow with flowers", "in a meadow"), ("green grass", "on green grass")),
+    "kitchen": (("a kitchen", "in a kitchen"), ("a kitchen counter", "on a kitchen counter")),
+}
+
+# In each list the last is held out.
+BACKGROUND = (
+    "change the background to {thing}",
+    "put the {noun} {place}",
+    "place it {place}",
+    "replace the background with {thing}",
+    "move the {noun} to {thing}",
+    "make the background {thing}",
+    "show the {noun} {place}",
+    "the background should be {thing}",
+)
+RECOLOUR = (
+    "make the {noun} {colour}",
+    "change the colour of the {noun} to {colour}",
+    "turn it {colour}",
+    "recolor the {noun} in {colour}",
+    "paint the {noun} {colour}",
+    "make it {colour}",
+    "give the {noun} a {colour} color",
+    "the {noun} should be {colour}",
+)
+WEATHERS: dict[str, tuple[str, ...]] = {
+    "night": (
+        "make it night",
+        "change the time of day to night",
+        "turn day into night",
+        "make it dark at night",
+    ),
+    "snow": ("make it snow", "let it snow", "add falling snow", "cover the scene in falling snow"),
+    "rain": ("make it rain", "let it rain", "add rain", "show it in heavy rain"),
+    "fog": ("add fog", "make it foggy", "cover everything in fog", "put the scene in thick fog"),
+    "golden": (
+        "light it with warm golden light",
+        "make it golden hour",
+        "use warm evening light",
+        "bathe it in golden light",
+    ),
+    "monochrome": (
+        "make it black and white",
+        "turn it into a black and white photo",
+        "remove all color",
+        "make the picture black and white",
+    ),
+    "sepia": (
+        "make it sepia",
+        "turn it into an old sepia photo",
+        "give it a sepia tone",
+        "make the picture sepia",
+    ),
+    "neon": (
+        "light it with pink and blue neon",
+        "add neon light",
+        "use neon lighting",
+        "bathe it in neon light",
+    ),
+}
+UNCOVER = (
+    "remove the {thing} from the {noun}",
+    "remove the thing that covers it",
+    "take away the {thing}",
+    "remove the {thing} covering the {noun}",
+    "remove the object covering the face",
+    "uncover the {noun}",
+    "remove what covers the {noun}",
+    "take the {thing} off",
+)
+ADD = (
+    "add a {thing} on the {side}",
+    "put a {thing} on the {side}",
+    "place a {thing} to the {side} of the {noun}",
+    "add a {thing} to the {side}",
+    "a {thing} should stand on the {side}",
+)
+REMOVE = (
+    "remove the {thing}",
+    "take away the {thing}",
+    "delete the {thing}",
+    "get rid of the {thing}",
+)
+REPLACE = (
+    "replace the {old} with a {thing}",
+    "change the {old} into a {thing}",
+    "swap the {old} for a {thing}",
+    "turn the {old} into a {thing}",
+)
+BOX = (
+    "add a {thing} in the red box",
+    "put a {thing} inside the red box",
+    "place a {thing} in the box",
+    "draw a {thing} in the red box",
+)
+CAPTION = (
+    "a {noun} {place}",
+    "a picture of a {noun} {place}",
+    "a photo of the {noun} {place}",
+    "an image of a {noun} {place}",
+)
+CAPTION_LIGHT = {
+    "night": "at night", "snow": "in falling snow", "rain": "in the rain", "fog": "in fog",
+    "golden": "in golden light", "monochrome": "in black and white", "sepia": "in sepia",
+    "neon": "in neon light",
+}  # fmt: skip
+PRONOUNS = ("subject", "product", "character", "object")
+
+
+def words_for(name: str) -> str:
+    """A cut-out's name as words people use: ``leaf-fluttering-in-wind`` is ``leaf``."""
+    return {
+        "leaf-fluttering-in-wind": "leaf",
+        "hot-beverage": "hot drink",
+        "jack-o-lantern": "pumpkin",
+    }.get(name, name.replace("-", " "))
+
+
+def places(scene: str) -> tuple[tuple[str, str], ...]:
+    """The phrasings of a scene, each as (a thing, a place)."""
+    if scene.startswith("plain "):
+        colour = scene.removeprefix("plain ")
+        return (
+            (f"plain {colour}", f"on a plain {colour} background"),
+            (f"a {colour} backdrop", f"on a {colour} backdrop"),
+        )
+    return PLACES[scene]
+
+
+def _choose(options: Sequence[str], rng: np.random.Generator, wording: Wording) -> str:
+    if wording == "held_out":
+        return options[-1]
+    return options[int(rng.integers(len(options) - 1))]
+
+
+def _noun(noun: str, rng: np.random.Generator) -> str:
+    return noun if rng.random() < 0.6 else PRONOUNS[int(rng.integers(len(PRONOUNS)))]
+
+
+def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
+    """An instruction that asks for ``pair`` of a subject called ``noun``."""
+    said = _noun(noun, rng)
+    if pair.category == "background":
+        forms = places(pair.value)
+        thing, place = forms[int(rng.integers(len(forms)))]
+        return _choose(BACKGROUND, rng, wording).format(noun=said, thing=thing, place=place)
+    if pair.category == "recolour":
+        return _choose(RECOLOUR, rng, wording).format(noun=said, colour=pair.value)
+    if pair.category == "weather":
+        return _choose(WEATHERS[pair.value], rng, wording)
+    templates = {"uncover": UNCOVER, "add": ADD, "remove": REMOVE, "replace": REPLACE, "box": BOX}
+    return _choose(templates[pair.category], rng, wording).format(
+        noun=said, thing=words_for(pair.value), side=pair.detail, old=words_for(pair.detail)
+    )
+
+
+def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
+    """A caption of a look, for text-to-image; what it does not say is left to the model."""
+    forms = places(look.scene)
+    place = forms[int(rng.integers(len(forms)))][1]
+    named = f"{look.colour} {noun}" if look.colour else noun
+    text = _choose(CAPTION, rng, wording).format(noun=named, place=place)
+    if look.thing:
+        text += f" with a {words_for(look.thing)} on the {look.side}"
+    if look.weather:
+        text += " " + CAPTION_LIGHT[look.weather]
+    return text
+
+
+def vocabulary_texts(nouns: Sequence[str]) -> list[str]:
+    """Texts that hold every word of every template and noun, for building the tokenizers."""
+    groups = (BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION)
+    texts = [t.replace("{", " ").replace("}", " ") for group in groups for t in group]
+    texts += [t for group in WEATHERS.values() for t in group] + list(CAPTION_LIGHT.values())
+    texts += [form for forms in PLACES.values() for pair in forms for form in pair]
+    texts += [words_for(name) for name in (*OCCLUDERS, *THINGS)] + list(PRONOUNS)
+    texts += [
+        "left right plain backdrop background white gray black red orange yellow green blue "
+        "purple pink gold"
+    ]
+    return texts + list(nouns)
