@@ -23,10 +23,11 @@ from kontext_engine.api import (
     ModelError,
     RequestError,
 )
+from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
 from kontext_engine.geometry import Size
 from kontext_engine.load import Components, load_components
-from kontext_engine.spec import Condition, ModelSpec, NumericsProfile, resolve_model
+from kontext_engine.spec import Condition, ModelSpec, NumericsProfile
 
 _INSTRUCTIONS = (
     "put it on a beach",

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kontext_engine.errors import CallLogError
+
 
 class CallLog:
     """One JSON line per event, each appended by a single write, so that processes may share it."""
@@ -16,14 +18,29 @@ class CallLog:
         self._path = Path(path) if path else None
 
     def write(self, event: str, ids: Sequence[str]) -> None:
-        """Append ``event`` for each request id; without a path, nothing."""
+        """Append ``event`` for each request id; without a path, nothing.
+
+        Raises:
+            CallLogError: the file cannot be written.
+        """
         if self._path is None or not ids:
             return
         stamp = {"pid": os.getpid(), "time": time.time()}
         lines = "".join(f"{json.dumps({'event': event, 'id': id_, **stamp})}\n" for id_ in ids)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, lines.encode())
-        finally:
-            os.close(handle)
+            _append(self._path, lines.encode())
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise CallLogError(
+                f"{self._path}: the engine's log cannot be written ({why}); make room or make it "
+                "writable, then run again: what is stored is kept"
+            ) from error
+
+
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, data)
+    finally:
+        os.close(handle)

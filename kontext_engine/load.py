@@ -69,38 +69,56 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
                 return kind.from_pretrained(folder / name, local_files_only=True, **options)
         except Exception as error:  # the libraries raise many kinds for a bad file
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(
-                f"{folder / name}: cannot be loaded as {kind.__name__} ({reason}); "
-                "check that the folder is a complete diffusers model with safetensors weights"
-            ) from error
+            raise _unloadable(folder / name, kind, reason.split(". ")[0]) from error
 
-    def module(kind: Any, name: str, precision: str) -> Any:
-        loaded = part(kind, name, use_safetensors=True, **{precision: dtype})
+    def module(kind: Any, name: str, **options: Any) -> Any:
+        options |= {"use_safetensors": True, "output_loading_info": True}
+        loaded, info = part(kind, name, **options)
+        # The libraries make up what a file lacks, at random; no key could name such pictures.
+        lacking = [*info["missing_keys"], *(found[0] for found in info["mismatched_keys"])]
+        if lacking:
+            reason = f"the weights lack {min(lacking)}, or have it in another shape"
+            raise _unloadable(folder / name, kind, reason)
         return loaded.to(device).eval().requires_grad_(False)
 
+    # transformers otherwise tells of a wrong shape in a printed table only.
+    text = {"dtype": dtype, "ignore_mismatched_sizes": True}
     return Components(
-        transformer=module(FluxTransformer2DModel, "transformer", "torch_dtype"),
-        vae=module(AutoencoderKL, "vae", "torch_dtype"),
-        text_encoder=module(CLIPTextModel, "text_encoder", "dtype"),
-        text_encoder_2=module(T5EncoderModel, "text_encoder_2", "dtype"),
+        transformer=module(FluxTransformer2DModel, "transformer", torch_dtype=dtype),
+        vae=module(AutoencoderKL, "vae", torch_dtype=dtype),
+        text_encoder=module(CLIPTextModel, "text_encoder", **text),
+        text_encoder_2=module(T5EncoderModel, "text_encoder_2", **text),
         tokenizer=part(AutoTokenizer, "tokenizer"),
         tokenizer_2=part(AutoTokenizer, "tokenizer_2"),
         shift=_load_shift(folder / "scheduler" / "scheduler_config.json"),
     )
 
 
+def _unloadable(path: Path, kind: Any, reason: str) -> ModelError:
+    return ModelError(
+        f"{path}: cannot be loaded as {kind.__name__} ({reason}); "
+        "check that the folder is a complete diffusers model with safetensors weights"
+    )
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the libraries' own progress bars out of the caller's terminal while loading."""
-    from transformers.utils import logging
+    """Keep the libraries' bars and reports out of the terminal: what matters here is raised."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = transformers_log.is_progress_bar_enabled()
+    levels = [(log, log.get_verbosity()) for log in (diffusers_log, transformers_log)]
+    transformers_log.disable_progress_bar()
+    for log, _ in levels:
+        log.set_verbosity_error()
     try:
         yield
     finally:
+        for log, level in levels:
+            log.set_verbosity(level)
         if shown:
-            logging.enable_progress_bar()
+            transformers_log.enable_progress_bar()
 
 
 def _load_shift(path: Path) -> Shift:

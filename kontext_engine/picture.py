@@ -41,8 +41,10 @@ def open_picture(source: Path | str | bytes, name: str | None = None) -> Image.I
         PictureError: missing, unreadable, not a picture, truncated, or over 80 million pixels.
     """
     label = name or ("the picture" if isinstance(source, bytes) else str(source))
-    stream = io.BytesIO(source if isinstance(source, bytes) else _read(Path(source), label))
-    with _identify(stream, label) as image:
+    data = source if isinstance(source, bytes) else _read(Path(source), label)
+    if not data:
+        raise PictureError(f"{label}: the file is empty; export the picture again")
+    with _identify(io.BytesIO(data), label) as image:
         _check_size(Size(*image.size), label)
         try:
             image.seek(0)
@@ -75,7 +77,8 @@ def _identify(stream: io.BytesIO, label: str) -> Image.Image:
         raise PictureError(_too_large(label)) from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{label}: not a picture that can be read; expected one of {', '.join(FORMATS)}"
+            f"{label}: not a picture that can be read; expected one of {', '.join(FORMATS)}; "
+            "export it as one of them"
         ) from error
     except Exception as error:  # as above: header parsers of untrusted data
         raise PictureError(f"{label}: damaged picture ({_first_line(error)})") from error
@@ -88,11 +91,14 @@ def _registered() -> frozenset[str]:
 
 def _check_size(size: Size, label: str) -> None:
     if size.area > MAX_PIXELS:
-        raise PictureError(f"{_too_large(label)}: it is {size}")
+        raise PictureError(f"{_too_large(label)} (it is {size})")
 
 
 def _too_large(label: str) -> str:
-    return f"{label}: more than {MAX_PIXELS // 1_000_000} million pixels, refused unopened"
+    return (
+        f"{label}: more than {MAX_PIXELS // 1_000_000} million pixels, refused unopened; "
+        "scale it down first"
+    )
 
 
 def _first_line(error: Exception) -> str:

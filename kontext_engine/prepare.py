@@ -12,6 +12,7 @@ from kontext_engine.spec import Condition, ModelSpec
 
 MAX_STEPS = 1000  # a schedule finer than the model's own training times is a typing error
 _NOTED_LOSS = 0.05  # share of a picture's area whose loss is worth a note
+_NOTED_GROWTH = 4.0  # times a side grows: beyond, a picture is mostly made up by the scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,15 @@ def _notes(request: EditRequest, spec: ModelSpec, geometry: GeometryRecord) -> I
             yield (
                 f"context picture {number}: {placement.lost:.0%} of its area was cut off to bring "
                 f"{placement.source} to {placement.size} (fit: {placement.fit}{remedy})"
+            )
+        growth = max(
+            placement.scaled.width / placement.source.width,
+            placement.scaled.height / placement.source.height,
+        )
+        if growth > _NOTED_GROWTH:
+            yield (
+                f"context picture {number} is only {placement.source}: it was enlarged "
+                f"{growth:.0f} times; a larger original would show more"
             )
         if placement.fit is Fit.STRETCH and _aspect_change(placement) > 1.0 + _NOTED_LOSS:
             yield (

@@ -21,8 +21,8 @@ PREFECT_MODULES = {"flows.run", "flows.worker", "flows.deploy"}
 TORCH_FREE = {
     f"kontext_engine{name}"
     for name in (
-        "", ".api", ".calllog", ".digest", ".errors", ".fake", ".geometry", ".picture",
-        ".prepare", ".recent", ".spec",
+        "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".geometry",
+        ".picture", ".prepare", ".recent", ".spec",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}

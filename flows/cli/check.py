@@ -55,8 +55,8 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
         RecipeError: as ``make_plan``.
     """
     from flows.recipe.plan import make_plan
+    from kontext_engine.catalogue import HUB_MODELS, resolve_model
     from kontext_engine.errors import ModelError
-    from kontext_engine.spec import HUB_MODELS, resolve_model
 
     name = recipe.document.model
     if name not in HUB_MODELS:

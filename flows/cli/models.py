@@ -21,8 +21,8 @@ def models(
     ] = None,
 ) -> None:
     """List the models that a recipe can name, their sizes, abilities and licences."""
+    from kontext_engine.catalogue import list_models, resolve_model
     from kontext_engine.errors import ModelError
-    from kontext_engine.spec import list_models, resolve_model
 
     rows: list[tuple[str, ...]] = []
     licences: dict[str, int] = {}

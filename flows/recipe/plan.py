@@ -32,9 +32,10 @@ from flows.recipe.step import (
 )
 from flows.recipe.template import Placeholder
 from flows.recipe.value import Value
+from kontext_engine.catalogue import HUB_MODELS, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size
-from kontext_engine.spec import HUB_MODELS, ModelSpec, NumericsProfile, resolve_model
+from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
 def make_plan(

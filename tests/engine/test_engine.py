@@ -13,10 +13,10 @@ from kontext_engine.api import (
     EditRequest,
     EditResult,
     EngineOptions,
-    ModelError,
     Phase,
 )
 from kontext_engine.engine import KontextEngine
+from kontext_engine.errors import CallLogError
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ContextIds, NumericsProfile
 from tests.engine.tiny import FULL, gradient, save_tiny_model
@@ -295,6 +295,14 @@ def test_the_call_log_counts_computations(full_spec, tmp_path):
     assert all(line["pid"] and line["time"] for line in lines)
 
 
+def test_a_call_log_that_cannot_be_written_is_no_requests_fault(full_spec):
+    engine = KontextEngine.load(full_spec, EngineOptions(call_log="/dev/full"))
+    with pytest.raises(
+        CallLogError, match=r"^/dev/full: the engine's log cannot be written \(no sp"
+    ):
+        answers(engine, [edit("a")])
+
+
 def test_embeddings_and_latents_are_computed_once(full_spec, monkeypatch):
     engine = KontextEngine.load(full_spec)
     calls = []
@@ -321,6 +329,11 @@ def test_notes_tell_what_was_ignored_or_cut(full_engine, plain_engine):
     assert made.notes == ("context picture 1 was stretched from 64x64 to 96x48 (fit: stretch)",)
     (made,) = full_engine.run([edit(prompt="shoe " * 40)])
     assert made.notes == ("the prompt is longer than 24 tokens: its end was ignored",)
+    (made,) = full_engine.run([edit(contexts=(gradient((1, 1)),))])
+    assert made.notes == (
+        "context picture 1 is only 1x1: it was enlarged 64 times; "
+        "a larger original would show more",
+    )
 
 
 def test_bfloat16_makes_the_same_kind_of_picture(full_spec):
@@ -330,26 +343,3 @@ def test_bfloat16_makes_the_same_kind_of_picture(full_spec):
     close = levels(picture(rough, request), picture(exact, request)).mean()
     other = levels(picture(exact, replace(request, seed=9)), picture(exact, request)).mean()
     assert 0 < close < other / 4
-
-
-@pytest.mark.parametrize(
-    ("numerics", "message"),
-    [
-        (NumericsProfile(dtype="float8"), "dtype 'float8': expected one of float32, bfloat16"),
-        (NumericsProfile(device="tpu"), "device 'tpu': expected 'cpu' or 'cuda'"),
-        (NumericsProfile(attention="flash"), "attention 'flash': only 'sdpa' is available"),
-    ],
-)
-def test_unknown_numerics_are_refused(numerics, message, full_spec):
-    with pytest.raises(ModelError, match=message):
-        KontextEngine.load(full_spec, EngineOptions(numerics))
-
-
-def test_damaged_or_wrong_weights_are_refused(tmp_path):
-    spec = save_tiny_model(tmp_path / "damaged", FULL)
-    with pytest.raises(ModelError, match=r"guidance_embeds True\) is not what"):
-        KontextEngine.load(replace(spec, guidance_embedded=False))
-    weights = tmp_path / "damaged" / "vae" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(ModelError, match="vae: cannot be loaded as AutoencoderKL"):
-        KontextEngine.load(spec)

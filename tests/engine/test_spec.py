@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kontext_engine import digest, spec
+from kontext_engine import catalogue, digest
 from kontext_engine.api import ModelError
+from kontext_engine.catalogue import list_models, resolve_model
 from kontext_engine.geometry import Size
-from kontext_engine.spec import Condition, ContextIds, list_models, resolve_model, write_spec
+from kontext_engine.spec import Condition, ContextIds, write_spec
 from tests.engine.tiny import CONTROL, FULL, PLAIN, save_tiny_model
 
 KONTEXT_DEV = "black-forest-labs/FLUX.1-Kontext-dev"
@@ -129,19 +130,19 @@ def test_a_hub_model_that_was_downloaded_is_found(folder, monkeypatch):
 
 
 def test_the_preferred_sizes_are_megapixels_in_multiples():
-    kontext = spec.HUB_MODELS[KONTEXT_DEV]
+    kontext = catalogue.HUB_MODELS[KONTEXT_DEV]
     assert (kontext.sizes[0], kontext.sizes[-1]) == ((672, 1568), (1568, 672))
     for size in kontext.sizes:
         assert size.width % 16 == size.height % 16 == 0
         assert abs(size.area / 1024**2 - 1) < 0.02
         assert Size(size.height, size.width) in kontext.sizes
-    assert spec.HUB_MODELS["black-forest-labs/FLUX.1-Fill-dev"].condition is Condition.CHANNEL
+    assert catalogue.HUB_MODELS["black-forest-labs/FLUX.1-Fill-dev"].condition is Condition.CHANNEL
 
 
 def test_listing_tells_what_is_here(folder, monkeypatch):
-    monkeypatch.setattr(spec, "MODELS_FOLDER", folder.parent)
-    monkeypatch.setattr(spec, "SHIPPED", ("model", "absent"))
-    monkeypatch.setattr(spec, "_hub_folder", lambda name: None)
+    monkeypatch.setattr(catalogue, "MODELS_FOLDER", folder.parent)
+    monkeypatch.setattr(catalogue, "SHIPPED", ("model", "absent"))
+    monkeypatch.setattr(catalogue, "_hub_folder", lambda name: None)
     listed = {entry.name: entry for entry in list_models()}
     assert listed["model"].available
     assert not listed["absent"].available

@@ -15,8 +15,9 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
+from kontext_engine.catalogue import resolve_model
 from kontext_engine.geometry import Size
-from kontext_engine.spec import Condition, ContextIds, ModelSpec, resolve_model, write_spec
+from kontext_engine.spec import Condition, ContextIds, ModelSpec, write_spec
 from kontext_engine.training.tokenizers import build_tokenizers
 
 TEXTS = (
