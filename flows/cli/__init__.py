@@ -16,7 +16,17 @@ from typing import NoReturn
 
 import typer
 
-VERBS: tuple[str, ...] = ("check", "plan", "run", "report", "models", "bench", "train", "schema")
+VERBS: tuple[str, ...] = (
+    "check",
+    "plan",
+    "run",
+    "report",
+    "models",
+    "bench",
+    "data",
+    "train",
+    "schema",
+)
 
 HELP = """Batch creative automation: YAML recipes in, edited pictures and a report out.
 

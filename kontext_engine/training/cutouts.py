@@ -54,7 +54,8 @@ class Cutout:
         return self.name.replace("-", " ")
 
 
-def _plain(code: str) -> str:
+def plain_code(code: str) -> str:
+    """Code points without the variation selector, which some lists write and others leave out."""
     return "-".join(part for part in code.split("-") if part != "fe0f")
 
 
@@ -82,11 +83,11 @@ def read_set(root: Path) -> list[Cutout]:
             "run `make data` (needs npm, 17 MB)"
         )
     listing = json.loads(names_file.read_text())
-    names = {_plain(code): name for code, name in listing["chars"].items()}
+    names = {plain_code(code): name for code, name in listing["chars"].items()}
     category_of = {n: c for c, members in listing["categories"].items() for n in members}
     found = []
     for path in sorted(assets.glob("*.webp")):
-        code = _plain(path.stem)
+        code = plain_code(path.stem)
         if code not in names:
             continue  # country flags and regional letters have no name in the list
         subject = "-".join(part for part in code.split("-") if part not in _TONES)
