@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 
 from flows.recipe.step import Plan, Step
-from flows.store.record import Record, RecordError, decode_record
+from flows.store.record import Record
 
-_SAMPLE = 256
+SAMPLE = 256  # records that are enough for a median
 
 
 def estimate_seconds(plan: Plan, todo: Iterable[Step], records: Iterable[Record]) -> float | None:
@@ -29,16 +27,6 @@ def estimate_seconds(plan: Plan, todo: Iterable[Step], records: Iterable[Record]
     if not rates:
         return None
     return median(rates) * sum(_planned_work(plan, step) for step in todo)
-
-
-def stored_records(root: Path, limit: int = _SAMPLE) -> Iterator[Record]:
-    """Some records of the local store at ``root``; those that cannot be read are passed over."""
-    folder = root / "records"
-    for path in itertools.islice(folder.iterdir() if folder.is_dir() else (), limit):
-        try:
-            yield decode_record(path.read_bytes(), path.name)
-        except (OSError, RecordError):
-            continue
 
 
 def _recorded_work(record: Record) -> float:

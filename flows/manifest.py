@@ -124,6 +124,12 @@ class Manifest(_Frozen):
     sources: tuple[SourceEntry, ...]
     outputs: tuple[OutputEntry, ...] = ()
 
+    @property
+    def whole(self) -> bool:
+        """Whether everything was made, and every output written."""
+        unwritten = any(output.problem for output in self.outputs)
+        return self.ending is Ending.COMPLETE and not unwritten
+
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
         return self.model_dump_json(by_alias=True, indent=1) + "\n"

@@ -16,12 +16,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from flows.files import write_whole
 from flows.manifest import Manifest, OutputEntry
+from flows.recipe.outputs import RUN_FILES
 from flows.recipe.step import Plan, PlannedOutput, Step
 from flows.store.base import BlobDamaged, Store
 from flows.store.record import Record
 
 XMP_NAMESPACE = "urn:kontext:provenance:1"
-_RESERVED = frozenset({"manifest.json", "report.html", "recipe.yaml", "thumbs"})
 
 
 class OutputError(Exception):
@@ -85,7 +85,7 @@ def output_path(folder: Path, relative: str) -> Path:
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in relative:
         raise OutputError(f"output '{relative}' leaves the run's folder; use a relative name")
-    if pure.parts[0].casefold() in _RESERVED:
+    if pure.parts[0].casefold() in RUN_FILES:
         raise OutputError(f"output '{relative}' takes a name that the run itself needs; rename it")
     path = folder / pure
     if not path.resolve().is_relative_to(folder.resolve()):

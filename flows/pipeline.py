@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from flows.execution.engines import DEFAULT_BATCH, engine_factory
+from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
+from flows.execution.engines import engine_factory
 from flows.execution.events import Listener, ignore
 from flows.execution.execute import CancelSignal, EngineFactory, never, run_plan
-from flows.execution.outcome import Ending, Outcome
+from flows.execution.outcome import Outcome
 from flows.files import write_whole
 from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
@@ -25,8 +26,6 @@ from flows.recipe.step import Plan, SourceImage
 from flows.store.atomic import disk_errors
 from flows.store.base import Store
 from flows.store.local import LocalStore
-
-DEFAULT_OUT = Path("out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,6 @@ class Finished:
     def manifest_path(self) -> Path:
         """Where ``manifest.json`` is."""
         return self.folder / MANIFEST_NAME
-
-    @property
-    def ending(self) -> Ending:
-        """How the run ended."""
-        return self.manifest.ending
 
 
 @dataclass(frozen=True, slots=True)

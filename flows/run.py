@@ -21,8 +21,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.execution.engines import DEFAULT_BATCH
-from flows.execution.events import EngineLoaded, Event, Listener, Retrying, Settled, Started
+from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
+from flows.execution.events import (
+    EngineLoaded,
+    Event,
+    Listener,
+    Retrying,
+    Settled,
+    Started,
+    both,
+)
 from flows.execution.outcome import Ending, Outcome, State
 from flows.numerics import Device, Dtype
 from flows.pipeline import (
@@ -93,7 +101,7 @@ def run_as_flow(request: RunRequest, hooks: Hooks) -> Finished:
 def run_recipe_flow(
     recipe: Path,
     *,
-    out: Path = Path("out"),
+    out: Path = DEFAULT_OUT,
     sets: list[str] | None = None,
     only: list[str] | None = None,
     dtype: Dtype | None = None,
@@ -131,26 +139,18 @@ def run_recipe_flow(
 # Prefect keeps no result of it: the store is the one owner of "done".
 @task(name="make pictures", persist_result=False, cache_policy=NO_CACHE, retries=0)
 def _make(plan: Plan, request: RunRequest, hooks: Hooks) -> Outcome:
-    listener = _both(hooks.on_event, _log_events())
+    listener = both(hooks.on_event, _log_events())
     return execute(plan, request, replace(hooks, on_event=listener), open_store(request.out))
 
 
 def _final_state(finished: Finished) -> FlowState[None]:
     counts = ", ".join(f"{n} {state.value}" for state, n in finished.manifest.counts.items() if n)
-    if finished.ending is Ending.COMPLETE:
+    if finished.manifest.whole:
         return Completed(message=counts)
-    if finished.ending is Ending.INTERRUPTED:
+    if finished.manifest.ending is Ending.INTERRUPTED:
         return Cancelled(message=f"interrupted: {counts}")
     why = f"; {finished.manifest.why}" if finished.manifest.why else ""
     return Failed(message=f"{counts}{why}; see {finished.report.name}")
-
-
-def _both(first: Listener, second: Listener) -> Listener:
-    def hear(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return hear
 
 
 def _log_events() -> Listener:

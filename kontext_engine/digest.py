@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from kontext_engine.files import write_whole
 
 COMPONENTS = (
     "scheduler",
@@ -103,11 +104,4 @@ def _save_cache(entries: Mapping[str, _Entry]) -> None:
     path = cache_path()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump({"version": 1, "files": dict(sorted(entries.items()))}, stream)
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps({"version": 1, "files": dict(sorted(entries.items()))}))

@@ -7,8 +7,6 @@ Which models there are, and where, ``kontext_engine.catalogue`` knows.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kontext_engine.errors import ModelError
+from kontext_engine.files import write_whole
 from kontext_engine.geometry import Size
 
 SPEC_FILE = "kontext.json"
@@ -143,9 +142,4 @@ def write_spec(folder: Path, spec: ModelSpec) -> None:
     ``source`` and ``digest`` are left out: they belong to the place and the bytes, not the spec.
     """
     content = {name: getattr(spec, name) for name in _PARSERS}
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=SPEC_FILE)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=2)
-        stream.write("\n")
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(folder / SPEC_FILE)
+    write_whole(folder / SPEC_FILE, json.dumps(content, indent=2) + "\n")

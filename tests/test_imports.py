@@ -21,7 +21,7 @@ PREFECT_MODULES = {"flows.run", "flows.worker", "flows.deploy"}
 TORCH_FREE = {
     f"kontext_engine{name}"
     for name in (
-        "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".geometry",
+        "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".files", ".geometry",
         ".picture", ".prepare", ".recent", ".spec",
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import ExitCode
+from flows.cli.options import Sets
 
 if TYPE_CHECKING:
     from flows.recipe.recipe import Recipe
@@ -18,10 +19,7 @@ def check(
     recipes: Annotated[
         list[Path], typer.Argument(metavar="RECIPE...", help="One or more recipe files.")
     ],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set a variable or a setting."),
-    ] = None,
+    sets: Sets = None,
 ) -> None:
     """Check recipes: one line each, or every mistake with its line and column.
 

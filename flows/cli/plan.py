@@ -9,37 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import ExitCode, recipe_errors
-from flows.numerics import Device, Dtype, choose_numerics
+from flows.cli.options import InDtype, Model, OnDevice, Only, Out, RecipePath, Sets, settings
+from flows.defaults import DEFAULT_OUT
+from flows.numerics import Device, choose_numerics
 
 if TYPE_CHECKING:
     from flows.recipe.step import Plan, Step
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")],
+    recipe: RecipePath,
     *,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set a variable or a setting."),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SELECTOR",
-            help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where results are kept. Default: out")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Another model than the recipe's.")
-    ] = None,
-    device: Annotated[Device, typer.Option(help="What the run will compute on.")] = Device.CPU,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option(help="How precisely. Default: float32 on cpu, bfloat16 on cuda."),
-    ] = None,
+    sets: Sets = None,
+    only: Only = None,
+    out: Out = DEFAULT_OUT,
+    model: Model = None,
+    device: OnDevice = Device.CPU,
+    dtype: InDtype = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every step, key and output as JSON.")
     ] = False,
@@ -51,10 +37,9 @@ def plan(
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
-    settings = (*(sets or ()), *([f"model={model}"] if model else ()))
     with recipe_errors():
         planned = make_plan(
-            load_recipe(recipe, settings),
+            load_recipe(recipe, settings(sets, model)),
             numerics=choose_numerics(dtype, device),
             only=tuple(only or ()),
         )
@@ -67,21 +52,20 @@ def plan(
     _print_table(planned, done, seconds)
 
 
-def _progress(planned: Plan, out: Path | None) -> tuple[set[str], float | None]:
+def _progress(planned: Plan, out: Path) -> tuple[set[str], float | None]:
     """Keys that are done, and an estimate for the rest."""
-    from flows.estimate import estimate_seconds, stored_records
-    from flows.pipeline import DEFAULT_OUT, open_store
+    from flows.estimate import SAMPLE, estimate_seconds
+    from flows.pipeline import open_store
     from flows.store.base import StoreError
 
-    root = out or DEFAULT_OUT
     try:
-        store = open_store(root)
+        store = open_store(out)
         done = {key for key in planned.steps if store.has(key)}
+        todo = [step for key, step in planned.steps.items() if key not in done]
+        return done, estimate_seconds(planned, todo, store.sample(SAMPLE))
     except StoreError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
-    todo = [step for key, step in planned.steps.items() if key not in done]
-    return done, estimate_seconds(planned, todo, stored_records(root))
 
 
 def _print_table(planned: Plan, done: set[str], seconds: float | None) -> None:

@@ -4,57 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import ExitCode, recipe_errors
-from flows.numerics import Device, Dtype
+from flows.cli.options import InDtype, Model, OnDevice, Only, Out, RecipePath, Sets, settings
+from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
+from flows.numerics import Device
 
 if TYPE_CHECKING:
     from flows.pipeline import Finished, Hooks, RunRequest
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")],
+    recipe: RecipePath,
     *,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a variable or a setting."),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where pictures and runs are kept.")
-    ] = Path("out"),
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="SELECTOR",
-            help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
-        ),
-    ] = None,
+    sets: Sets = None,
+    out: Out = DEFAULT_OUT,
+    only: Only = None,
     reroll: Annotated[
         list[str] | None,
         typer.Option(
-            "--reroll", metavar="STEP[VARIANT]", help="Give this frame a new seed, and keep it."
+            "--reroll",
+            metavar="STEP\\[VARIANT]",
+            help="Give this frame a new seed, and keep it. Repeat for more.",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Another model than the recipe's.")
-    ] = None,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option("--dtype", help="Precision; default: float32 on cpu, bfloat16 on cuda."),
-    ] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where to compute.")] = Device.CPU,
+    model: Model = None,
+    dtype: InDtype = None,
+    device: OnDevice = Device.CPU,
     batch: Annotated[
         int, typer.Option("--batch", min=1, help="The most pictures computed together.")
-    ] = 8,
+    ] = DEFAULT_BATCH,
     prefect: Annotated[
         bool | None,
         typer.Option(
@@ -72,25 +54,26 @@ def run(
     """
     from flows.pipeline import RunRequest
 
-    settings = (*(sets or ()), *([f"model={model}"] if model else ()))
-    with recipe_errors():
-        _reroll(recipe, settings, reroll or [])
-    request = RunRequest(recipe, out, settings, tuple(only or ()), dtype, device, batch)
+    chosen = settings(sets, model)
+    request = RunRequest(recipe, out, chosen, tuple(only or ()), dtype, device, batch)
+    if reroll:
+        _reroll(request, reroll)
     finished = _carry_out(request, _wants_prefect(prefect))
     _tell(finished, as_json)
     raise typer.Exit(_exit_code(finished))
 
 
-def _reroll(recipe: Path, sets: tuple[str, ...], selectors: list[str]) -> None:
-    if not selectors:
-        return
+def _reroll(request: RunRequest, selectors: list[str]) -> None:
+    from flows.recipe.overrides import overrides_path
     from flows.recipe.recipe import load_recipe
     from flows.recipe.reroll import reroll
 
-    loaded = load_recipe(recipe, sets)
-    for selector in selectors:
-        change = reroll(loaded, selector)
-        typer.echo(f"{change.label}: seed {change.before} becomes {change.seed}", err=True)
+    with recipe_errors():
+        changes = reroll(load_recipe(request.recipe, request.sets), selectors, only=request.only)
+    kept = overrides_path(request.recipe)
+    for change in changes:
+        text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
+        typer.echo(text, err=True)
 
 
 def _wants_prefect(asked: bool | None) -> bool:
@@ -100,22 +83,24 @@ def _wants_prefect(asked: bool | None) -> bool:
 def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     from rich.console import Console
 
+    from flows.cli.interrupt import Interrupts
     from flows.cli.progress import RunProgress
+    from flows.execution.events import both
     from flows.pipeline import Hooks, plan_recipe, run_recipe
     from flows.store.base import StoreError
 
     # Prefect writes its own lines to the terminal, which would tear a live bar.
     console = Console(stderr=True, force_terminal=False if as_flow else None)
     progress = RunProgress(console)
-    stop = threading.Event()
-    hooks = Hooks(on_event=progress.hear, cancelled=stop.is_set)
+    interrupts = Interrupts(progress.stopping)
+    hooks = Hooks(on_event=both(interrupts.hear, progress.hear), cancelled=interrupts.asked)
     try:
-        with recipe_errors(), _interrupts(stop, progress.stopping):
+        with recipe_errors(), interrupts.caught():
             if as_flow:
                 return _as_flow(request, hooks)
             plan = plan_recipe(request)
             for warning in plan.warnings:
-                typer.echo(f"warning: {warning}", err=True)
+                typer.echo(f"note: {warning}", err=True)
             with progress:
                 return run_recipe(plan, request, hooks)
     except StoreError as error:
@@ -136,31 +121,12 @@ def _as_flow(request: RunRequest, hooks: Hooks) -> Finished:
         raise typer.Exit(ExitCode.FAILED) from None
 
 
-@contextmanager
-def _interrupts(stop: threading.Event, heard: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second one stops it."""
-
-    def handle(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a handler
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        heard()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _exit_code(finished: Finished) -> ExitCode:
     from flows.execution.outcome import Ending
 
-    if finished.ending is Ending.INTERRUPTED:
+    if finished.manifest.ending is Ending.INTERRUPTED:
         return ExitCode.INTERRUPTED
-    written = all(not output.problem for output in finished.manifest.outputs)
-    return ExitCode.DONE if finished.ending is Ending.COMPLETE and written else ExitCode.FAILED
+    return ExitCode.DONE if finished.manifest.whole else ExitCode.FAILED
 
 
 def _tell(finished: Finished, as_json: bool) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flows.defaults import DEFAULT_BATCH
 from flows.execution.execute import EngineFactory
 from flows.recipe.step import Plan
 from kontext_engine.api import Engine, EngineOptions
 
 CALL_LOG = "calls.jsonl"
-DEFAULT_BATCH = 8
 
 
 def engine_factory(plan: Plan, out: Path, batch: int = DEFAULT_BATCH) -> EngineFactory:

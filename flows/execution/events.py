@@ -62,5 +62,15 @@ Event = Started | EngineLoading | EngineLoaded | Denoising | Settled | Retrying
 Listener = Callable[[Event], None]
 
 
+def both(first: Listener, second: Listener) -> Listener:
+    """A listener that hands each event to two."""
+
+    def hear(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return hear
+
+
 def ignore(event: Event) -> None:
     """Hear nothing."""

@@ -6,7 +6,6 @@ mode (contract 2); a failure blocks only its descendants (contract 3).
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ from flows.execution.provenance import failure_note, new_record
 from flows.recipe.step import Plan
 from flows.store.base import BlobDamaged, Store, StoreError
 from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, StepProgress
-from kontext_engine.errors import Cancelled, EngineError, PictureError, RequestError
+from kontext_engine.errors import CallLogError, Cancelled, EngineError, PictureError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +70,10 @@ def run_plan(
 ) -> Outcome:
     """Make every step of ``plan`` that ``store`` does not hold.
 
-    ``engine_factory`` is called at most once, and only if something is missing. ``cancelled`` is
-    asked at each denoise step; what is stored by then stays. Never raises for what may go wrong
-    with a step, a model or a disk: the outcome tells.
+    ``engine_factory`` is called at most once, and only if something is missing; a
+    ``KeyboardInterrupt`` in it counts as being cancelled. ``cancelled`` is asked at each denoise
+    step; what is stored by then stays. Never raises for what may go wrong with a step, a model or
+    a disk: the outcome tells.
     """
     run = _Run(plan, store, engine_factory, on_event=on_event, cancelled=cancelled, limits=limits)
     began = time.monotonic()
@@ -120,6 +120,8 @@ class _Run:
         self.board.take_from(self._store)
         missing = self.board.missing()
         self._tell(Started(len(self._plan.steps), len(missing)))
+        if missing:
+            self._store.prepare()  # before minutes are spent on a model for a place like /dev/null
         chunks = cut_chunks(self._plan, missing)
         for keys in group_chunks(self._plan, chunks, self._limits.requests):
             # With their ancestors: one that is found damaged on the way is remade here.
@@ -193,12 +195,9 @@ class _Run:
                 yield answer
         except Cancelled:
             raise
+        except CallLogError as error:
+            raise _Stopped(str(error)) from error
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise _Stopped(
-                    f"{error.strerror}; free some space, then run again: everything stored so far "
-                    "is kept"
-                ) from error
             log.debug("the engine raised", exc_info=True)
             why = _describe(error)
             retryable = not (isinstance(error, RequestError) and len(requests) == 1)
@@ -242,6 +241,8 @@ class _Run:
             began = time.monotonic()
             try:
                 self._engine = self._engine_factory()
+            except KeyboardInterrupt:  # loading asks nobody, so this is how it is stopped
+                raise Cancelled("asked to stop") from None
             except Exception as error:
                 log.debug("the engine did not load", exc_info=True)
                 raise _Stopped(

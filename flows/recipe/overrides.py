@@ -11,8 +11,11 @@ Every later plan of the recipe reads it, so that the frame stays as it was chose
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +39,21 @@ class Overrides:
 def overrides_path(recipe: Path) -> Path:
     """Where the overrides of a recipe are kept."""
     return recipe.with_name(f"{recipe.stem}.overrides.yaml")
+
+
+@contextlib.contextmanager
+def one_at_a_time(recipe: Path) -> Iterator[None]:
+    """Keep others from changing the overrides between reading and writing them.
+
+    The recipe's folder is locked, which leaves no file behind; the kernel lets go when the holder
+    dies. Where folders cannot be locked (NFS) nothing is held.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(recipe.parent, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def load_overrides(recipe: Path) -> Overrides:

@@ -32,7 +32,7 @@ from flows.recipe.step import (
 )
 from flows.recipe.template import Placeholder
 from flows.recipe.value import Value
-from kontext_engine.catalogue import HUB_MODELS, resolve_model
+from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
@@ -232,8 +232,12 @@ def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dic
 
 
 def _resolve_model(recipe: Recipe) -> ModelSpec:
+    name, node = recipe.document.model, recipe.source.node(("model",))
+    # A folder that the recipe names lies where its inputs do; one on the command line, here.
+    written = node is not None and node.origin is None and name not in (*SHIPPED, *HUB_MODELS)
+    beside = recipe.folder / name
     try:
-        return resolve_model(recipe.document.model)
+        return resolve_model(str(beside) if written and beside.is_dir() else name)
     except ModelError as error:
         problem = recipe.source.problem(("model",), str(error))
     # The rest of the recipe is checked all the same, but for the limits of a model.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flows.recipe.errors import Problem, RecipeError
 from flows.recipe.keys import next_seed
-from flows.recipe.overrides import load_overrides, save_overrides
+from flows.recipe.overrides import Overrides, load_overrides, one_at_a_time, save_overrides
 from flows.recipe.plan import make_plan
 from flows.recipe.recipe import Recipe
 from flows.recipe.select import select_one
@@ -22,25 +23,49 @@ class Reroll:
     seed: int
 
 
-def reroll(recipe: Recipe, selector: str, *, model: ModelSpec | None = None) -> Reroll:
-    """Give the one step that ``selector`` names a new seed, and write it to the overrides file.
+def reroll(
+    recipe: Recipe,
+    selectors: Sequence[str],
+    *,
+    only: Sequence[str] = (),
+    model: ModelSpec | None = None,
+) -> tuple[Reroll, ...]:
+    """Give each step that a selector names a new seed; write all to the overrides file, or none.
 
     The new seed follows from the label and the seed there was, so the same re-rolls give the same
-    pictures on any machine. Plan again afterwards: the step and its descendants have new keys.
+    pictures on any machine. Plan again afterwards: the steps and their descendants have new keys.
+
+    Args:
+        recipe: what ``load_recipe`` gave.
+        selectors: of one step each.
+        only: what the run will be narrowed to; checked here, so that a run that is refused for it
+            has not changed a seed.
+        model: its spec; default: looked up by the name in the recipe.
 
     Raises:
-        RecipeError: the selector names no step or several, or the overrides cannot be written.
+        RecipeError: a selector names no step or several, the recipe is wrong, or the overrides
+            cannot be written. No seed was changed.
     """
-    overrides = load_overrides(recipe.path)
-    plan = make_plan(recipe, model=model, overrides=overrides)
-    label = select_one(plan, selector, "--reroll")
-    # Two labels may share one key, and so its parameters; the seed is theirs alike.
-    before = plan.steps[plan.labels[label]].params.seed
-    seed = next_seed(label, before)
+    with one_at_a_time(recipe.path):
+        overrides = load_overrides(recipe.path)
+        changes: list[Reroll] = []
+        for selector in selectors:
+            plan = make_plan(recipe, model=model, overrides=overrides)
+            label = select_one(plan, selector, "--reroll")
+            # Two labels may share one key, and so its parameters; the seed is theirs alike.
+            before = plan.steps[plan.labels[label]].params.seed
+            change = Reroll(label, before, next_seed(label, before))
+            overrides = replace(overrides, seeds={**overrides.seeds, label: change.seed})
+            changes.append(change)
+        make_plan(recipe, model=model, overrides=overrides, only=only)
+        _save(overrides)
+    return tuple(changes)
+
+
+def _save(overrides: Overrides) -> None:
     try:
-        save_overrides(replace(overrides, seeds={**overrides.seeds, label: seed}))
+        save_overrides(overrides)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         text = f"cannot be written ({reason}); expected a writable folder; check its permissions"
         raise RecipeError([Problem(str(overrides.path), None, text)]) from None
-    return Reroll(label, before, seed)

@@ -2,7 +2,7 @@
 
 Types are strict: a quoted ``"8"`` is no number and ``true`` is no 1. Shorthands (one entry for a
 list, a text for a mapping) are widened before validation, so that every later reader sees one
-shape. What needs more than one field to judge is checked in ``flows.recipe.checks``.
+shape. What needs more than one field to judge is checked in ``flows.recipe.graph`` and ``limits``.
 """
 
 from __future__ import annotations
@@ -158,8 +158,11 @@ class Settings(Part):
         description="'match' (an edit keeps its first picture's aspect at the model's area), "
         "'128x128' or {width: 128, height: 128}.",
     )
-    fit: Literal["crop", "pad", "stretch"] | None = Field(
-        default=None, description="How a picture of another aspect meets the size; default: crop."
+    fit: Literal["crop", "pad", "stretch", "whole"] | None = Field(
+        default=None,
+        description="How a picture of another aspect meets the size: 'crop' cuts the overflow "
+        "(default), 'pad' lets the model paint the margins, 'stretch' distorts, 'whole' shows the "
+        "model all of it and lets it recompose.",
     )
 
 
@@ -230,7 +233,9 @@ class RecipeFile(Part):
     )
     description: str | None = Field(default=None, description="For people; it changes nothing.")
     model: str = Field(
-        DEFAULT_MODEL, min_length=1, description="A model's name, or the path of its folder."
+        DEFAULT_MODEL,
+        min_length=1,
+        description="A model's name, or the path of its folder, from the recipe's folder.",
     )
     variables: dict[Identifier, Text | None] = Field(
         default_factory=dict,

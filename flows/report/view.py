@@ -121,6 +121,8 @@ def _headline(manifest: Manifest) -> tuple[str, str]:
         return "Interrupted", "warn"
     if failed:
         return f"{failed} failed", "bad"
+    if not manifest.whole:
+        return "Outputs missing", "warn"
     return "All done", "good"
 
 

@@ -47,6 +47,18 @@ def create(path: Path, data: bytes, scratch: Path) -> bool:
     return created
 
 
+def probe(scratch: Path) -> None:
+    """Try in ``scratch`` what ``create`` needs; leaves nothing behind.
+
+    Raises:
+        StoreUnfit: no name can be created atomically here.
+        OSError: of the file system.
+    """
+    path = scratch / _temporary_name()
+    create(path, b"", scratch)
+    path.unlink(missing_ok=True)
+
+
 def replace(path: Path, data: bytes, scratch: Path) -> None:
     """Write ``data`` under ``path`` whole, over whatever is there."""
     temporary = write_temporary(data, scratch)
@@ -60,7 +72,7 @@ def replace(path: Path, data: bytes, scratch: Path) -> None:
 
 def write_temporary(data: bytes, scratch: Path) -> Path:
     """A new, synced file in ``scratch`` holding ``data``; removed again when writing fails."""
-    path = scratch / f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+    path = scratch / _temporary_name()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         try:
@@ -72,6 +84,10 @@ def write_temporary(data: bytes, scratch: Path) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def _temporary_name() -> str:
+    return f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"  # clean_scratch reads it
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -178,7 +194,8 @@ def _explain(error: OSError, root: Path) -> StoreError:
         )
     if error.errno in _READ_ONLY:
         return StoreReadOnly(
-            f"{root}: cannot write here ({why}); make the folder writable or choose another --out"
+            f"{root}: cannot be used ({why}); make the folder readable and writable, or choose "
+            "another --out"
         )
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return StoreError(f"{root}: a file is in the way of a folder ({why}); choose another --out")

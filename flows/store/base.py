@@ -14,6 +14,7 @@ StoreError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,13 @@ class Store(Protocol):
     is not a SHA-256 in hex.
     """
 
+    def prepare(self) -> None:
+        """Make the place ready; asked before anything is computed for it.
+
+        Raises:
+            StoreError: it cannot be written, or cannot keep the contract.
+        """
+
     def find(self, key: str) -> Record | None:
         """The record of a done step, its blob read and verified; ``None`` when it is not done.
 
@@ -86,6 +94,9 @@ class Store(Protocol):
         Raises:
             ValueError: ``record`` does not name these bytes.
         """
+
+    def sample(self, limit: int) -> Iterator[Record]:
+        """At most ``limit`` records, any of them, blobs unseen; for estimates."""
 
     def note_failure(self, note: FailureNote) -> None:
         """Remember why a key failed, where it blocks nobody."""

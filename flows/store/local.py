@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +31,12 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._ready = False
+
+    def prepare(self) -> None:
+        """Make the folders, and try whether a name can be created there."""
+        with atomic.disk_errors(self.root):
+            self._prepare()
+            atomic.probe(self._scratch)
 
     def find(self, key: str) -> Record | None:
         """The verified record of a done step, or ``None``; damage is quarantined."""
@@ -92,6 +100,15 @@ class LocalStore:
             f"{self._record_path(record.key)}: this record is damaged again each time it is "
             "remade; check the disk, then run again"
         )
+
+    def sample(self, limit: int) -> Iterator[Record]:
+        """Some records in the folder's own order; what cannot be read is passed over."""
+        folder = self.root / "records"
+        with atomic.disk_errors(self.root):
+            found = itertools.islice(folder.iterdir() if folder.is_dir() else (), limit)
+            for path in found:
+                with contextlib.suppress(RecordError, FileNotFoundError):
+                    yield decode_record(path.read_bytes(), path.name)
 
     def note_failure(self, note: FailureNote) -> None:
         """Write ``failures/<key>`` over an older note."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def test_a_shared_output_is_told_of_a_variant_that_is_kept(folder: Path) -> None
 
 
 def test_reroll_changes_one_frame_and_stays(recipe: Path, plan: Plan) -> None:
-    done = reroll(load_recipe(recipe), "on_scene[shoe,snow]", model=MODEL)
+    (done,) = reroll(load_recipe(recipe), ["on_scene[shoe,snow]"], model=MODEL)
     assert done.label == "on_scene[p=shoe,scene=snow]"
     assert done.before == plan.steps[plan.labels[done.label]].params.seed != done.seed
     after = plan_file(recipe)
@@ -145,34 +146,56 @@ def test_reroll_changes_one_frame_and_stays(recipe: Path, plan: Plan) -> None:
     assert after.steps[after.labels[done.label]].params.seed == done.seed
     assert plan_file(recipe).labels == after.labels
 
-    again = reroll(load_recipe(recipe), done.label, model=MODEL)
+    (again,) = reroll(load_recipe(recipe), [done.label], model=MODEL)
     assert again.before == done.seed != again.seed
     assert load_overrides(recipe).seeds == {done.label: again.seed}
 
 
 def test_rerolling_a_parent_changes_its_descendants(recipe: Path, plan: Plan) -> None:
-    reroll(load_recipe(recipe), "clean[p=shoe]", model=MODEL)
+    reroll(load_recipe(recipe), ["clean[p=shoe]"], model=MODEL)
     after = plan_file(recipe)
     changed = {label for label, key in after.labels.items() if plan.labels[label] != key}
     assert changed == {label for label in plan.labels if "p=shoe" in label}
 
 
 def test_rerolls_are_the_same_on_any_machine(recipe: Path) -> None:
-    one = reroll(load_recipe(recipe), "hero", model=MODEL)
+    one = reroll(load_recipe(recipe), ["hero"], model=MODEL)
     overrides_path(recipe).unlink()
-    assert reroll(load_recipe(recipe), "hero", model=MODEL) == one
+    assert reroll(load_recipe(recipe), ["hero"], model=MODEL) == one
 
 
 def test_a_reroll_overrides_a_seed_that_the_recipe_gives(folder: Path) -> None:
     path = folder / "r.yaml"
     path.write_text("version: 1\nsteps:\n  s: {op: generate, prompt: hi, seed: 7}\n")
-    done = reroll(load_recipe(path), "s", model=MODEL)
+    (done,) = reroll(load_recipe(path), ["s"], model=MODEL)
     (step,) = plan_file(path).steps.values()
     assert (done.before, step.params.seed) == (7, done.seed)
 
 
+def test_rerolls_are_kept_all_or_none(recipe: Path) -> None:
+    loaded = load_recipe(recipe)
+    with pytest.raises(RecipeError, match="unknown step 'hreo'"):
+        reroll(loaded, ["hero", "hreo"], model=MODEL)
+    with pytest.raises(RecipeError, match="--only hreo: unknown step"):
+        reroll(loaded, ["hero"], only=["hreo"], model=MODEL)
+    assert not overrides_path(recipe).exists()
+    one, two, three = reroll(loaded, ["hero", "clean[p=shoe]", "hero"], only=["hero"], model=MODEL)
+    assert (one.label, one.seed) == (three.label, three.before)
+    assert load_overrides(recipe).seeds == {"hero": three.seed, "clean[p=shoe]": two.seed}
+
+
+def test_concurrent_rerolls_lose_none(recipe: Path) -> None:
+    labels = list(plan_file(recipe).labels)
+    loaded = load_recipe(recipe)
+    # A lock holds between descriptors, so also between threads.
+    with ThreadPoolExecutor(len(labels)) as pool:
+        done = list(pool.map(lambda label: reroll(loaded, [label], model=MODEL)[0], labels))
+    assert load_overrides(recipe).seeds == {change.label: change.seed for change in done}
+    assert len(done) == len(labels) > 4
+
+
 def test_the_overrides_file_reads_well(recipe: Path) -> None:
-    done = reroll(load_recipe(recipe), "on_scene[shoe,snow]", model=MODEL)
+    (done,) = reroll(load_recipe(recipe), ["on_scene[shoe,snow]"], model=MODEL)
     assert overrides_path(recipe) == recipe.with_name("r.overrides.yaml")
     assert overrides_path(recipe).read_text() == (
         "# Seeds that 'kontext run --reroll' chose. Delete a line to have the first seed again.\n"

@@ -265,7 +265,8 @@ steps:
   s: {op: generate, prompt: hi}
 """,
         [
-            "r.yaml:2:17: 'fit' is the text 'crpo'; expected 'crop', 'pad' or 'stretch'; did you mean 'crop'?"
+            "r.yaml:2:17: 'fit' is the text 'crpo'; expected 'crop', 'pad', 'stretch' or 'whole'; "
+            "did you mean 'crop'?"
         ],
     ),
     "several-at-once": (

@@ -2,14 +2,16 @@
 
 usage: fake_kontext.py ENGINE ARGUMENT...
 
-ENGINE is ``SECONDS`` an edit takes, or ``real``: then the real engine's module is left in its
-place, and whoever touches it imports torch. At the end, stderr tells what was imported.
+ENGINE is ``SECONDS`` an edit takes; ``stuck``: one that never ends loading; or ``real``: then the
+real engine's module is left in its place, and whoever touches it imports torch. At the end, stderr
+tells what was imported.
 """
 
 from __future__ import annotations
 
 import atexit
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -19,13 +21,14 @@ import flows.recipe.plan
 from kontext_engine.fake import FAKE_SPEC, FakeEngine, FakeFaults
 
 
-def install(seconds: float) -> None:
+def install(engine: str) -> None:
     class KontextEngine:
         @staticmethod
         def load(spec, options):
-            return FakeEngine(
-                spec, options, FakeFaults(prompts=("FAIL",)), seconds_per_edit=seconds
-            )
+            while engine == "stuck":
+                time.sleep(0.1)
+            faults = FakeFaults(prompts=("FAIL",))
+            return FakeEngine(spec, options, faults, seconds_per_edit=float(engine))
 
     module = types.ModuleType("kontext_engine.engine")
     module.KontextEngine = KontextEngine
@@ -41,7 +44,7 @@ if __name__ == "__main__":
     engine, *arguments = sys.argv[1:]
     flows.recipe.plan.resolve_model = lambda name: FAKE_SPEC
     if engine != "real":
-        install(float(engine))
+        install(engine)
     atexit.register(tell_imports)
     from flows.cli import main
 

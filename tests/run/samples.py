@@ -21,7 +21,7 @@ from flows.recipe.step import (
     Step,
     StepParams,
 )
-from kontext_engine.api import EditRequest, EngineOptions
+from kontext_engine.api import EditRequest
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from kontext_engine.spec import NumericsProfile
 
@@ -102,7 +102,7 @@ class WatchedEngine:
     """A fake engine that counts; ``trouble`` may raise when it is handed requests."""
 
     def __init__(self, trouble=None, **options) -> None:
-        self._inner = FakeEngine(options=EngineOptions(), **options)
+        self._inner = FakeEngine(**options)
         self._trouble = trouble
         self.loads = 0
         self.asked: list[list[EditRequest]] = []

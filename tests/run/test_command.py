@@ -145,6 +145,23 @@ def test_an_interrupt_stops_cleanly_and_a_rerun_goes_on(kontext, start, recipe, 
     assert Counter(started(out)).most_common(1)[0][1] <= 2
 
 
+def test_an_interrupt_while_the_model_loads_stops_at_once(made, kontext, start, tmp_path):
+    out = tmp_path / "out"
+    before = recorded(out)
+    with start("stuck", "run", "ten.yaml", "--set", "what=rain") as process:
+        for line in process.stderr:
+            if line.startswith("loading"):
+                break
+        process.send_signal(signal.SIGINT)
+        printed, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "interrupted: somebody asked to stop; run again to go on" in rest
+    assert "Traceback" not in rest
+    assert printed.startswith("10 cached, 10 pending in ")
+    assert recorded(out) == before
+    assert kontext("0", "run", "ten.yaml", "--set", "what=rain").returncode == 0
+
+
 def test_a_reroll_changes_one_frame_and_is_kept(made, kontext, tmp_path):
     out = tmp_path / "out"
     first = {step.label: step for step in manifest(out).steps}

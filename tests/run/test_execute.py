@@ -13,7 +13,7 @@ from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
 from flows.store import atomic
 from flows.store.local import LocalStore
-from kontext_engine.api import EditFailure
+from kontext_engine.api import EditFailure, EngineOptions
 from kontext_engine.errors import ModelError, RequestError
 from kontext_engine.fake import FakeFaults
 from kontext_engine.spec import NumericsProfile
@@ -361,14 +361,34 @@ def test_a_full_disk_stops_the_run_with_what_is_made(store, products, monkeypatc
     assert run_plan(plan, store, WatchedEngine().load).counts[State.CACHED] == 3
 
 
-def test_a_disk_that_is_full_for_the_engine_stops_the_run_too(store, products):
-    def trouble(requests):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    outcome = run_plan(product_plan(products), store, WatchedEngine(trouble).load)
+def test_a_disk_that_is_full_for_the_engines_log_stops_the_run_too(store, products):
+    engine = WatchedEngine(options=EngineOptions(call_log="/dev/full"))
+    outcome = run_plan(product_plan(products), store, engine.load)
     assert outcome.ending is Ending.STOPPED
-    assert outcome.why.startswith("No space left on device; free some space")
+    assert outcome.why.startswith("/dev/full: the engine's log cannot be written (no space left")
     assert outcome.counts[State.PENDING] == 20
+
+
+def test_a_place_that_cannot_be_written_stops_before_a_model_is_loaded(tmp_path, products):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tmp").write_text("in the way")
+    engine = WatchedEngine()
+    outcome = run_plan(product_plan(products), LocalStore(tmp_path / "out"), engine.load)
+    assert outcome.ending is Ending.STOPPED
+    assert "a file is in the way of a folder" in outcome.why
+    assert engine.loads == 0
+
+
+def test_an_interrupt_while_the_model_loads_is_a_clean_end(store, products):
+    plan = product_plan(products)
+    run_plan(product_plan(products[:2]), store, WatchedEngine().load)
+
+    def load():
+        raise KeyboardInterrupt
+
+    outcome = run_plan(plan, store, load)
+    assert outcome.ending is Ending.INTERRUPTED
+    assert (outcome.counts[State.CACHED], outcome.counts[State.PENDING]) == (4, 16)
 
 
 def test_a_model_that_does_not_load_stops_the_run(store, products):

@@ -59,7 +59,7 @@ def test_both_ways_give_the_same_pictures(server, recipe, tmp_path, monkeypatch)
 
     hooked = replace(hooks(engine), cancelled=lambda: True)
     stopped = server.run_as_flow(replace(request, sets=("what=rain",)), hooked)
-    assert stopped.ending is Ending.INTERRUPTED
+    assert stopped.manifest.ending is Ending.INTERRUPTED
 
     recipe.write_text("version: 1\nsteps: {a: {op: edit}}\n")
     state = server.run_recipe_flow(recipe, return_state=True)

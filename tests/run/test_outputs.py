@@ -13,8 +13,9 @@ from PIL import Image
 
 from flows import files
 from flows.execution.execute import run_plan
-from flows.outputs import XMP_NAMESPACE, OutputError, OutputWriter, output_path
-from flows.pipeline import Hooks, RunRequest, run_folder, run_recipe
+from flows.execution.outcome import Ending
+from flows.outputs import XMP_NAMESPACE, OutputError, output_path
+from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
 from flows.store.base import StoreFull
 from flows.store.local import LocalStore
 
@@ -144,11 +145,15 @@ def test_a_blob_lost_before_publishing_is_an_entry_with_its_problem(tmp_path):
     plan = product_plan(ten_products(tmp_path / "in")[:1])
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
-    records = {key: end.record for key, end in outcome.steps.items()}
-    last = list(records.values())[-1]
+    last = list(outcome.steps.values())[-1].record
     (store.root / "blobs" / last.blob).unlink()
-    (entry,) = OutputWriter(plan, store, tmp_path / "run", None).write(records)
+    finished = publish(plan, outcome, store, tmp_path / "out")
+    (entry,) = finished.manifest.outputs
     assert "is missing; run again to remake it" in entry.problem
+    # Everything was made, but not everything is there.
+    assert finished.manifest.ending is Ending.COMPLETE
+    assert not finished.manifest.whole
+    assert ">Outputs missing<" in finished.report.read_text()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,25 @@ def test_nothing_is_done_in_a_new_store(store):
     assert store.last_failure(digest("a")) is None
 
 
+def test_preparing_leaves_nothing_behind_and_may_be_repeated(open_store):
+    for _ in range(2):
+        open_store().prepare()
+    assert list(open_store().sample(9)) == []
+    record = make_record(digest("a"), b"picture")
+    open_store().put(record, b"picture")
+    open_store().prepare()
+    assert list(open_store().sample(9)) == [record]
+
+
+def test_a_sample_is_as_small_as_asked(store):
+    made = [make_record(digest(name), b"same") for name in "abc"]
+    for record in made:
+        store.put(record, b"same")
+    assert list(store.sample(0)) == []
+    assert len({record.key for record in store.sample(2)}) == 2
+    assert {record.key for record in store.sample(9)} == {record.key for record in made}
+
+
 def test_what_is_put_is_found_by_another_process(open_store):
     record = make_record(digest("a"), b"picture")
     assert open_store().put(record, b"picture") == record

@@ -152,7 +152,7 @@ def test_a_place_that_refuses_writing_is_named(store, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StoreReadOnly, match=r"cannot write here \(permission denied\); make the"):
+    with pytest.raises(StoreReadOnly, match=r"cannot be used \(permission denied\); make the"):
         store.put(make_record(KEY, b"x"), b"x")
 
 
