@@ -237,9 +237,9 @@ class _Run:
     def _loaded_engine(self) -> Engine:
         if self._engine is None:
             model = self._plan.model.name
-            self._tell(EngineLoading(model))
             began = time.monotonic()
             try:
+                self._tell(EngineLoading(model))
                 self._engine = self._engine_factory()
             except KeyboardInterrupt:  # loading asks nobody, so this is how it is stopped
                 raise Cancelled("asked to stop") from None

@@ -1,0 +1,170 @@
+"""A model folder, a batch of pictures, and two ways to run ``kontext`` from outside on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from flows.manifest import Manifest, read_manifest
+from flows.store.local import LocalStore
+from kontext_engine.catalogue import MODELS_FOLDER
+
+ROOT = Path(__file__).parents[2]
+ZYGOTE = Path(__file__).with_name("zygote.py")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """A model folder: the shipped miniature where it is, else a tiny one of random weights."""
+    shipped = MODELS_FOLDER / "kontext-mini"
+    if (shipped / "model_index.json").is_file():
+        return shipped
+    from tests.engine.tiny import save_tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """A process's environment: one thread, this checkout, a cache of its own, no Prefect."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": cache}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Kontext:
+    """Starts ``kontext`` in a folder."""
+
+    environment: dict[str, str]
+    zygote: subprocess.Popen
+    folder: Path = Path()
+    _names: dict[int, Path] = field(default_factory=dict)
+
+    def start(self, *arguments: object, die: int = 0) -> int:
+        """Start a forked one; its process id. ``die``: see ``zygote``."""
+        name = self.folder / f".process-{len(self._names)}"
+        asked = {
+            "run": list(map(str, arguments)),
+            "cwd": str(self.folder),
+            "stdout": f"{name}.out",
+            "stderr": f"{name}.err",
+            "die": die,
+        }
+        pid = self._order(asked)["pid"]
+        self._names[pid] = name
+        return pid
+
+    def wait(self, pid: int) -> Ended:
+        """Wait for a forked one."""
+        status = self._order({"wait": pid})["status"]
+        name = self._names[pid]
+        return Ended(status, Path(f"{name}.out").read_text(), Path(f"{name}.err").read_text())
+
+    def __call__(self, *arguments: object, die: int = 0) -> Ended:
+        """Run a forked one to its end."""
+        return self.wait(self.start(*arguments, die=die))
+
+    def launch(self, *arguments: object, options: tuple[str, ...] = ()) -> subprocess.Popen:
+        """Start ``python -m flows.cli`` as a shell would; ``options`` are the interpreter's."""
+        return subprocess.Popen(
+            [sys.executable, *options, "-m", "flows.cli", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def fresh(self, *arguments: object, options: tuple[str, ...] = ()) -> Ended:
+        """Run ``python -m flows.cli`` to its end."""
+        with self.launch(*arguments, options=options) as process:
+            out, err = process.communicate()
+        return Ended(process.returncode, out, err)
+
+    def _order(self, order: dict) -> dict:
+        self.zygote.stdin.write(json.dumps(order) + "\n")
+        self.zygote.stdin.flush()
+        return json.loads(self.zygote.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def processes(environment) -> Iterator[Kontext]:
+    with subprocess.Popen(
+        [sys.executable, str(ZYGOTE)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as zygote:
+        yield Kontext(environment, zygote)
+        zygote.stdin.close()
+
+
+@pytest.fixture
+def kontext(processes, tmp_path) -> Kontext:
+    """``kontext`` in this test's folder."""
+    return Kontext(processes.environment, processes.zygote, tmp_path)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is under a run's ``--out``."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Manifest:
+        """The only run's manifest."""
+        (folder,) = (self.root / "runs").iterdir()
+        return read_manifest(folder)
+
+    @property
+    def report(self) -> str:
+        """The only run's page."""
+        (folder,) = (self.root / "runs").iterdir()
+        return (folder / "report.html").read_text("utf-8")
+
+    @property
+    def recorded(self) -> set[str]:
+        """Keys that are done."""
+        folder = self.root / "records"
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    @property
+    def calls(self) -> list[dict]:
+        """The engine's append-only call log."""
+        path = self.root / "calls.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def started(self, since: int = 0) -> list[str]:
+        """Keys whose making the engine began, from one line of the log on."""
+        return [call["id"] for call in self.calls[since:] if call["event"] == "start"]
+
+    def picture(self, key: str) -> bytes:
+        """A done step's blob."""
+        store = LocalStore(self.root)
+        return store.read(store.find(key))
+
+
+def labels(manifest: Manifest, *states: str) -> set[str]:
+    """Labels of the steps that ended so."""
+    return {step.label for step in manifest.steps if step.state in states}

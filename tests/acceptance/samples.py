@@ -1,0 +1,39 @@
+"""Ten products and a recipe that takes each to a beach, into the night, and another way to red."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+RECIPE = """\
+version: 1
+name: ten products
+model: {model}
+inputs:
+  product: in/*.png
+defaults: {{steps: 2}}
+steps:
+  place: {{op: edit, image: product, prompt: put it on a beach}}
+  night: {{op: edit, image: place, prompt: make it night}}
+  red: {{op: edit, image: product, prompt: make it red}}
+"""
+STEPS = 30
+
+
+def noise(number: int, size: tuple[int, int] = (48, 48)) -> Image.Image:
+    """A picture like no other: coarse noise."""
+    dice = np.random.default_rng(number)
+    coarse = dice.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def write_ten_products(folder: Path, model: Path) -> Path:
+    """The recipe's path; its pictures beside it in ``in/``."""
+    (folder / "in").mkdir(parents=True)
+    for number in range(10):
+        noise(number).save(folder / "in" / f"p{number}.png")
+    path = folder / "ten.yaml"
+    path.write_text(RECIPE.format(model=model))
+    return path
