@@ -1,0 +1,94 @@
+"""What ``docs/recipes.md`` shows is carried out, and what the format has is in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.cli.check import summary
+from flows.recipe.errors import RecipeError
+from flows.recipe.inputs import MAX_FILES
+from flows.recipe.matrix import MAX_VARIANTS
+from flows.recipe.outputs import DEFAULT_QUALITY
+from flows.recipe.schema import (
+    MAX_GUIDANCE,
+    MAX_STEPS,
+    MAX_TRUE_CFG,
+    AxisEntry,
+    InputEntry,
+    Matrix,
+    OutputSpec,
+    RecipeFile,
+    Settings,
+    StepSpec,
+)
+from flows.recipe.source import MAX_BYTES
+from kontext_engine.picture import MAX_PIXELS
+from tests.recipe.workspace import make_samples, plan_file
+
+TEXT = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text("utf-8")
+# (kind of block, its text, the text block that follows it, if one does)
+BLOCKS = re.findall(
+    r"```(yaml(?: wrong)?)\n(.*?)```(?:\n[^`]*?```text\n(.*?)```)?", TEXT, re.DOTALL
+)
+RIGHT = [(text, told) for kind, text, told in BLOCKS if kind == "yaml"]
+WRONG = [(text, told) for kind, text, told in BLOCKS if kind == "yaml wrong"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    make_samples(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_example_is_found():
+    assert TEXT.count("```yaml") == len(BLOCKS) == len(RIGHT) + len(WRONG)
+    assert len(RIGHT) >= 5
+    assert len(WRONG) == 1
+
+
+@pytest.mark.parametrize(("text", "told"), RIGHT)
+def test_an_example_plans_without_a_warning(text, told, folder):
+    path = Path("autumn.yaml")
+    path.write_text(text)
+    plan = plan_file(path)
+    assert plan.warnings == ()
+    if told:
+        assert told == f"{path}: ok, {summary(plan)}\n"
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG)
+def test_a_wrong_example_is_told_as_the_page_says(text, told, folder):
+    Path("wrong.yaml").write_text(text)
+    with pytest.raises(RecipeError) as error:
+        plan_file(Path("wrong.yaml"))
+    assert f"{error.value}\n" == told
+
+
+def test_the_page_names_every_key_of_the_format():
+    parts = (RecipeFile, StepSpec, Settings, OutputSpec, InputEntry, AxisEntry, Matrix)
+    keys = {name for part in parts for name in part.model_fields}
+    assert {key for key in keys if f"`{key}`" not in TEXT} == set()
+
+
+def test_the_limits_on_the_page_are_the_codes():
+    for told in (
+        f"1 to {MAX_STEPS} denoise steps",
+        f"0 to {MAX_GUIDANCE:g};",
+        f"1 to {MAX_TRUE_CFG:g};",
+        f"Default: {DEFAULT_QUALITY}.",
+        f"{MAX_BYTES // 1024} KiB, {MAX_VARIANTS:,} variants and {MAX_FILES:,} files",
+        f"{MAX_PIXELS // 1_000_000} million pixels",
+    ):
+        assert told in TEXT
+
+
+def test_the_worked_example_tells_what_it_says(folder):
+    Path("autumn.yaml").write_text(RIGHT[0][0])
+    plan = plan_file(Path("autumn.yaml"))
+    names = [step.name for step in plan.steps.values()]
+    assert (names.count("clean"), names.count("on_scene")) == (3, 5)
+    assert {item.path for item in plan.outputs} >= {"beach/shoe.png", "clean/camera.webp"}
