@@ -23,6 +23,7 @@ VERBS: tuple[str, ...] = (
     "report",
     "models",
     "bench",
+    "eval",
     "data",
     "train",
     "schema",

@@ -1,0 +1,148 @@
+"""``kontext eval studio`` without its command line: load, measure, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kontext_engine.api import EngineOptions
+from kontext_engine.catalogue import resolve_model
+from kontext_engine.engine import KontextEngine
+from kontext_engine.evaluation.codec import load_round_trip
+from kontext_engine.evaluation.errors import EvaluationError
+from kontext_engine.evaluation.identity.net import WEIGHTS, Identity
+from kontext_engine.evaluation.identity.retrieval import measure_retrieval
+from kontext_engine.evaluation.identity.training import IdentityRun, train_identity
+from kontext_engine.evaluation.items import Cast
+from kontext_engine.evaluation.pages import write_pages
+from kontext_engine.evaluation.studio import (
+    Progress,
+    StudioReport,
+    StudioSettings,
+    find_cutouts,
+    run_studio,
+)
+from kontext_engine.evaluation.summary import UNCOVER_NOTE, as_json
+from kontext_engine.evaluation.tables import Table, report_tables, retrieval_line
+from kontext_engine.spec import Condition, NumericsProfile
+from kontext_engine.training.cutouts import read_set
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to measure and where to write it. ``steps`` None takes the model's own number."""
+
+    model: str
+    numerics: NumericsProfile
+    cutouts: Path | None = None
+    limit: int | None = None
+    steps: int | None = None
+    batch: int = 16
+    seed: int = 0
+    edge: int = 128
+    json_file: Path | None = None
+    html: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What to show: a headline, tables, notes, and the files that were written."""
+
+    head: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    written: tuple[Path, ...]
+
+
+def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
+    """Measure a model and write what is wanted.
+
+    Raises:
+        ModelError: the model cannot be used.
+        EvaluationError: cut-outs or the identity net are missing, or an output cannot be written.
+    """
+    cutouts = find_cutouts(wanted.cutouts)
+    identity = Identity.load(WEIGHTS)
+    for path in (wanted.json_file, wanted.html / "index.html" if wanted.html else None):
+        if path is not None:
+            _writing(path, lambda path=path: _try(path))  # type: ignore[misc]
+    spec = resolve_model(wanted.model)
+    if spec.condition is not Condition.SEQUENCE:
+        raise EvaluationError(f"{spec.name}: the studio bench is for models that edit in context")
+    engine = KontextEngine.load(spec, EngineOptions(wanted.numerics, wanted.batch))
+    settings = StudioSettings(
+        steps=wanted.steps or spec.default_steps, seed=wanted.seed, batch=wanted.batch,
+        limit=wanted.limit, edge=wanted.edge, keep_pictures=wanted.html is not None,
+    )  # fmt: skip
+    round_trip = load_round_trip(spec, wanted.numerics)
+    report = run_studio(engine, round_trip, identity, cutouts, settings, progress)
+    return Measured(
+        headline(report),
+        report_tables(report),
+        (f"{UNCOVER_NOTE}.", retrieval_line(report)),
+        tuple(_write(report, wanted)),
+    )
+
+
+def headline(report: StudioReport) -> str:
+    """What was measured, in a line."""
+    settings, spec = report.settings, report.engine.spec
+    cut = f", cut to {settings.limit} a category" if settings.limit else ""
+    return (
+        f"{spec.name} ({spec.digest[:12]}), {settings.edge} px, {settings.steps} steps, "
+        f"seed {settings.seed}{cut}: {settings.pictures} pictures in {report.seconds:.0f} s"
+    )
+
+
+def _write(report: StudioReport, wanted: Wanted) -> list[Path]:
+    written = []
+    if wanted.json_file:
+        path = wanted.json_file
+        text = json.dumps(as_json(report), indent=2, allow_nan=False) + "\n"
+        _writing(path, lambda: path.write_text(text, "utf-8"))
+        written.append(path)
+    if wanted.html:
+        folder = wanted.html
+        _writing(folder, lambda: write_pages(report, folder))
+        written.append(folder / "index.html")
+    return written
+
+
+def _try(path: Path) -> None:
+    """Open the file as it will be opened, before minutes are spent on what goes into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    existed = path.exists()
+    with path.open("a"):
+        pass
+    if not existed:
+        path.unlink()
+
+
+def _writing(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise EvaluationError(
+            f"{path}: cannot be written ({reason}); name a place that can be"
+        ) from error
+
+
+def train_identity_net(cutouts: Path, run: IdentityRun | None = None) -> Iterator[str]:
+    """Train the identity net anew on one thread, over the shipped one; lines to show meanwhile.
+
+    Raises:
+        EvaluationError: ``cutouts`` is not the whole set, or the net cannot be written.
+    """
+    run = run or IdentityRun()
+    try:
+        for step in train_identity(cutouts, run, WEIGHTS):
+            right = f"{100 * step.right:.0f} % right"
+            yield f"step {step.number}/{run.steps}: loss {step.loss:.3f}, {right}"
+    except (FileNotFoundError, PermissionError) as error:
+        raise EvaluationError(str(error)) from error
+    identity, cast = Identity.load(WEIGHTS), Cast.of(read_set(cutouts))
+    yield f"wrote {WEIGHTS.name}: {dict(identity.record)}"
+    yield f"held out: {measure_retrieval(identity, cast, (128, 128)).as_json()}"

@@ -1,0 +1,1 @@
+"""Who is on a picture: a small embedding of studio subjects, trained on training subjects only."""

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from flows.cli import main
+from kontext_engine.evaluation.errors import EvaluationError
+from kontext_engine.evaluation.identity.net import Identity, save_identity
+from tests.engine.tiny import FULL, save_tiny_model
+
+
+def failing(capsys, *args):
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "studio", *args])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1, shown.err
+    return ended.value.code, shown.err.strip()
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch, untrained):
+    """An untrained identity net in place of the shipped one."""
+    path = tmp_path / "net.safetensors"
+    save_identity(path, untrained.net, untrained.scenes, untrained.classes, {"subjects": 7})
+    monkeypatch.setattr("kontext_engine.evaluation.command.WEIGHTS", path)
+    return path
+
+
+def test_a_missing_model_is_one_line(net, capsys):
+    code, said = failing(capsys, "--model", "kontext-mino")
+    assert code == 1
+    assert said.startswith("no model 'kontext-mino'")
+    assert "did you mean 'kontext-mini'?" in said
+
+
+def test_missing_cutouts_are_one_line(net, capsys, tmp_path):
+    code, said = failing(capsys, "--cutouts", str(tmp_path / "none"))
+    assert code == 1
+    assert said.startswith(f"no cut-outs in {tmp_path / 'none'}; run this in a checkout")
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_an_output_that_cannot_be_written_is_told_before_the_work(net, capsys, tmp_path, option):
+    (tmp_path / "file").write_text("in the way")
+    code, said = failing(capsys, option, str(tmp_path / "file" / "inside"))
+    assert code == 1
+    assert "inside" in said
+    assert "cannot be written" in said
+
+
+def test_a_missing_identity_net_is_one_line(net, capsys):
+    net.unlink()
+    code, said = failing(capsys)
+    assert code == 1
+    assert said.endswith("make it with `kontext eval identity` (needs `make data`)")
+
+
+def test_a_file_that_is_no_net_is_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(EvaluationError, match="not an identity net"):
+        Identity.load(path)
+
+
+def test_the_whole_way_on_a_tiny_model(net, tmp_path, capsys):
+    model = save_tiny_model(tmp_path / "model", FULL).source
+    out, pages = tmp_path / "deep" / "figures.json", tmp_path / "pages"
+    with pytest.raises(SystemExit) as ended:
+        main([
+            "eval", "studio", "--model", model, "--limit", "1", "--steps", "1", "--size", "64",
+            "--json", str(out), "--html", str(pages),
+        ])  # fmt: skip
+    assert ended.value.code == 0
+    said = json.loads(out.read_text("utf-8"))
+    assert said["counts"]["pictures"] == 13
+    assert said["categories"]["recolour"]["edit_psnr"]["autoencoder"] > 0
+    shown = capsys.readouterr().out
+    assert "Instruction accuracy (chance 11 %)" in shown
+    assert f"wrote {out}" in shown
+    assert (pages / "index.html").is_file()
