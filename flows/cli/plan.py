@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,18 @@ from flows.numerics import Device, choose_numerics
 
 if TYPE_CHECKING:
     from flows.recipe.step import Plan, Step
+
+
+_FAILURES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a plan is: keys that are done, engine seconds left, what failed the last time."""
+
+    done: frozenset[str]
+    seconds: float | None
+    failures: Mapping[str, str]
 
 
 def plan(
@@ -43,32 +57,40 @@ def plan(
             numerics=choose_numerics(dtype, device),
             only=tuple(only or ()),
         )
-    done, seconds = _progress(planned, out)
+    progress = _progress(planned, out)
     if as_json:
-        typer.echo(json.dumps(_as_json(planned, done, seconds), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(planned, progress), indent=2, ensure_ascii=False))
         return
-    for warning in planned.warnings:
-        typer.echo(f"note: {warning}", err=True)
-    _print_table(planned, done, seconds)
+    for note in (*planned.warnings, *_failure_notes(planned, progress.failures)):
+        typer.echo(f"note: {note}", err=True)
+    _print_table(planned, progress)
 
 
-def _progress(planned: Plan, out: Path) -> tuple[set[str], float | None]:
-    """Keys that are done, and an estimate for the rest."""
+def _progress(planned: Plan, out: Path) -> Progress:
     from flows.estimate import SAMPLE, estimate_seconds
     from flows.pipeline import open_store
     from flows.store.base import StoreError
 
     try:
         store = open_store(out)
-        done = {key for key in planned.steps if store.has(key)}
+        done = frozenset(key for key in planned.steps if store.has(key))
         todo = [step for key, step in planned.steps.items() if key not in done]
-        return done, estimate_seconds(planned, todo, store.sample(SAMPLE))
+        seconds = estimate_seconds(planned, todo, store.sample(SAMPLE))
+        failed = [note for step in todo if (note := store.last_failure(step.key)) is not None]
+        return Progress(done, seconds, {note.key: note.reason for note in failed})
     except StoreError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
 
 
-def _print_table(planned: Plan, done: set[str], seconds: float | None) -> None:
+def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
+    """What failed the last time with exactly these pictures and settings, and so may again."""
+    notes = [f"{planned.steps[key].label} failed last time: {why}" for key, why in failures.items()]
+    more = len(notes) - _FAILURES_SHOWN
+    return notes if more <= 0 else [*notes[:_FAILURES_SHOWN], f"{more} more failed last time"]
+
+
+def _print_table(planned: Plan, progress: Progress) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -82,15 +104,15 @@ def _print_table(planned: Plan, done: set[str], seconds: float | None) -> None:
         groups.setdefault(step.name, []).append(step)
     for name, steps in groups.items():
         variants = {variant for step in steps for variant in step.variants}
-        ready = sum(step.key in done for step in steps)
+        ready = sum(step.key in progress.done for step in steps)
         counts = (len(variants), len(steps), ready, len(steps) - ready)
         table.add_row(name, steps[0].operation, *map(str, counts))
-    total, ready = len(planned.steps), len(done)
+    total, ready = len(planned.steps), len(progress.done)
     table.add_section()
     counts = (len(planned.variants), total, ready, total - ready)
     table.add_row("all", "", *map(str, counts), style="bold")
     Console().print(table)
-    typer.echo(_sentence(total, ready, seconds))
+    typer.echo(_sentence(total, ready, progress.seconds))
 
 
 def _sentence(total: int, ready: int, seconds: float | None) -> str:
@@ -109,7 +131,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _as_json(planned: Plan, done: set[str], seconds: float | None) -> dict[str, Any]:
+def _as_json(planned: Plan, progress: Progress) -> dict[str, Any]:
     labels: dict[str, list[str]] = {}
     for label, key in planned.labels.items():
         labels.setdefault(key, []).append(label)
@@ -118,8 +140,8 @@ def _as_json(planned: Plan, done: set[str], seconds: float | None) -> dict[str, 
         "digest": planned.digest,
         "model": {"name": planned.model.name, "digest": planned.model.digest},
         "total": len(planned.steps),
-        "done": len(done),
-        "seconds_left": seconds,
+        "done": len(progress.done),
+        "seconds_left": progress.seconds,
         "steps": [
             {
                 "key": key,
@@ -129,7 +151,8 @@ def _as_json(planned: Plan, done: set[str], seconds: float | None) -> dict[str, 
                 "seed": step.params.seed,
                 "parents": list(step.parents),
                 "variants": list(step.variants),
-                "done": key in done,
+                "done": key in progress.done,
+                "last_failure": progress.failures.get(key),
             }
             for key, step in planned.steps.items()
         ],

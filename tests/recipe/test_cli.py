@@ -14,6 +14,7 @@ from flows.cli import VERBS, main
 from flows.cli.plan import duration
 from flows.recipe import plan as plan_module
 from flows.recipe.schema import json_schema_text
+from flows.store.base import FailureNote
 from flows.store.local import LocalStore
 from kontext_engine.spec import ModelSpec, NumericsProfile
 from tests.recipe.workspace import MODEL, plan_file
@@ -127,6 +128,27 @@ def test_other_numerics_have_nothing_done_and_no_estimate(
     assert run("plan", "bags.yaml", "--json", "--dtype", "bfloat16") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["done"], told["seconds_left"]) == (0, None)
+
+
+def test_plan_tells_what_failed_the_last_time(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_file(recipe)
+    label = "clean[p=shoe]"
+    note = FailureNote(plan.labels[label], label, "shoe.png: damaged", 1, "2026-01-01", "test")
+    LocalStore(Path("out")).note_failure(note)
+    assert run("plan", "bags.yaml") == 0
+    assert capsys.readouterr().err == f"note: {label} failed last time: shoe.png: damaged\n"
+    assert run("plan", "bags.yaml", "--json") == 0
+    told = {
+        step["key"]: step["last_failure"] for step in json.loads(capsys.readouterr().out)["steps"]
+    }
+    assert told.pop(note.key) == "shoe.png: damaged"
+    assert set(told.values()) == {None}
+
+    store_clean_steps(recipe, Path("out"), seconds=1.0)  # mended since
+    assert run("plan", "bags.yaml") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_plan_changes_nothing_on_disk(recipe: Path, folder: Path) -> None:

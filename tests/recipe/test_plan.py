@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.recipe import plan as plan_module
+from flows.recipe.plan import make_plan
+from flows.recipe.recipe import parse_recipe
 from flows.recipe.step import ParentStep, Plan, SourceImage
 from kontext_engine.geometry import Fit, Size
-from kontext_engine.spec import NumericsProfile
-from tests.recipe.workspace import plan_text
+from kontext_engine.spec import ModelSpec, NumericsProfile
+from tests.recipe.workspace import MODEL, plan_text
 
 RECIPE = """\
 version: 1
@@ -265,3 +268,22 @@ def test_a_large_matrix_is_planned_with_one_key_each(values: int, folder: Path) 
     plan = plan_text(text, folder)
     assert len(plan.steps) == len(plan.outputs) == values
     assert len({step.params.seed for step in plan.steps.values()}) == values
+
+
+def test_a_model_folder_is_named_from_the_recipes_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str) -> ModelSpec:
+        asked.append(str(name))
+        return MODEL
+
+    monkeypatch.setattr(plan_module, "resolve_model", resolve)
+    (folder / "campaign" / "ours").mkdir(parents=True)
+    text = "version: 1\nmodel: {}\nsteps: {{hero: {{op: generate, prompt: hi}}}}\n"
+    for written, sets in (("ours", ()), ("kontext-mini", ()), ("kontext-mini", ("model=ours",))):
+        recipe = parse_recipe(text.format(written), Path("campaign/r.yaml"), sets)
+        make_plan(recipe)
+    # One that the command line names lies where the command is given.
+    assert asked == ["campaign/ours", "kontext-mini", "ours"]
