@@ -255,7 +255,11 @@ class FlowTrainer:
 
 
 def _decayed(modules: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices alone; norms, biases and embeddings go without."""
+    """Weight decay on matrices; norms, biases and what is named an embedder go without.
+
+    T5's token table is named ``shared`` and so counts as a matrix. The split is kept as it is:
+    checkpoints hold the optimizer's state in this order.
+    """
     matrices = [p for n, p in modules.named_parameters() if p.ndim >= 2 and "embed" not in n]
     rest = [p for n, p in modules.named_parameters() if p.ndim < 2 or "embed" in n]
     return [

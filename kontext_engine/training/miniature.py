@@ -25,8 +25,9 @@ from kontext_engine.geometry import Size
 from kontext_engine.spec import ContextIds, ModelSpec, write_spec
 
 TEXT_TOKENS = 32
-WIDTH = 192
-POOLED = 128
+WIDTH = 192  # of T5, and of the transformer in heads of 32
+POOLED = 128  # CLIP's width
+BLOCKS = (3, 5)  # double and single stream
 
 SCHEDULER = {
     "num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": True,
@@ -65,9 +66,9 @@ def new_miniature(tokenizers: Path) -> Miniature:
     clip = CLIPTokenizer.from_pretrained(tokenizers / "tokenizer")
     t5 = T5TokenizerFast.from_pretrained(tokenizers / "tokenizer_2")
     transformer = FluxTransformer2DModel(
-        patch_size=1, in_channels=64, num_layers=3, num_single_layers=5, attention_head_dim=32,
-        num_attention_heads=WIDTH // 32, joint_attention_dim=WIDTH, pooled_projection_dim=POOLED,
-        guidance_embeds=False, axes_dims_rope=(8, 12, 12),
+        patch_size=1, in_channels=64, num_layers=BLOCKS[0], num_single_layers=BLOCKS[1],
+        attention_head_dim=32, num_attention_heads=WIDTH // 32, joint_attention_dim=WIDTH,
+        pooled_projection_dim=POOLED, guidance_embeds=False, axes_dims_rope=(8, 12, 12),
     )  # fmt: skip
     nn.init.zeros_(transformer.proj_out.weight)  # v = 0 at first: the loss starts at its plateau
     text = CLIPTextModel(CLIPTextConfig(
@@ -133,7 +134,10 @@ def write_model(
 
 def _rounded(part: Any, dtype: torch.dtype) -> Any:
     """A copy in ``dtype``: rounding the module itself would round what is trained on."""
-    return copy.deepcopy(part).to(dtype=dtype) if isinstance(part, nn.Module) else part
+    if not isinstance(part, nn.Module):
+        return part
+    # torch's own `to`: diffusers' warns of modules to keep in float32, of which there are none.
+    return nn.Module.to(copy.deepcopy(part), dtype)
 
 
 def miniature_spec(source: str, digest: str) -> ModelSpec:

@@ -50,6 +50,9 @@ SMALL = (("square-64", (64, 64), 1.0),)
 FULL = (("square-128", (128, 128), 0.64), ("tall-128", (112, 144), 0.18),
         ("wide-128", (144, 112), 0.18))  # fmt: skip
 
+SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
+MEASURED = 24  # training families that shift and scale of the latents are measured on
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -133,7 +136,7 @@ def autoencoder_stage(
         _expect(init / "config.json", "autoencoder", "kontext train autoencoder")
     studio, unseen = Studio(training, every), Studio(held_out, every)
     shown = np.concatenate(
-        [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(12)]
+        [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(SHOWN)]
     )
     pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
@@ -146,7 +149,7 @@ def autoencoder_stage(
 
     model = train_autoencoder(run, studio, pixels, device, init, report)
     if not run.decoder_only:
-        sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(24))
+        sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(MEASURED))
         shift, scale = measure_latents(model, sample)
         model.register_to_config(shift_factor=shift, scaling_factor=scale)
     model.save_pretrained(shop.work / "vae")

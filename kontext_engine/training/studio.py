@@ -101,12 +101,12 @@ class Studio:
         rng = np.random.default_rng([seed, 1])
         drawn = self.cast(rng)
         subject = subject or drawn
-        stage = _Stage.place(subject, np.random.default_rng([seed, 2]), size, seed)
+        stage = Stage.place(subject, seed, size)
         chosen = tuple(looks) if looks is not None else draw_looks(np.random.default_rng([seed, 3]))
         pictures = np.stack([self._render(stage, look) for look in chosen])
         return Family(subject, chosen, pictures, seed)
 
-    def _render(self, stage: _Stage, look: Look) -> NDArray[np.uint8]:
+    def _render(self, stage: Stage, look: Look) -> NDArray[np.uint8]:
         canvas = render_scene(look.scene, stage.seed, stage.size)
         canvas = stage.shadow(canvas, stage.box)
         actor = stage.actor
@@ -132,19 +132,19 @@ class Studio:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class Stage:
     """Where everything stands: fixed within a family."""
 
     size: tuple[int, int]
     seed: int
     actor: Layer
-    box: tuple[int, int, int, int]
+    box: tuple[int, int, int, int]  # the actor's: left, top, right, bottom
     cover: tuple[float, float, float]  # occluder's centre and longer side, pixels
 
     @classmethod
-    def place(
-        cls, subject: Cutout, rng: np.random.Generator, size: tuple[int, int], seed: int
-    ) -> _Stage:
+    def place(cls, subject: Cutout, seed: int, size: tuple[int, int]) -> Stage:
+        """Where a family's subject and its cover stand; ``size`` is (width, height) in pixels."""
+        rng = np.random.default_rng([seed, 2])
         width, height = size
         actor = layer(subject, round(min(size) * rng.uniform(0.50, 0.74)))
         h, w = actor.shape[:2]

@@ -1,0 +1,159 @@
+"""Shards and batches: cached by sample, drawn by step."""
+
+from collections import Counter
+from itertools import pairwise
+from multiprocessing import dummy
+
+import numpy as np
+import pytest
+import torch
+
+from kontext_engine.training import corpus as module
+from kontext_engine.training.autoencoder import new_autoencoder
+from kontext_engine.training.corpus import (
+    CATEGORY_WEIGHTS,
+    TEXT_TO_IMAGE,
+    Corpus,
+    build_shard,
+    encode,
+    measure_latents,
+    read_shard,
+    write_shard,
+)
+from kontext_engine.training.cutouts import split_of
+from kontext_engine.training.studio import pairs
+from kontext_engine.training.wording import WEATHERS, words_for
+
+
+def same(a, b):
+    equal_context = (a.context is None) == (b.context is None) and (
+        a.context is None or torch.equal(a.context, b.context)
+    )
+    return (
+        torch.equal(a.target, b.target)
+        and equal_context
+        and (a.prompts, a.categories) == (b.prompts, b.categories)
+    )
+
+
+def test_a_batch_is_a_function_of_seed_and_step(shard):
+    corpus = Corpus([shard], seed=1)
+    batches = [corpus.batch(step, 8) for step in range(6)]
+    late = Corpus([shard], seed=1)
+    for step in reversed(range(6)):
+        assert same(late.batch(step, 8), batches[step])
+    assert not any(same(a, b) for a, b in pairwise(batches))
+    assert not same(Corpus([shard], seed=2).batch(0, 8), batches[0])
+
+
+def test_a_batch_holds_the_pairs_it_names(shard, corpus):
+    """The fixture's latents say which family and look they are."""
+    known = [{(p.source, p.target): p for p in pairs(looks)} for looks in shard.looks]
+    counted = Counter()
+    for step in range(60):
+        batch = corpus.batch(step, 16)
+        assert batch.target.dtype == torch.float32
+        assert batch.target.shape == (16, 16, 8, 8)
+        for k, (prompt, category) in enumerate(zip(batch.prompts, batch.categories, strict=True)):
+            family, target = (int(batch.target[k, channel, 0, 0]) for channel in (0, 1))
+            look = shard.looks[family][target]
+            assert np.array_equal(batch.target[k].numpy(), shard.latents[family, target])
+            counted[category] += 1
+            if batch.context is None:
+                assert category == TEXT_TO_IMAGE
+                assert not look.occluder
+                assert not look.box
+                continue
+            source = int(batch.context[k, 1, 0, 0])
+            assert int(batch.context[k, 0, 0, 0]) == family
+            pair = known[family][source, target]
+            assert pair.category == category
+            if prompt and category in ("recolour", "add", "replace", "remove", "box"):
+                assert words_for(pair.value) in prompt
+            if prompt and category == "weather":
+                assert prompt in WEATHERS[pair.value][:-1]
+    edits = {name: count for name, count in counted.items() if name != TEXT_TO_IMAGE}
+    for name, weight in CATEGORY_WEIGHTS.items():
+        assert edits[name] / sum(edits.values()) == pytest.approx(weight, abs=0.05)
+
+
+def test_contexts_and_captions_are_dropped_as_often_as_asked(shard):
+    corpus = Corpus([shard], seed=4, text_to_image=0.25, caption_dropout=0.1)
+    batches = [corpus.batch(step, 8) for step in range(200)]
+    assert np.mean([b.context is None for b in batches]) == pytest.approx(0.25, abs=0.08)
+    assert np.mean([not p for b in batches for p in b.prompts]) == pytest.approx(0.1, abs=0.03)
+    always = Corpus([shard], text_to_image=1.0, caption_dropout=0.0)
+    assert all(always.batch(step, 2).context is None for step in range(20))
+    assert all(all(always.batch(step, 2).prompts) for step in range(20))
+
+
+def test_shards_are_drawn_by_their_size_and_never_mixed(shard):
+    tall = module.Shard((64, 96), shard.latents.repeat(2, axis=3)[:1, :, :, :12], *(
+        (shard.nouns[:1], shard.looks[:1])
+    ))  # fmt: skip
+    corpus = Corpus([shard, tall], seed=0)
+    shapes = Counter(tuple(corpus.batch(step, 2).target.shape[2:]) for step in range(300))
+    assert set(shapes) == {(8, 8), (12, 8)}
+    assert shapes[8, 8] / 300 == pytest.approx(4 / 5, abs=0.08)
+
+
+def test_a_shard_is_written_whole_or_not_at_all(shard, tmp_path, monkeypatch):
+    path = tmp_path / "corpus" / "square-64.npz"
+    write_shard(path, shard)
+    read = read_shard(path)
+    assert (read.size, read.nouns, read.looks) == (shard.size, shard.nouns, shard.looks)
+    assert read.latents.dtype == np.float16
+    assert np.array_equal(read.latents, shard.latents)
+    before = path.read_bytes()
+
+    def half(file, **_):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(OSError, match="No space"):
+        write_shard(path, shard)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_path, monkeypatch):
+    class InThisProcess:
+        Pool = staticmethod(dummy.Pool)
+
+    niced = []
+    monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: InThisProcess)
+    monkeypatch.setattr(module.os, "nice", niced.append)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = new_autoencoder().eval()
+    vae.register_to_config(shift_factor=0.25, scaling_factor=2.0)
+    training = [c for c in cutouts if split_of(c) == "train"]
+    told = []
+    built = build_shard(
+        tmp_path / "s.npz", vae, training, cutouts, range(7, 9), (32, 32), progress=told.append
+    )
+    assert (told, niced) == ([1, 2], [5])
+    for k, seed in enumerate((7, 8)):
+        family = studio.family(seed, (32, 32))
+        assert (built.nouns[k], built.looks[k]) == (family.subject.noun, family.looks)
+        latents = encode(vae, family.pictures)
+        assert latents.shape == (13, 16, 4, 4)
+        assert np.array_equal(built.latents[k], latents.numpy().astype(np.float16))
+        pixels = torch.from_numpy(family.pictures).permute(0, 3, 1, 2) / 127.5 - 1.0
+        with torch.inference_mode():
+            exact = (vae.encode(pixels).latent_dist.mode() - 0.25) * 2.0
+        assert (latents - exact).abs().max() < 0.1 * exact.abs().max()
+    assert np.array_equal(read_shard(tmp_path / "s.npz").latents, built.latents)
+
+
+def test_latents_are_measured_to_mean_zero_and_deviation_one(studio):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = new_autoencoder().eval()
+    pictures = studio.family(1, (32, 32)).pictures
+    shift, scale = measure_latents(vae, iter([pictures[:6], pictures[6:]]))
+    vae.register_to_config(shift_factor=shift, scaling_factor=scale)
+    latents = encode(vae, pictures)
+    assert float(latents.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.02)

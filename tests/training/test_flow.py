@@ -1,0 +1,257 @@
+"""The flow-matching trainer: what counts in the loss, and resuming to the bit."""
+
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kontext_engine.conditioning import pack
+from kontext_engine.sampling import Prompt, Shift
+from kontext_engine.training import checkpoint
+from kontext_engine.training.corpus import Batch, Corpus, Shard
+from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter
+from kontext_engine.training.miniature import SCHEDULER
+
+# torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Mismatch dtype between input and weight:UserWarning"
+)
+
+
+def flat(state):
+    """A state's tensors and numbers by their path."""
+    if isinstance(state, dict):
+        return {f"{k}.{n}": v for k, part in state.items() for n, v in flat(part).items()}
+    if isinstance(state, list | tuple):
+        return flat(dict(enumerate(state)))
+    return {"": state}
+
+
+def assert_bitwise_equal(a, b):
+    a, b = flat(a), flat(b)
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        if isinstance(value, torch.Tensor):
+            assert value.dtype == b[name].dtype
+            assert torch.equal(value, b[name]), name
+        else:
+            assert value == b[name], name
+
+
+def state_of(trainer):
+    return {
+        "modules": trainer.modules.state_dict(),
+        "average": trainer.average.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "step": trainer.done,
+    }
+
+
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(narrow, corpus, tmp_path):
+    def trainer(folder):
+        # Warm-up, plateau and decay all lie within six steps.
+        return FlowTrainer(narrow(), corpus, FlowRun(tmp_path / folder, 6, batch=3, warmup=2))
+
+    straight = trainer("straight")
+    straight.train()
+    first = trainer("broken")
+    for _ in range(4):
+        first.step()
+    first.save()
+    first.step()  # lost: it was not saved
+    second = trainer("broken")
+    assert second.resume()
+    assert second.done == 4
+    second.train()
+    assert_bitwise_equal(state_of(second), state_of(straight))
+    assert_bitwise_equal(
+        checkpoint.load_newest(tmp_path / "broken"), checkpoint.load_newest(tmp_path / "straight")
+    )
+    with pytest.raises(AssertionError):
+        assert_bitwise_equal(state_of(first), state_of(straight))
+
+
+def test_ctrl_c_ends_after_a_whole_step_and_the_same_command_goes_on(narrow, corpus, tmp_path):
+    def trainer(folder):
+        return FlowTrainer(narrow(), corpus, FlowRun(tmp_path / folder, 4, batch=2, warmup=2))
+
+    class Pressed(Corpus):
+        def batch(self, step, count):
+            if step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().batch(step, count)
+
+    stopped = trainer("stopped")
+    stopped.corpus = Pressed(corpus._shards, seed=1)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert stopped.done == 2
+    again, straight = trainer("stopped"), trainer("straight")
+    assert again.resume()
+    again.train()
+    straight.train()
+    assert_bitwise_equal(state_of(again), state_of(straight))
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume(narrow, corpus, tmp_path):
+    assert not FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 4)).resume()
+
+
+def test_checkpoints_reports_and_grids_come_when_they_are_due(narrow, corpus, tmp_path):
+    run = FlowRun(tmp_path, 6, batch=2, warmup=1, save_every=2, grid_every=3)
+    trainer = FlowTrainer(narrow(), corpus, run)
+    reports, grids = [], []
+    trainer.train(reports.append, every=3, on_grid=lambda step, model: grids.append((step, model)))
+    assert [(r.step, r.steps) for r in reports] == [(3, 6), (6, 6)]
+    assert all(math.isfinite(r.means["loss"]) for r in reports)
+    assert [step for step, _ in grids] == [3, 6]
+    shown, kept = grids[1][1].modules().state_dict(), trainer.average.module.state_dict()
+    assert_bitwise_equal(shown, kept)
+    assert not grids[1][1].transformer.training
+    assert [step for step, _ in checkpoint.listed(tmp_path)] == [4, 6]
+
+
+def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(narrow, shard, tmp_path):
+    latents = shard.latents.copy()
+    latents[:] = np.inf
+    broken = Corpus([Shard(shard.size, latents, shard.nouns, shard.looks)])
+    trainer = FlowTrainer(narrow(), broken, FlowRun(tmp_path / "run", 5, batch=2))
+    before = {k: v.clone() for k, v in trainer.modules.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"at step 0; lower --peak and resume"):
+        trainer.train()
+    assert_bitwise_equal(trainer.modules.state_dict(), before)
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_three_modules_learn_and_the_loss_falls(narrow, shard, tmp_path):
+    """Latents that do not vary are learned soon."""
+    still = np.ones_like(shard.latents)
+    corpus = Corpus([Shard(shard.size, still, shard.nouns, shard.looks)], seed=0)
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 60, batch=4, peak=4e-3, warmup=5))
+    before = {k: v.clone() for k, v in trainer.modules.state_dict().items()}
+    losses = [trainer.step() for _ in range(16)]
+    # At first v = 0, so the loss is the second moment of eps - 1.
+    assert np.mean(losses[:3]) == pytest.approx(2.0, abs=0.15)
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
+    for part in ("transformer", "text_encoder", "text_encoder_2"):
+        moved = [
+            not torch.equal(value, before[name])
+            for name, value in trainer.modules.state_dict().items()
+            if name.startswith(part + ".") and value.is_floating_point()
+        ]
+        assert np.mean(moved) > 0.9, part
+
+
+class Oracle(nn.Module):
+    """Stands for the transformer: answers with the true velocity, or what ``answer`` makes of it.
+
+    It knows the clean target, takes the noise from z_t = (1 - t) x + t eps, and says something
+    absurd about the context's tokens.
+    """
+
+    def __init__(self, clean, answer):
+        super().__init__()
+        self.clean, self.answer, self.seen = pack(clean), answer, []
+        self.weight = nn.Parameter(torch.zeros(2, 2))
+
+    def forward(self, hidden_states, timestep, **_):
+        self.seen.append(hidden_states)
+        count = self.clean.shape[1]
+        t = timestep[:, None, None]
+        eps = (hidden_states[:, :count] - (1 - t) * self.clean) / t
+        absurd = torch.full_like(hidden_states[:, count:], 1e6)
+        return (torch.cat([self.answer(eps, self.clean), absurd], dim=1),)
+
+
+def losses_of(trainer, batch, answer):
+    oracle = Oracle(batch.target, answer)
+    trainer.modules["transformer"] = oracle
+    with torch.no_grad():
+        times, losses = trainer._losses(batch)
+    return times, losses, oracle.seen[0]
+
+
+@pytest.fixture
+def exact(narrow, corpus, tmp_path):
+    """A trainer whose prompts are float32 zeros, so that nothing is rounded to bfloat16."""
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 10, batch=4))
+    trainer._embed = lambda prompts: Prompt(
+        torch.zeros(len(prompts), 3, 8), torch.zeros(len(prompts), 8)
+    )
+    return trainer
+
+
+def made_batch(context):
+    source = torch.Generator().manual_seed(3)
+    target, other = torch.randn(2, 4, 16, 8, 12, generator=source)
+    return Batch(target, other if context else None, ("a",) * 4, ("recolour",) * 4)
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_the_loss_is_that_of_eps_minus_x_on_the_targets_tokens_alone(exact, context):
+    batch = made_batch(context)
+    times, right, seen = losses_of(exact, batch, lambda eps, x: eps - x)
+    assert right.shape == times.shape == (4,)
+    assert right.max() < 1e-6  # in spite of the absurd answer for the context
+    _, wrong, _ = losses_of(exact, batch, lambda eps, x: x - eps)
+    _, nothing, _ = losses_of(exact, batch, lambda eps, x: torch.zeros_like(x))
+    assert torch.allclose(wrong, 4 * nothing, rtol=1e-4)
+    _, only_noise, _ = losses_of(exact, batch, lambda eps, _: eps)
+    assert torch.allclose(only_noise, pack(batch.target).pow(2).mean(dim=(1, 2)), rtol=1e-3)
+    count = pack(batch.target).shape[1]
+    assert seen.shape[1] == (2 * count if context else count)
+    if context:  # the context goes in clean
+        assert torch.equal(seen[:, count:], pack(batch.context))
+
+
+def test_noise_and_times_follow_the_step_alone(exact):
+    batch = made_batch(context=True)
+    first = losses_of(exact, batch, lambda eps, _: eps)
+    torch.manual_seed(5)
+    again = losses_of(exact, batch, lambda eps, _: eps)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    exact.done = 1
+    later = losses_of(exact, batch, lambda eps, _: eps)
+    assert not torch.equal(later[0], first[0])
+    assert not torch.equal(later[2], first[2])
+
+
+@pytest.mark.parametrize("tokens", [16, 64, 4096])
+def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(exact, tokens):
+    """t' = e^mu / (e^mu + 1/t - 1), so logit t' is normal around mu (arXiv 2506.15742, 3)."""
+    times = exact._times(20_000, tokens, torch.Generator().manual_seed(0))
+    assert times.min() > 0
+    assert times.max() < 1
+    logits = torch.logit(times.double())
+    mu = Shift.from_config(SCHEDULER).mu(tokens)
+    assert float(logits.mean()) == pytest.approx(mu, abs=0.03)
+    assert float(logits.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_meter_means_by_time_and_category_and_starts_anew():
+    meter = Meter()
+    meter.add(torch.tensor([0.05, 0.15, 1.0]), torch.tensor([1.0, 3.0, 8.0]), ("add", "box", "add"))
+    assert meter.read() == {"loss": 4.0, "t0.0": 2.0, "t0.8": 8.0, "add": 4.5, "box": 3.0}
+    meter.add(torch.tensor([0.5]), torch.tensor([2.0]), ("box",))
+    assert meter.read() == {"loss": 2.0, "t0.4": 2.0, "box": 2.0}
+
+
+def test_weight_decay_spares_norms_biases_and_embedders(narrow, corpus, tmp_path):
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 4, weight_decay=0.3))
+    names = {id(p): n for n, p in trainer.modules.named_parameters()}
+    groups = trainer.optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    decayed, spared = ({names[id(p)] for p in group["params"]} for group in groups)
+    assert decayed | spared == set(names.values())
+    assert not decayed & spared
+    assert "transformer.transformer_blocks.0.attn.to_q.weight" in decayed
+    assert "transformer.proj_out.bias" in spared
+    assert "text_encoder.embeddings.token_embedding.weight" in spared
+    assert all(trainer.modules.get_parameter(name).ndim >= 2 for name in decayed)
+    assert all(trainer.modules.get_parameter(name).ndim < 2 or "embed" in name for name in spared)

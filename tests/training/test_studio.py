@@ -1,0 +1,215 @@
+"""Families: pure functions of their arguments, whose pairs differ in what is asked and no more."""
+
+from collections import Counter
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout
+from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.scenes import SCENES
+from kontext_engine.training.studio import Look, Stage, Studio, draw_looks, layer, over, pairs
+
+# Drawn behind seeds 0, 1 and 1234 from the props alone.
+GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
+GOLDEN_HOMES = ["night street", "night street", "marble"]
+GOLDEN_BOXES = [(29, 58, 95, 116), (23, 38, 101, 113), (19, 31, 109, 121)]
+GOLDEN_LOOKS = (
+    Look("night street"),
+    Look("wood"),
+    Look("plain yellow"),
+    Look("underwater"),
+    Look("night street", colour="black"),
+    Look("night street", colour="green"),
+    Look("night street", colour="orange"),
+    Look("night street", weather="golden"),
+    Look("night street", weather="rain"),
+    Look("night street", occluder="cloud"),
+    Look("night street", thing="dog", side="left"),
+    Look("night street", thing="candle", side="left"),
+    Look("night street", side="left", box=True),
+)
+SIZES = ((64, 64), (112, 144), (144, 112))
+# What two looks of a pair differ in, by category.
+DIFFERS = {
+    "background": {"scene"},
+    "recolour": {"colour"},
+    "weather": {"weather"},
+    "uncover": {"occluder"},
+    "add": {"thing", "side"},
+    "replace": {"thing"},
+    "remove": {"thing", "side"},
+    "box": {"thing", "box"},
+}
+LOCAL = ("recolour", "uncover", "add", "replace", "remove", "box")
+
+
+def looks_of(seed):
+    return draw_looks(np.random.default_rng([seed, 3]))
+
+
+def differing(a, b):
+    return {f.name for f in fields(Look) if getattr(a, f.name) != getattr(b, f.name)}
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_a_family_is_a_function_of_seed_and_size(size, studio, cutouts, held_out):
+    first = studio.family(5, size)
+    assert first.pictures.dtype == np.uint8
+    assert first.pictures.shape == (len(first.looks), size[1], size[0], 3)
+    studio.family(6, size)
+    again = Studio([c for c in cutouts if c not in held_out], cutouts).family(5, size)
+    assert (again.subject, again.looks) == (first.subject, first.looks)
+    assert np.array_equal(again.pictures, first.pictures)
+    other = studio.family(6, size)
+    assert not np.array_equal(other.pictures[0], first.pictures[0])
+
+
+def test_families_are_those_that_models_were_trained_on(studio):
+    """The draws behind a seed: subject, place and looks. A changed order changes the data."""
+    drawn = [studio.family(seed, (64, 64)) for seed in (0, 1, 1234)]
+    assert [family.subject.name for family in drawn] == GOLDEN_SUBJECTS
+    assert [family.looks[0].scene for family in drawn] == GOLDEN_HOMES
+    assert drawn[0].looks == GOLDEN_LOOKS
+    stages = [Stage.place(f.subject, f.seed, (128, 128)) for f in drawn]
+    assert [stage.box for stage in stages] == GOLDEN_BOXES
+
+
+def test_a_subject_and_looks_may_be_given_and_the_place_stays(studio, held_out):
+    drawn = studio.family(3, (64, 64))
+    given = studio.family(3, (64, 64), drawn.subject, drawn.looks[2:4])
+    assert np.array_equal(given.pictures, drawn.pictures[2:4])
+    other = studio.family(3, (64, 64), held_out[0], drawn.looks[2:4])
+    assert other.subject == held_out[0]
+    assert not np.array_equal(other.pictures, given.pictures)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_pair_differs_in_what_its_category_names_alone(seed):
+    looks = looks_of(seed)
+    assert len(set(looks)) == len(looks)
+    found = list(pairs(looks))
+    for pair in found:
+        source, target = looks[pair.source], looks[pair.target]
+        assert differing(source, target) == DIFFERS[pair.category], pair
+        asked = {
+            "background": target.scene, "recolour": target.colour, "weather": target.weather,
+            "uncover": source.occluder, "add": target.thing, "replace": target.thing,
+            "remove": source.thing, "box": target.thing,
+        }[pair.category]  # fmt: skip
+        assert pair.value == asked
+        details = {"add": target.side, "replace": source.thing}
+        assert pair.detail == details.get(pair.category, "")
+    # Among four sets, three colours, two weathers, a cover, two things and a box, every edit.
+    assert Counter(pair.category for pair in found) == {
+        "background": 12, "recolour": 9, "weather": 2, "uncover": 1, "add": 2, "replace": 2,
+        "remove": 2, "box": 2,
+    }  # fmt: skip
+    assert len({(pair.source, pair.target) for pair in found}) == len(found)
+
+
+def test_a_dozen_looks_in_the_end_show_everything():
+    drawn = [look for seed in range(300) for look in looks_of(seed)]
+    assert {look.scene for look in drawn} == set(SCENES)
+    assert {look.colour for look in drawn} == {None, *TINTS}
+    assert {look.weather for look in drawn} == {None, *WEATHER}
+    assert {look.occluder for look in drawn} == {None, *OCCLUDERS}
+    assert {look.thing for look in drawn} == {None, *THINGS}
+    assert {look.side for look in drawn} == {None, "left", "right"}
+    assert len(drawn) == 13 * 300
+
+
+def may_change(category, stage, side):
+    """(h, w): where a local edit may touch the picture."""
+    width, height = stage.size
+    allowed = np.zeros((height, width), bool)
+    if category == "recolour":
+        mask = stage.actor.copy()
+        mask[..., :3] = 1.0
+        return over(np.zeros((height, width, 3), np.float32), mask, stage.box[:2])[..., 0] > 0
+    if category == "uncover":
+        x, y, edge = stage.cover
+        reach = edge / 2 + 1.5
+        rows, columns = (y - reach, y + reach), (x - reach, x + reach)
+        allowed[slice(*clipped(rows, height)), slice(*clipped(columns, width))] = True
+        return allowed
+    x0, y0, x1, y1 = stage.spot(side)
+    allowed[y0:y1, x0:x1] = True
+    # A thing's shadow: an ellipse a fifth as high as wide, cut at three of its half-heights.
+    reach = 3 * 0.2 * 0.42 * (x1 - x0) + 1
+    allowed[slice(*clipped((y1 - reach, y1 + reach), height))] = True
+    return allowed
+
+
+def clipped(span, end):
+    return max(0, int(span[0])), min(end, int(span[1]) + 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_outside_what_a_local_edit_changes_source_and_target_are_equal(seed, studio):
+    family = studio.family(seed, SIZES[seed % 3])
+    stage = Stage.place(family.subject, seed, SIZES[seed % 3])
+    checked = Counter()
+    for pair in pairs(family.looks):
+        source, target = family.pictures[pair.source], family.pictures[pair.target]
+        changed = (source != target).any(axis=-1)
+        assert changed.any(), pair
+        if pair.category not in LOCAL:
+            continue
+        looks = family.looks[pair.source], family.looks[pair.target]
+        side = looks[0].side or looks[1].side
+        assert not (changed & ~may_change(pair.category, stage, side)).any(), pair
+        checked[pair.category] += 1
+    assert set(checked) == set(LOCAL)
+
+
+def test_a_cover_hides_a_part_of_the_subject_and_never_all_of_it(studio):
+    for seed in range(5):
+        stage = Stage.place(studio.family(seed, (64, 64)).subject, seed, (64, 64))
+        bare, covered = studio.family(
+            seed, (64, 64), looks=(Look("plain gray"), Look("plain gray", occluder="pizza"))
+        ).pictures
+        actor = may_change("recolour", stage, None)
+        hidden = (bare != covered).any(axis=-1) & actor
+        assert 0.05 < hidden.sum() / actor.sum() < 0.95
+
+
+def test_a_red_box_is_drawn_where_the_thing_will_stand(studio):
+    for side in ("left", "right"):
+        looks = (Look("snow"), Look("snow", side=side, box=True))
+        bare, boxed = studio.family(2, (128, 128), looks=looks).pictures
+        changed = (bare != boxed).any(axis=-1)
+        rows, columns = np.nonzero(changed)
+        x0, y0, x1, y1 = Stage.place(studio.family(2, (128, 128)).subject, 2, (128, 128)).spot(side)
+        assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (x0, y0, x1, y1)
+        red = boxed[changed].astype(int)
+        assert (red[:, 0] > 200).all()
+        assert (red[:, 1:] < 50).all()
+        assert not changed[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].any()
+
+
+def test_over_cuts_what_overhangs_and_blends_by_alpha():
+    canvas = np.full((4, 4, 3), 0.5, np.float32)
+    top = np.ones((2, 2, 4), np.float32)
+    top[..., 3] = 0.25
+    shown = over(canvas, top, (3, -1))
+    assert np.allclose(shown[0, 3], 0.625)
+    shown[0, 3] = 0.5
+    assert np.array_equal(shown, canvas)
+    assert over(canvas, top, (4, 4)) is canvas
+
+
+def test_a_layer_is_scaled_without_a_fringe(tmp_path):
+    """Straight alpha would bleed the black of empty pixels into a white disc's rim."""
+    rgba = np.zeros((100, 100, 4), np.uint8)
+    y, x = np.mgrid[:100, :100]
+    rgba[(x - 50) ** 2 + (y - 50) ** 2 < 45**2] = 255
+    Image.fromarray(rgba).save(tmp_path / "1f535.webp", lossless=True)
+    disc = Cutout("1f535", "disc", "1f535", "Objects", tmp_path / "1f535.webp")
+    small = layer(disc, 21)
+    assert max(small.shape[:2]) == 21
+    rim = (small[..., 3] > 0.05) & (small[..., 3] < 0.95)
+    assert rim.sum() > 20
+    assert small[rim][:, :3].min() > 0.9
