@@ -47,7 +47,7 @@ def imports(path):
     lazy = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or for_types_only(node)
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -57,6 +57,10 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield node.module, tuple(alias.name for alias in node.names), id(node) not in lazy
+
+
+def for_types_only(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def root(module):
