@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor, log10
 
 _WIDTH, _HEIGHT = 520, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 118, 30, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 92, 32, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Axes:
     count: int
     bottom: float
     top: float
+    step: float  # between the lines of the grid
 
     def x(self, turn: int) -> float:
         """Where a turn stands."""
@@ -44,7 +46,10 @@ def draw_plot(
 ) -> str:
     """An SVG of ``lines`` over ``ticks``, with dashed ``reference`` lines (name: value)."""
     values = [v for line in lines for v in (*line.low, *line.high)] + list(reference.values())
-    axes = Axes(len(ticks), min(0.0, *values), max(values) * 1.04)
+    step = _step(max(values) - min(0.0, *values))
+    axes = Axes(
+        len(ticks), step * floor(min(0.0, *values) / step), step * ceil(max(values) / step), step
+    )
     parts = [
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{escape(title, quote=True)}" xmlns="http://www.w3.org/2000/svg">',
@@ -58,10 +63,16 @@ def draw_plot(
     return "\n".join(parts)
 
 
+def _step(span: float) -> float:
+    """A round distance, so that four to eight grid lines cover ``span``."""
+    rough = 10.0 ** floor(log10(span / 4)) if span > 0 else 1.0
+    return next((rough * k for k in (1, 2, 2.5, 5) if span / (rough * k) <= 7), rough * 10)
+
+
 def _frame(axes: Axes, ticks: Sequence[str]) -> list[str]:
     parts = []
-    for k in range(5):
-        value = axes.bottom + (axes.top - axes.bottom) * k / 4
+    for k in range(round((axes.top - axes.bottom) / axes.step) + 1):
+        value = axes.bottom + axes.step * k
         y = axes.y(value)
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -99,7 +110,7 @@ def _line(axes: Axes, line: Line) -> str:
 
 def _legend(lines: Sequence[Line]) -> list[str]:
     return [
-        f'<text x="{_WIDTH - _RIGHT + 4}" y="{_TOP + 12 + 16 * k}" fill="{line.colour}" '
-        f'font-weight="600">{escape(line.name)}</text>'
+        f'<text x="{_WIDTH - 8 - 78 * (len(lines) - 1 - k)}" y="18" text-anchor="end" '
+        f'fill="{line.colour}" font-weight="600">{escape(line.name)}</text>'
         for k, line in enumerate(lines)
     ]
