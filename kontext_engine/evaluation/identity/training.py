@@ -21,6 +21,7 @@ from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.identity.net import WEIGHTS, IdentityNet, save_identity
 from kontext_engine.evaluation.identity.views import ViewMaker
 from kontext_engine.training.cutouts import OCCLUDERS, SIGNS, THINGS, Cutout, read_set, split_of
+from kontext_engine.training.scenes import SCENES
 
 _SCALE = 16.0  # of the cosines, before the softmax
 _SCENE_WEIGHT = 0.3
@@ -32,7 +33,7 @@ _ORDINARY_FROM = ("Objects", "Animals & Nature", "Food & Drink", "Activities", "
 class IdentityRun:
     """How long and how fast to learn."""
 
-    steps: int = 700
+    steps: int = 1800
     batch: int = 96
     peak: float = 3e-3
     warm_up: int = 50
@@ -64,12 +65,13 @@ def training_subjects(cutouts: Sequence[Cutout]) -> list[list[Cutout]]:
 def named_classes(subjects: Sequence[Sequence[Cutout]]) -> tuple[str, ...]:
     """The nouns that text-to-image is asked for: all props, and 40 ordinary one-word nouns."""
     props = (*OCCLUDERS, *THINGS)
+    places = " ".join(SCENES).split()  # "a sunset in a forest" would be two answers
     ordinary = {
         group[0].name
         for group in subjects
         if group[0].category in _ORDINARY_FROM
         and group[0].name.isalpha()
-        and group[0].name not in props
+        and group[0].name not in (*props, *places)
     }
     by_hash = sorted(ordinary, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     return (*props, *sorted(by_hash[:_ORDINARY]))

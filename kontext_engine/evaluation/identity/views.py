@@ -26,7 +26,7 @@ FIRST_SEED = 30_000_000  # scene instances of its own: neither training's nor th
 _SOURCE = 32  # pixels: the longer side of the cut-outs that views are made from
 _LAYOUTS = 16  # instances kept of each scene
 
-TINTED, WEATHERED, BESIDE, COVERED, BLURRED = 0.25, 0.25, 0.35, 0.12, 0.5  # shares of the views
+TINTED, WEATHERED, BESIDE, COVERED, BLURRED = 0.35, 0.35, 0.35, 0.12, 0.5  # shares of the views
 
 
 @dataclass(frozen=True, slots=True)
