@@ -104,11 +104,12 @@ def test_five_kills_at_any_moment_cost_nothing_that_was_recorded(
     dice = random.Random(2)
     for _ in range(5):
         before, calls = recorded(out), len(started(out))
-        with start("0.01", "run", recipe, "--batch", "3") as process:
+        # Slow enough that a busy machine cannot finish the whole recipe before the signal.
+        with start("0.3", "run", recipe, "--batch", "2") as process:
             for line in process.stderr:
                 if line.startswith("["):
                     break
-            time.sleep(dice.uniform(0, 0.05))
+            time.sleep(dice.uniform(0, 0.5))
             process.send_signal(signal.SIGKILL)
         assert before.isdisjoint(started(out)[calls:])
     before, calls = recorded(out), len(started(out))
