@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -19,6 +20,14 @@ def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
     """RGB pictures of one size as (b, 3, height, width) in -1..1, float32 on the CPU."""
     pixels = np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures])
     return torch.from_numpy(pixels / 255.0).permute(0, 3, 1, 2) * 2.0 - 1.0
+
+
+def from_levels(levels: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
+    """Pictures as arrays (b, height, width, 3) as (b, 3, height, width) in -1..1, float32.
+
+    Of ``to_tensor``'s values up to the last bit; training and its nets were made with these.
+    """
+    return torch.from_numpy(levels).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1.0
 
 
 def to_pictures(pixels: Tensor) -> list[Image.Image]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from kontext_engine.codec import from_levels
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
 from kontext_engine.training.interrupt import whole_steps
@@ -79,8 +80,7 @@ class CropSource:
             y, x = (int(rng.integers(0, edge - crop + 1)) for edge in picture.shape[:2])
             piece = picture[y : y + crop, x : x + crop]
             crops.append(piece[:, ::-1] if rng.random() < 0.5 else piece)
-        pixels = torch.from_numpy(np.ascontiguousarray(np.stack(crops))).permute(0, 3, 1, 2)
-        return pixels.float() / 127.5 - 1.0
+        return from_levels(np.stack(crops))
 
 
 def psnr(model: AutoencoderKL, pixels: Tensor) -> float:

@@ -21,6 +21,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kontext_engine.codec import from_levels
 from kontext_engine.training.cutouts import Cutout
 from kontext_engine.training.studio import Look, Pair, Studio, pairs
 from kontext_engine.training.wording import caption, instruct
@@ -76,7 +77,7 @@ def _start_worker(subjects: Sequence[Cutout], props: Sequence[Cutout]) -> None:
 def encode(model: AutoencoderKL, pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 (n, h, w, 3) to scaled latents float32 (n, 16, h/8, w/8): (mode - shift) * scale."""
     device = next(model.parameters()).device
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1.0
+    pixels = from_levels(pictures, device)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         mode = model.encode(pixels).latent_dist.mode().float()
@@ -220,7 +221,7 @@ def measure_latents(
     device = next(model.parameters()).device
     values = []
     for batch in pictures:
-        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1.0
+        pixels = from_levels(batch, device)
         with torch.inference_mode():
             values.append(model.encode(pixels).latent_dist.mode().flatten().cpu())
     every = torch.cat(values)

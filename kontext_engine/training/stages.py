@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
+from kontext_engine.codec import from_levels
 from kontext_engine.engine import KontextEngine
 from kontext_engine.spec import NumericsProfile
 from kontext_engine.training.autoencoder import AutoencoderRun, psnr, train_autoencoder
@@ -138,7 +139,7 @@ def autoencoder_stage(
     shown = np.concatenate(
         [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(SHOWN)]
     )
-    pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    pixels = from_levels(shown)
 
     def report(step: int, loss: float, measured: float | None) -> None:
         if measured is not None:

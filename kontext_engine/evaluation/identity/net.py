@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kontext_engine.codec import from_levels
 from kontext_engine.evaluation.errors import EvaluationError
 
 EDGE = 32  # pixels: what the net sees, whatever the picture's size
@@ -139,7 +140,7 @@ def as_input(pictures: Pictures) -> Tensor:
     small = [
         np.asarray(Image.fromarray(p).resize((EDGE, EDGE), Image.Resampling.BOX)) for p in pictures
     ]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return from_levels(np.stack(small))
 
 
 def save_identity(
