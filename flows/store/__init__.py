@@ -1,1 +1,1 @@
-"""Where done pictures live: the contract in ``base``, a local folder in ``local``."""
+"""Where done pictures live: the contract in ``base`` and ``keyed``; a folder and S3 as homes."""

@@ -54,7 +54,7 @@ def probe(scratch: Path) -> None:
         StoreUnfit: no name can be created atomically here.
         OSError: of the file system.
     """
-    path = scratch / _temporary_name()
+    path = scratch / temporary_name()
     create(path, b"", scratch)
     path.unlink(missing_ok=True)
 
@@ -72,7 +72,7 @@ def replace(path: Path, data: bytes, scratch: Path) -> None:
 
 def write_temporary(data: bytes, scratch: Path) -> Path:
     """A new, synced file in ``scratch`` holding ``data``; removed again when writing fails."""
-    path = scratch / _temporary_name()
+    path = scratch / temporary_name()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         try:
@@ -86,7 +86,8 @@ def write_temporary(data: bytes, scratch: Path) -> Path:
     return path
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
+    """A name for a file of this process that nobody else takes."""
     return f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"  # clean_scratch reads it
 
 
@@ -112,20 +113,37 @@ def _give_name(temporary: Path, path: Path, scratch: Path) -> bool:
 def _rename_under_lock(temporary: Path, path: Path, scratch: Path) -> bool:
     # Every writer of such a file system comes this way, so the lock makes "look, then rename"
     # one act; the kernel drops it when its holder dies.
-    with (scratch / "lock").open("ab") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                raise StoreUnfit(
-                    f"{path.parent}: this file system offers neither hard links nor locks, so two "
-                    "runs could overwrite each other; choose another --out"
-                ) from None
-            raise
+    with _locked(scratch / "lock", path.parent):
         if path.exists():
             return False
         temporary.rename(path)
         return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path, place: Path) -> Iterator[None]:
+    while True:
+        with path.open("ab") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    raise StoreUnfit(
+                        f"{place}: this file system offers neither hard links nor locks, so two "
+                        "runs could overwrite each other; choose another --store"
+                    ) from None
+                raise
+            # A clean-up may have removed the file while we waited; then others lock a new one.
+            if _same_file(handle.fileno(), path):
+                yield
+                return
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -189,14 +207,16 @@ def _explain(error: OSError, root: Path) -> StoreError:
     why = (error.strerror or str(error)).lower()
     if error.errno in _FULL:
         return StoreFull(
-            f"{root}: {why}; free some space or choose another --out, then run again: "
+            f"{root}: {why}; free some space or choose another --store, then run again: "
             "everything stored so far is kept"
         )
     if error.errno in _READ_ONLY:
         return StoreReadOnly(
             f"{root}: cannot be used ({why}); make the folder readable and writable, or choose "
-            "another --out"
+            "another --store"
         )
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        return StoreError(f"{root}: a file is in the way of a folder ({why}); choose another --out")
+        return StoreError(
+            f"{root}: a file is in the way of a folder ({why}); choose another --store"
+        )
     return StoreError(f"{root}: {why}; check the disk, then run again")

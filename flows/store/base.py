@@ -1,6 +1,7 @@
 """What a store is: the one owner of "done" (contract 2).
 
-A store holds ``blobs/<sha256 of the bytes>``, ``records/<key>``, ``failures/<key>``,
+A store is written once, in ``keyed``, over a home for objects (``objects``): a folder (``folder``)
+or a prefix of an S3 bucket (``s3``). It holds ``blobs/<sha256 of the bytes>``, ``records/<key>``, ``failures/<key>``,
 ``quarantine/…`` and, beside them, ``runs/<date>-<recipe>-<id>/``. Blob first, record last, each
 atomic and create-only: a step is done when its record exists, and a blob without a record is
 garbage, never harm.
@@ -9,12 +10,14 @@ StoreError
  ├─ StoreFull       no space or no quota left
  ├─ StoreReadOnly   the place cannot be written
  ├─ StoreUnfit      the place cannot keep the contract (no atomic create)
- └─ BlobDamaged     a picture is missing or is not the one its record names
+ ├─ BlobDamaged     a picture is missing or is not the one its record names
+ ├─ NameLeaves      a name leads out of the home, through a link
+ └─ AddressError    not the address of a store
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +42,14 @@ class StoreUnfit(StoreError):  # noqa: N818
 
 class BlobDamaged(StoreError):  # noqa: N818
     """A record's picture is missing or has another digest; both have been quarantined."""
+
+
+class NameLeaves(StoreError):  # noqa: N818
+    """A name leads out of the home through a link."""
+
+
+class AddressError(StoreError):
+    """This is not the address of a store: neither a folder nor ``s3://bucket/prefix``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,15 @@ class Store(Protocol):
 
         Cheap (no blob is read), changes nothing; for counting what is left to do.
         """
+
+    def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
+        """``find`` for each key, in their order; several at once where the store is far."""
+
+    def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """``has`` for each key, likewise."""
+
+    def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
+        """``last_failure`` for each key, likewise."""
 
     def read(self, record: Record) -> bytes:
         """The picture's bytes.

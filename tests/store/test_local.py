@@ -137,7 +137,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(
     with pytest.raises(StoreFull) as caught:
         store.put(other, b"another")
     assert str(caught.value) == (
-        f"{store.root}: {os.strerror(number).lower()}; free some space or choose another --out, "
+        f"{store.root}: {os.strerror(number).lower()}; free some space or choose another --store, "
         "then run again: everything stored so far is kept"
     )
     assert names(store, "records") == [KEY]

@@ -1,0 +1,218 @@
+"""The store's contract, kept over any home that can create a name atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import TypeVar
+
+from flows.store.base import BlobDamaged, FailureNote, StoreError, StoreReadOnly
+from flows.store.objects import Held, Objects
+from flows.store.record import Record, RecordError, decode_record, encode_record, is_digest
+
+TOUCH_AFTER = 3600.0  # seconds; the least grace period of gc is longer
+
+_ATTEMPTS = 5  # how often a put takes on a name whose holder turns out damaged, or goes
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class KeyedStore:
+    """``Store`` over ``objects``.
+
+    Reading needs no right to write: damage met in a read-only home counts as "not done" and stays
+    where it is. ``lanes`` is how many requests may be on their way at once where many are made.
+    ``touch_after`` seconds old, a blob that a new record comes to name is made young again, so
+    that no clean-up takes it for forgotten in that moment.
+    """
+
+    def __init__(
+        self, objects: Objects, *, touch_after: float = TOUCH_AFTER, lanes: int = 1
+    ) -> None:
+        self.objects = objects
+        self._touch_after = touch_after
+        self._lanes = lanes
+
+    def prepare(self) -> None:
+        """Make the home ready, and try what the contract needs."""
+        self.objects.prepare()
+
+    def find(self, key: str) -> Record | None:
+        """The verified record of a done step, or ``None``; damage is quarantined."""
+        name = _name("records", key)
+        held = self.objects.get(name)
+        if held is None:
+            return None
+        try:
+            record = decode_record(held.data, key)
+        except RecordError as why:
+            self._set_aside(name, held, f"the record {why}")
+            return None
+        try:
+            self.read(record)
+        except BlobDamaged:
+            return None
+        return record
+
+    def has(self, key: str) -> bool:
+        """Whether the record is sound and its blob there with the right size."""
+        held = self.objects.get(_name("records", key))
+        if held is None:
+            return False
+        try:
+            record = decode_record(held.data, key)
+        except RecordError:
+            return False
+        blob = self.objects.stat(_name("blobs", record.blob))
+        return blob is not None and blob.size == record.size
+
+    def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
+        """``find`` for each key, in their order, several at once where the home is far."""
+        return self._each(self.find, keys)
+
+    def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """``has`` for each key, likewise."""
+        return self._each(self.has, keys)
+
+    def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
+        """``last_failure`` for each key, likewise."""
+        return self._each(self.last_failure, keys)
+
+    def read(self, record: Record) -> bytes:
+        """The picture's bytes, verified against the digest in ``record``."""
+        name = _name("blobs", record.blob)
+        blob = self.objects.get(name)
+        if blob is not None and _sha256(blob.data) == record.blob:
+            return blob.data
+        what = "is missing" if blob is None else "has another digest than its name"
+        # The record goes first: while it stands, another writer would take the key for done.
+        held = self.objects.get(_name("records", record.key))
+        if held is not None and _names_blob(held.data, record):
+            self._set_aside(_name("records", record.key), held, f"the blob {what}")
+        if blob is not None:
+            self._set_aside(name, blob, "another digest")
+        raise BlobDamaged(
+            f"{self.objects.where}/{name}: the picture of '{record.label}' {what}; run again to "
+            "remake it"
+        )
+
+    def put(self, record: Record, blob: bytes) -> Record:
+        """Blob first, record last; the record that holds the key afterwards."""
+        if _sha256(blob) != record.blob or len(blob) != record.size:
+            raise ValueError(f"record {record.key[:12]} does not name the blob it came with")
+        name, data = _name("records", record.key), encode_record(record)
+        for _ in range(_ATTEMPTS):
+            self._put_blob(record.blob, blob)
+            if self.objects.create(name, data):
+                # A clean-up that looked before the record was there may have taken the blob since.
+                if self.objects.stat(_name("blobs", record.blob)) is None:
+                    self._put_blob(record.blob, blob)
+                return record
+            if winner := self.find(record.key):
+                return winner
+        raise self._never_sound(name)
+
+    def sample(self, limit: int) -> Iterator[Record]:
+        """Some records in the home's own order; what cannot be read is passed over."""
+        listed = itertools.islice(self.objects.list("records/"), limit)
+        names = [entry.name for entry in listed]
+        for name, held in self._each(self.objects.get, names):
+            if held is not None:
+                with contextlib.suppress(RecordError):
+                    yield decode_record(held.data, name.removeprefix("records/"))
+
+    def note_failure(self, note: FailureNote) -> None:
+        """Write ``failures/<key>`` over an older note."""
+        data = json.dumps(asdict(note), sort_keys=True, indent=1).encode("ascii") + b"\n"
+        self.objects.replace(_name("failures", note.key), data)
+
+    def last_failure(self, key: str) -> FailureNote | None:
+        """The latest note for a key, or ``None``."""
+        held = self.objects.get(_name("failures", key))
+        if held is None:
+            return None
+        try:
+            return FailureNote(**json.loads(held.data))
+        except (ValueError, TypeError):
+            return None
+
+    def _put_blob(self, digest: str, blob: bytes) -> None:
+        name = _name("blobs", digest)
+        for _ in range(_ATTEMPTS):
+            if self.objects.create(name, blob):
+                return
+            held = self.objects.get(name)
+            if held is None:
+                continue
+            if _sha256(held.data) != digest:
+                self._set_aside(name, held, "another digest")
+            elif self._is_young(name):
+                return
+        raise self._never_sound(name)
+
+    def _is_young(self, name: str) -> bool:
+        """Whether it is young, or was made so; ``False`` when it is gone."""
+        entry = self.objects.stat(name)
+        if entry is None:
+            return False
+        # Either way: a home whose clock is ahead shows ages that are too small.
+        if abs(time.time() - entry.modified) <= self._touch_after:
+            return True
+        return self.objects.touch(name)
+
+    def _set_aside(self, name: str, damaged: Held, why: str) -> None:
+        """Move a damaged object to ``quarantine/`` with a note, but never a sound newer one."""
+        kind = {"blobs": "blob", "records": "record"}[name.partition("/")[0]]
+        last = name.rpartition("/")[2]
+        aside = f"quarantine/{kind}-{last}-{uuid.uuid4().hex[:8]}"
+        note = {"kind": kind, "name": last, "why": why}
+        with contextlib.suppress(StoreReadOnly):
+            self.objects.replace(aside, damaged.data)
+            self.objects.replace(f"{aside}.json", json.dumps(note).encode())
+            if not self.objects.remove(name, damaged.version):  # another process was quicker
+                self.objects.remove(f"{aside}.json")
+                self.objects.remove(aside)
+
+    def _never_sound(self, name: str) -> StoreError:
+        kind = "record" if name.startswith("records/") else "blob"
+        return StoreError(
+            f"{self.objects.where}/{name}: this {kind} is damaged again each time it is remade; "
+            "check the disk or the server, then run again"
+        )
+
+    def _each(self, ask: Callable[[A], B], names: Iterable[A]) -> Iterator[tuple[A, B]]:
+        if self._lanes == 1:
+            for name in names:
+                yield name, ask(name)
+            return
+        asked = list(names)
+        pool = ThreadPoolExecutor(self._lanes, thread_name_prefix="store")
+        try:
+            yield from zip(asked, pool.map(ask, asked), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _name(folder: str, digest: str) -> str:
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is no key: expected a SHA-256 in hex")
+    return f"{folder}/{digest}"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _names_blob(data: bytes, record: Record) -> bool:
+    try:
+        return decode_record(data, record.key).blob == record.blob
+    except RecordError:
+        return False
