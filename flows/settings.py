@@ -1,44 +1,258 @@
 """Settings, all in one typed place: ``KONTEXT_*`` variables, then ``kontext.toml``, then these.
 
+The command line comes before all of them: a verb hands what it was given to ``Settings.given``.
 Credentials are not among them: boto3's own chain finds them (environment, profile, role).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
+from flows.numerics import Device
+
+if TYPE_CHECKING:
+    from flows.recipe.errors import Problem
+
+MAX_PRESIGN = 7 * 24 * 3600  # signature version 4 ends after a week
+CREDENTIALS = (
+    "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, a profile in "
+    "~/.aws or a role; remove it here"
+)
 
 
-class S3Settings(BaseModel):
-    """How an S3 server is spoken to."""
+class SettingsError(Exception):
+    """The settings cannot be used as they stand; ``problems`` has one line for each mistake."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+def wrong(text: str, at: str = "") -> PydanticCustomError:
+    """A mistake told in our own words; ``at`` names the field when a whole section is checked."""
+    return PydanticCustomError("kontext", "{text}", {"text": text, "at": at})
+
+
+def _split(value: Any) -> Any:
+    # A variable holds a list as names between commas.
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _home(value: Any) -> Any:
+    return str(Path(value).expanduser()) if isinstance(value, str) and value[:1] == "~" else value
+
+
+# A path in kontext.toml begins at that file's folder: flows.configured looks for this mark.
+BEGINS_AT_FILE: dict[str, Any] = {"begins_at_file": True}
+
+FilePath = Annotated[Path, BeforeValidator(_home)]
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown names are mistakes, values are frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        # pydantic would read true as 1, and no setting is a truth value.
+        if isinstance(value, bool):
+            raise PydanticCustomError("truth", "a truth value")
+        return value
+
+
+class S3Settings(Section):
+    """How an S3 server is spoken to."""
+
     endpoint_url: str | None = Field(
-        None, description="Another server than AWS: https://host:port."
+        default=None, description="Another server than AWS: https://host:port."
     )
-    region: str | None = Field(None, description="Default: what boto3 finds, else us-east-1.")
+    region: str | None = Field(
+        default=None, min_length=1, description="Default: what boto3 finds, else us-east-1."
+    )
     addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="path: https://host/bucket; virtual: https://bucket.host."
+        default="auto", description="path: https://host/bucket; virtual: https://bucket.host."
     )
     checksums: Literal["when_supported", "when_required"] = Field(
-        "when_supported", description="when_required for servers that reject boto3's checksums."
+        default="when_supported",
+        description="when_required for servers that reject boto3's checksums.",
     )
-    ca_bundle: str | None = Field(None, description="A PEM file of authorities to trust over TLS.")
+    ca_bundle: Annotated[str, BeforeValidator(_home)] | None = Field(
+        default=None,
+        description="A PEM file of authorities to trust over TLS.",
+        json_schema_extra=BEGINS_AT_FILE,
+    )
     encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
-        None, description="Server-side encryption to ask for."
+        default=None, description="Server-side encryption to ask for."
     )
-    kms_key: str | None = Field(None, description="The KMS key's id; only with aws:kms.")
-    storage_class: str | None = Field(None, description="Such as INTELLIGENT_TIERING.")
-    connect_timeout: float = Field(5.0, gt=0, description="Seconds.")
-    read_timeout: float = Field(30.0, gt=0, description="Seconds without a byte.")
-    attempts: int = Field(8, ge=1, le=50, description="Tries of one request, the first included.")
+    kms_key: str | None = Field(default=None, description="The KMS key's id; only with aws:kms.")
+    storage_class: str | None = Field(default=None, description="Such as INTELLIGENT_TIERING.")
+    connect_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False, description="Seconds.")
+    read_timeout: float = Field(
+        default=30.0, gt=0, allow_inf_nan=False, description="Seconds without a byte."
+    )
+    attempts: int = Field(
+        default=8, ge=1, le=50, description="Tries of one request, the first included."
+    )
     part_size: int = Field(
-        16 * 2**20, ge=5 * 2**20, description="Bytes; larger objects go up in such parts."
+        default=16 * 2**20, ge=5 * 2**20, description="Bytes; larger objects go up in such parts."
     )
     unconditional: Literal["refuse", "degrade"] = Field(
-        "refuse",
+        default="refuse",
         description="What to do on a server that ignores If-None-Match: refuse it, or go on with "
         "a warning and without protection against two writers of one key.",
     )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _plain_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            host = parts.hostname
+            _ = parts.port
+        except ValueError:
+            host = None
+        if host is None or parts.scheme not in {"http", "https"}:
+            raise wrong("is no web address; expected https://host or https://host:port; mend it")
+        if parts.username is not None or parts.password is not None or parts.query:
+            raise wrong(f"holds credentials or a signature; {CREDENTIALS}")
+        if parts.fragment:
+            raise wrong("has a '#'; expected https://host or https://host:port; remove it")
+        return value
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.kms_key is not None and not (self.encryption or "").startswith("aws:kms"):
+            text = "is given without KMS; expected encryption = 'aws:kms' beside it; add it"
+            raise wrong(text, at="kms_key")
+        return self
+
+
+class InputSettings(Section):
+    """What a recipe may read, and where objects that were read are kept."""
+
+    schemes: Annotated[tuple[Literal["file", "s3"], ...], BeforeValidator(_split)] = Field(
+        default=("file", "s3"), description="Where inputs may come from."
+    )
+    roots: Annotated[tuple[FilePath, ...], BeforeValidator(_split)] = Field(
+        default=(),
+        description="Folders that may be read beside the recipe's and the current one.",
+        json_schema_extra=BEGINS_AT_FILE,
+    )
+    buckets: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        default=(),
+        description="Buckets that may be read beside the store's own: BUCKET or BUCKET/PREFIX.",
+    )
+    max_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Bytes; a larger object is refused before it is downloaded.",
+    )
+    cache: FilePath | None = Field(
+        default=None,
+        description="Where objects that were read are kept; default: kontext/inputs in the "
+        "user's cache folder.",
+        json_schema_extra=BEGINS_AT_FILE,
+    )
+    cache_bytes: int = Field(
+        default=4 * 2**30,
+        ge=0,
+        description="Bytes; what was used longest ago leaves the cache first.",
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _bucket_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.removeprefix("s3://").strip("/") for name in value)
+        for name in names:
+            if not name or "@" in name or ":" in name or "?" in name or "*" in name:
+                raise wrong("has no bucket's name in it; expected BUCKET or BUCKET/PREFIX; mend it")
+        return names
+
+
+class GcSettings(Section):
+    """What ``kontext gc`` leaves alone."""
+
+    grace_hours: float = Field(
+        default=72.0, ge=2, allow_inf_nan=False, description="Nothing younger is ever removed."
+    )
+
+
+class Settings(Section):
+    """Everything that is set for a machine or a project rather than in a recipe.
+
+    Made by hand it has these defaults and reads nothing; ``load_settings`` reads.
+    """
+
+    store: Annotated[str, BeforeValidator(_home)] = Field(
+        default=str(DEFAULT_OUT),
+        min_length=1,
+        description="Where pictures and runs are kept: a folder or s3://bucket/prefix.",
+        json_schema_extra=BEGINS_AT_FILE,
+    )
+    batch: int = Field(
+        default=DEFAULT_BATCH, ge=1, description="The most pictures computed together."
+    )
+    device: Device = Field(default=Device.CPU, description="Where pictures are computed.")
+    links: Literal["relative", "presigned"] = Field(
+        default="relative",
+        description="How a report in S3 names its pictures: by their place beside it, or by links "
+        "that anybody who holds them can open for a while.",
+    )
+    presign_seconds: int = Field(
+        default=MAX_PRESIGN, ge=1, le=MAX_PRESIGN, description="Seconds that presigned links last."
+    )
+    s3: S3Settings = Field(default_factory=S3Settings)
+    inputs: InputSettings = Field(default_factory=InputSettings)
+    gc: GcSettings = Field(default_factory=GcSettings)
+
+    @field_validator("store")
+    @classmethod
+    def _plain_store(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not separator:
+            return value
+        if "@" in rest or "?" in rest:
+            raise wrong(f"holds credentials or a signature; {CREDENTIALS}")
+        if scheme != "s3":
+            raise wrong("is no place for pictures; expected a folder or s3://bucket/prefix")
+        return value
+
+    def given(self, **named: Any) -> Settings:
+        """These settings with what the command line says; ``None`` is what it does not say.
+
+        Raises:
+            SettingsError: a value is wrong.
+        """
+        from flows.configured import checked
+
+        return checked(self, {name: value for name, value in named.items() if value is not None})
+
+
+@functools.cache
+def load_settings() -> Settings:
+    """The settings of this process, read once: variables, ``kontext.toml``, defaults.
+
+    Raises:
+        SettingsError: every mistake in them, each with its place.
+    """
+    from flows.configured import configured
+
+    return configured().settings
