@@ -107,7 +107,7 @@ class S3Settings(Section):
         default=30.0, gt=0, allow_inf_nan=False, description="Seconds without a byte."
     )
     attempts: int = Field(
-        default=8, ge=1, le=50, description="Tries of one request, the first included."
+        default=8, ge=1, le=50, description="Tries of one request at least, the first included."
     )
     part_size: int = Field(
         default=16 * 2**20, ge=5 * 2**20, description="Bytes; larger objects go up in such parts."
