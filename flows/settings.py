@@ -109,6 +109,13 @@ class S3Settings(Section):
     attempts: int = Field(
         default=8, ge=1, le=50, description="Tries of one request at least, the first included."
     )
+    patience: float = Field(
+        default=90.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds: a failing request is tried again, beyond its attempts if need be, "
+        "until so long has passed (a server that restarts).",
+    )
     part_size: int = Field(
         default=16 * 2**20, ge=5 * 2**20, description="Bytes; larger objects go up in such parts."
     )
