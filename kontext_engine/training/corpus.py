@@ -29,8 +29,8 @@ from kontext_engine.training.wording import caption, instruct
 # Shares of the editing categories in training. The global edits are many-to-one and learned
 # soonest; the local ones need more looks at small areas.
 CATEGORY_WEIGHTS = {
-    "background": 0.25, "recolour": 0.20, "weather": 0.19, "uncover": 0.13, "add": 0.08,
-    "replace": 0.05, "remove": 0.05, "box": 0.05,
+    "background": 0.17, "recolour": 0.20, "weather": 0.11, "uncover": 0.17, "add": 0.12,
+    "replace": 0.08, "remove": 0.04, "box": 0.11,
 }  # fmt: skip
 
 

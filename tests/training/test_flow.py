@@ -13,8 +13,10 @@ from kontext_engine.conditioning import pack
 from kontext_engine.sampling import Prompt, Shift
 from kontext_engine.training import checkpoint
 from kontext_engine.training.corpus import Batch, Corpus, Shard
-from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter
+from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter, change_weights
 from kontext_engine.training.miniature import SCHEDULER
+from kontext_engine.training.optimizers import Optimizers
 
 # torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
 pytestmark = pytest.mark.filterwarnings(
@@ -173,7 +175,7 @@ def losses_of(trainer, batch, answer):
     oracle = Oracle(batch.target, answer)
     trainer.modules["transformer"] = oracle
     with torch.no_grad():
-        times, losses = trainer._losses(batch)
+        times, losses, _ = trainer._losses(batch)
     return times, losses, oracle.seen[0]
 
 
@@ -242,16 +244,44 @@ def test_the_meter_means_by_time_and_category_and_starts_anew():
     assert meter.read() == {"loss": 2.0, "t0.4": 2.0, "box": 2.0}
 
 
-def test_weight_decay_spares_norms_biases_and_embedders(narrow, corpus, tmp_path):
-    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 4, weight_decay=0.3))
-    names = {id(p): n for n, p in trainer.modules.named_parameters()}
-    groups = trainer.optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
-    decayed, spared = ({names[id(p)] for p in group["params"]} for group in groups)
-    assert decayed | spared == set(names.values())
-    assert not decayed & spared
-    assert "transformer.transformer_blocks.0.attn.to_q.weight" in decayed
-    assert "transformer.proj_out.bias" in spared
-    assert "text_encoder.embeddings.token_embedding.weight" in spared
-    assert all(trainer.modules.get_parameter(name).ndim >= 2 for name in decayed)
-    assert all(trainer.modules.get_parameter(name).ndim < 2 or "embed" in name for name in spared)
+def test_muon_steps_the_blocks_and_adamw_tables_ends_and_vectors(narrow):
+    modules = narrow().modules()
+    before = {name: p.detach().clone() for name, p in modules.named_parameters()}
+    for p in modules.parameters():
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
+    Optimizers(modules, 0.01, weight_decay=0.0).step(0.01)
+    moved = {name: p.detach() - before[name] for name, p in modules.named_parameters()}
+    # Muon's step has nearly equal singular values, whatever the gradient; AdamW's first step has
+    # nearly equal entries.
+    query = torch.linalg.svdvals(moved["transformer.transformer_blocks.0.attn.to_q.weight"])
+    assert query.min() > 0.4 * query.max()
+    for name in (
+        "transformer.proj_out.weight",
+        "transformer.proj_out.bias",
+        "transformer.x_embedder.weight",
+        "text_encoder.embeddings.token_embedding.weight",
+        "text_encoder_2.shared.weight",
+    ):
+        size = moved[name].abs()
+        assert torch.quantile(size.flatten()[:100_000], 0.01) > 0.0099 and size.max() < 0.0101, name
+    assert all(p.grad is None for p in modules.parameters())
+
+
+def test_a_state_of_another_optimizer_is_refused(narrow):
+    modules = narrow().modules()
+    other = torch.optim.AdamW(modules.parameters()).state_dict()
+    with pytest.raises(TrainingError, match="another optimizer"):
+        Optimizers(modules, 0.01, 0.0).load_state_dict(other)
+
+
+def test_what_an_edit_changes_weighs_more_and_the_mean_is_one():
+    context = torch.zeros(2, 10, 4)
+    target = context.clone()
+    target[0, :2] = 3.0  # a local edit: two tokens of ten
+    target[1] = 3.0  # a global one
+    weights = change_weights(target, context, extra=4.0)
+    assert torch.allclose(weights.mean(dim=1), torch.ones(2))
+    assert torch.allclose(weights[0, 0] / weights[0, 9], torch.tensor(5.0), rtol=0.01)
+    assert torch.allclose(weights[1], torch.ones(10))
+    assert torch.equal(change_weights(target, None, 4.0), torch.ones(2, 10))
+    assert torch.equal(change_weights(target, context, 0.0), torch.ones(2, 10))

@@ -1,0 +1,65 @@
+"""The flow trainer's optimizer: Muon for the blocks' matrices, AdamW for everything else.
+
+Muon (torch.optim) turns each matrix's momentum into its nearest orthogonal matrix, so that no
+direction of a weight is starved; its step is scaled to AdamW's root mean square, so both walk
+the same learning rate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from kontext_engine.training.errors import TrainingError
+
+# Tables, and the transformer's two ends: their rows are looked up, or face latents and text, where
+# a step of equal size in every direction is not what one wants.
+_ENDS = ("embed", "shared", "transformer.proj_out")
+
+
+class Optimizers:
+    """Steps every parameter of ``modules``; weight decay on Muon's matrices alone."""
+
+    def __init__(self, modules: nn.Module, rate: float, weight_decay: float) -> None:
+        named = [(n, p) for n, p in modules.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in named if p.ndim == 2 and not _is_end(n)]
+        chosen = {id(p) for p in matrices}
+        rest = [p for _, p in named if id(p) not in chosen]
+        self._parts: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(
+                matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        )
+
+    def step(self, rate: float) -> None:
+        """One step at this learning rate; the gradients are dropped."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """What ``load_state_dict`` goes on from, bit for bit."""
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, state: object) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            TrainingError: it is of another optimizer.
+        """
+        if not isinstance(state, list) or len(state) != len(self._parts):
+            raise TrainingError(
+                "the checkpoint was written with another optimizer; start from its model with "
+                "--init and an empty checkpoint folder"
+            )
+        for part, saved in zip(self._parts, state, strict=True):
+            part.load_state_dict(saved)
+
+
+def _is_end(name: str) -> bool:
+    return any(end in name for end in _ENDS)
