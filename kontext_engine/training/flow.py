@@ -40,7 +40,7 @@ class FlowRun:
     steps: int
     batch: int = 64
     peak: float = 1e-3
-    warmup: int = 300
+    warmup: int = 150
     decay_from: float = 0.6
     ema: float = 0.998
     weight_decay: float = 0.02

@@ -2,7 +2,7 @@
 
 A *family* is one subject, place and scene with its variants: other backgrounds, colours,
 weathers, an occluder, an added thing. Any two variants that differ in one respect are an editing
-pair with an exact ground truth, so a dozen renders give several dozen pairs. A family is a pure
+pair with an exact ground truth, so a dozen renders give dozens of pairs. A family is a pure
 function of (cut-outs, seed, size).
 """
 
@@ -97,7 +97,7 @@ class Studio:
         subject: Cutout | None = None,
         looks: Sequence[Look] | None = None,
     ) -> Family:
-        """Render one family. ``size`` is (width, height); ``looks`` default to a drawn dozen."""
+        """Render one family. ``size`` is (width, height); ``looks`` default to drawn ones."""
         rng = np.random.default_rng([seed, 1])
         drawn = self.cast(rng)
         subject = subject or drawn
@@ -223,23 +223,26 @@ def outline(canvas: Pixels, box: tuple[int, int, int, int], thickness: int = 2) 
 
 
 def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
-    """A family's dozen: four sets, three colours, two weathers, a cover, things left and right."""
+    """A family's fourteen: three sets, three colours, two weathers, two covers, three things.
+
+    Two things stand on one side, where a box is drawn too, the third on the other side.
+    """
 
     def some(names: Sequence[str], count: int) -> list[str]:
         return [names[int(i)] for i in rng.permutation(len(names))[:count]]
 
     named = [s for s in SCENES if not s.startswith("plain ")]
     plain = [s for s in SCENES if s.startswith("plain ")]
-    sets = some(named, 3) + some(plain, 1)
-    sets = [sets[int(i)] for i in rng.permutation(4)]
+    sets = some(named, 2) + some(plain, 1)
+    sets = [sets[int(i)] for i in rng.permutation(3)]
     home = sets[0]
     looks = [Look(s) for s in sets]
     looks += [Look(home, colour=c) for c in some(list(TINTS), 3)]
     looks += [Look(home, weather=w) for w in some(list(WEATHER), 2)]
-    looks += [Look(home, occluder=some(OCCLUDERS, 1)[0])]
-    first, second = some(THINGS, 2)
-    side = "left" if rng.random() < 0.5 else "right"
-    looks += [Look(home, thing=first, side=side), Look(home, thing=second, side=side)]
+    looks += [Look(home, occluder=o) for o in some(OCCLUDERS, 2)]
+    side, across = ("left", "right") if rng.random() < 0.5 else ("right", "left")
+    places = (side, side, across)
+    looks += [Look(home, thing=t, side=s) for t, s in zip(some(THINGS, 3), places, strict=True)]
     looks += [Look(home, side=side, box=True)]
     return tuple(looks)
 
