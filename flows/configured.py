@@ -19,10 +19,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from flows.recipe.errors import Problem, did_you_mean, one_of
 from flows.secrecy import masked
-from flows.settings import BEGINS_AT_FILE, CREDENTIALS, Section, Settings, SettingsError
+from flows.settings import (
+    BEGINS_AT_FILE,
+    CREDENTIALS,
+    PREFIX,
+    Section,
+    Settings,
+    SettingsError,
+)
 from flows.toml_file import CONFIG_VARIABLE, Names, TomlFile, find_toml
 
-PREFIX = "KONTEXT_"
 DELIMITER = "__"
 DEFAULT = "default"
 

@@ -7,6 +7,7 @@ Credentials are not among them: boto3's own chain finds them (environment, profi
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from flows.numerics import Device
 if TYPE_CHECKING:
     from flows.recipe.errors import Problem
 
+PREFIX = "KONTEXT_"  # of every variable
 MAX_PRESIGN = 7 * 24 * 3600  # signature version 4 ends after a week
 CREDENTIALS = (
     "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, a profile in "
@@ -253,13 +255,20 @@ class Settings(Section):
         return checked(self, {name: value for name, value in named.items() if value is not None})
 
 
-@functools.cache
 def load_settings() -> Settings:
-    """The settings of this process, read once: variables, ``kontext.toml``, defaults.
+    """The settings of this process: variables, ``kontext.toml``, defaults.
+
+    Read once for a folder and its variables; a file that is changed later changes nothing.
 
     Raises:
         SettingsError: every mistake in them, each with its place.
     """
+    variables = (pair for pair in os.environ.items() if pair[0].upper().startswith(PREFIX))
+    return _load(Path.cwd(), tuple(sorted(variables)))
+
+
+@functools.lru_cache(maxsize=8)
+def _load(*_where: object) -> Settings:
     from flows.configured import configured
 
     return configured().settings

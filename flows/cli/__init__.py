@@ -27,6 +27,7 @@ VERBS: tuple[str, ...] = (
     "data",
     "train",
     "schema",
+    "config",
 )
 
 HELP = """Batch creative automation: YAML recipes in, edited pictures and a report out.
@@ -35,7 +36,10 @@ Write a recipe, [bold]check[/bold] it, [bold]plan[/bold] it, [bold]run[/bold] it
 been made already is never made again.
 """
 
-EXIT_CODES = "Exit codes: 0 all done; 1 some steps failed; 2 the recipe is wrong; 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 all done; 1 some steps failed; 2 the recipe or a setting is wrong; "
+    "130 interrupted."
+)
 
 
 class ExitCode(IntEnum):
@@ -75,8 +79,22 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run ``kontext``; always ends in ``SystemExit`` with one of ``ExitCode``."""
     args = list(sys.argv[1:] if argv is None else argv)
     named = args[0] if args and args[0] in VERBS else None
-    build_app((named,) if named else VERBS)(args, prog_name="kontext")
+    try:
+        build_app((named,) if named else VERBS)(args, prog_name="kontext")
+    except Exception as error:
+        _tell_settings(error)
+        raise
     raise SystemExit(ExitCode.DONE)
+
+
+def _tell_settings(error: Exception) -> None:
+    """Any verb may find the settings wrong: their lines, and no traceback."""
+    from flows.settings import SettingsError
+
+    if isinstance(error, SettingsError):
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise SystemExit(ExitCode.WRONG) from None
 
 
 @contextmanager

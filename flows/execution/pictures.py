@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from flows.execution.board import Board
+from flows.recipe.place import Place
+from flows.recipe.remote import RemoteError, read_planned
 from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
 from flows.store.base import Store
 from kontext_engine.api import EditRequest
@@ -63,23 +65,27 @@ class ContextPictures:
 
 
 def open_source(ref: SourceImage) -> Image.Image:
-    """An input file's picture, if the file is still the one that the plan was keyed with.
+    """An input's picture, if the file or object is still what the plan was keyed with.
 
     Raises:
         PictureError: missing, unreadable, changed since planning, or not a sound picture.
     """
     name = f"{ref.path.name} (input '{ref.input}')"
-    data = _read(ref.path, name)
+    data = _read(ref.path, ref.digest, name)
     if hashlib.sha256(data).hexdigest() != ref.digest:
+        what = "file" if isinstance(ref.path, Path) else "object"
         raise PictureError(
-            f"{name}: the file changed while the run was going on; run again to use it as it is now"
+            f"{name}: the {what} changed while the run was going on; run again to use it as it is "
+            "now"
         )
     return open_picture(data, name)
 
 
-def _read(path: Path, name: str) -> bytes:
+def _read(path: Place, digest: str, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        return path.read_bytes() if isinstance(path, Path) else read_planned(path, digest)
+    except RemoteError as error:
+        raise PictureError(f"{name}: {error}") from None
     except FileNotFoundError:
         raise PictureError(f"{name}: the file is gone; put it back, then run again") from None
     except OSError as error:

@@ -12,6 +12,7 @@ from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe
 from flows.recipe.schema import AxisEntry
 from flows.recipe.value import Value
+from flows.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,14 @@ class Axis:
     shown: bool
 
 
-def build_axes(recipe: Recipe, problems: list[Problem]) -> dict[str, Axis]:
-    """All axes by name, inputs first; what is wrong with them goes to ``problems``."""
+def build_axes(recipe: Recipe, settings: Settings, problems: list[Problem]) -> dict[str, Axis]:
+    """All axes by name, inputs first; what is wrong with them goes to ``problems``.
+
+    ``settings`` limit where inputs may come from.
+    """
     axes: dict[str, Axis] = {}
     for name, entries in recipe.document.inputs.items():
-        values, shown = resolve_input(recipe, name, entries, problems)
+        values, shown = resolve_input(recipe, name, entries, settings, problems)
         axes[name] = Axis(name, values, shown)
     for name, listed in (recipe.document.matrix.__pydantic_extra__ or {}).items():
         loc: Loc = ("matrix", name)

@@ -1,8 +1,9 @@
-"""From an input's entry to files on this disk.
+"""From an input's entry to files on this disk, or to objects in S3.
 
 A path is taken from the recipe's folder. The file it means must lie in that folder or in the
-current one, or below either: a recipe that was sent to you reads nothing else. ``..`` is fine as
-long as it ends inside. What a link inside those folders points to was put there by their owner.
+current one, or below either, or below one of ``inputs.roots`` of the settings: a recipe that was
+sent to you reads nothing else. ``..`` is fine as long as it ends inside. What a link inside those
+folders points to was put there by their owner. ``flows.recipe.remote`` has the same for S3.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from pathlib import Path
 from flows.recipe.errors import Problem, did_you_mean
 from flows.recipe.naming import slug
 from flows.recipe.node import Loc, short
+from flows.recipe.place import Place
 from flows.recipe.recipe import Recipe
+from flows.recipe.remote import RemoteError, find_objects, is_pattern, is_remote
 from flows.recipe.schema import InputEntry
 from flows.recipe.value import Value
+from flows.secrecy import masked
+from flows.settings import Settings
 
 # What a glob picks up; a file named in full may have any name.
 PICTURE_SUFFIXES = frozenset(
@@ -27,7 +32,11 @@ MAX_FILES = 10_000
 
 
 def resolve_input(
-    recipe: Recipe, name: str, entries: Sequence[InputEntry], problems: list[Problem]
+    recipe: Recipe,
+    name: str,
+    entries: Sequence[InputEntry],
+    settings: Settings,
+    problems: list[Problem],
 ) -> tuple[tuple[Value, ...], bool]:
     """An input's values and whether it is an axis to show: whether it is a list or a glob.
 
@@ -35,13 +44,13 @@ def resolve_input(
     """
     node = recipe.source.node(("inputs", name))
     listed = node is not None and node.items is not None
-    explicit = {_absolute(recipe, entry.file) for entry in entries if not _is_glob(recipe, entry)}
+    explicit = {_written(recipe, entry) for entry in entries if not _is_glob(recipe, entry)}
     values: dict[str, Value] = {}
     for index, entry in enumerate(entries):
         loc: Loc = ("inputs", name, index) if listed else ("inputs", name)
         globbed = _is_glob(recipe, entry)
-        for value in resolve_entry(recipe, loc, entry, problems):
-            if globbed and value.path is not None and value.path in explicit:
+        for value in resolve_entry(recipe, loc, entry, settings, problems):
+            if globbed and str(value.path) in explicit:
                 continue
             if value.name in values:
                 if globbed and values[value.name].path == value.path:
@@ -56,45 +65,67 @@ def resolve_input(
 
 
 def resolve_entry(
-    recipe: Recipe, loc: Loc, entry: InputEntry, problems: list[Problem]
+    recipe: Recipe, loc: Loc, entry: InputEntry, settings: Settings, problems: list[Problem]
 ) -> list[Value]:
-    """The files that one entry means, in order of name; none when there is a problem."""
+    """The pictures that one entry means, in order of name; none when there is a problem."""
     where: Loc = (*loc, "file")
-    wrong = _refused(recipe, entry.file)
-    paths: list[Path] = []
-    if wrong is None and _is_glob(recipe, entry):
-        paths = _matches(recipe, entry.file)
-        if not paths:
-            wrong = f"no picture matches '{entry.file}'; expected at least one; check the pattern"
-        elif len(paths) > MAX_FILES:
-            wrong = f"'{entry.file}' matches more than {MAX_FILES} files; expected fewer; narrow it"
-        elif entry.name is not None and len(paths) > 1:
-            wrong = (
-                f"'{entry.file}' matches {len(paths)} files that would all be named "
-                f"'{entry.name}'; expected one; remove 'name' or name the file"
-            )
+    paths: list[Place] = []
+    wrong = _refused(recipe, entry.file, settings)
+    if wrong is None and is_remote(entry.file):
+        try:
+            paths.extend(find_objects(entry.file, settings, PICTURE_SUFFIXES))
+        except RemoteError as error:
+            wrong = str(error)
+    elif wrong is None and _is_glob(recipe, entry):
+        paths.extend(_matches(recipe, entry.file, settings))
     elif wrong is None:
-        paths = [_absolute(recipe, entry.file)]
-        wrong = _unusable(paths[0], entry.file)
+        path = _absolute(recipe, entry.file)
+        paths.append(path)
+        wrong = _unusable(path, entry.file)
+    if wrong is None and _is_glob(recipe, entry):
+        wrong = _miscounted(entry, len(paths))
     if wrong is not None:
         problems.append(recipe.source.problem(where, wrong))
         return []
     extra = dict(entry.__pydantic_extra__ or {})
     names = [entry.name or slug(path.stem) for path in paths]
     return [
-        Value(name, name, {"name": name, **extra}, path)
+        Value(name, name, {"name": name, **extra}, path, where)
         for name, path in zip(names, paths, strict=True)
     ]
 
 
-def _refused(recipe: Recipe, text: str) -> str | None:
+def _miscounted(entry: InputEntry, count: int) -> str | None:
+    if not count:
+        return f"no picture matches '{entry.file}'; expected at least one; check the pattern"
+    if count > MAX_FILES:
+        return f"'{entry.file}' matches more than {MAX_FILES} files; expected fewer; narrow it"
+    if entry.name is not None and count > 1:
+        return (
+            f"'{entry.file}' matches {count} files that would all be named "
+            f"'{entry.name}'; expected one; remove 'name' or name the file"
+        )
+    return None
+
+
+def _refused(recipe: Recipe, text: str, settings: Settings) -> str | None:
     if not text.isprintable():
         return f"'{text}' holds a control character; expected a path; remove the character"
+    if is_remote(text):
+        return None  # has rules of its own
     if "://" in text:
-        scheme = text.split("://", 1)[0]
-        return f"'{scheme}://' is not read in version 1; expected a file; download it first"
+        scheme = masked(text).split("://", 1)[0]
+        return (
+            f"'{scheme}://' is not read in version 1; expected a file or s3://bucket/key; "
+            "download it first"
+        )
+    if "file" not in settings.inputs.schemes:
+        return (
+            f"'{short(text)}' is a file, and 'file' is not among inputs.schemes; expected "
+            "s3://bucket/key; upload it first or allow it in kontext.toml"
+        )
     fixed = _absolute(recipe, text)
-    if _allowed(recipe, fixed):
+    if _allowed(recipe, fixed, settings):
         return None
     return (
         f"'{text}' lies outside the recipe's folder and the current folder; expected a file below "
@@ -119,19 +150,23 @@ def _unusable(path: Path, text: str) -> str | None:
     return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
 
 
-def _matches(recipe: Recipe, pattern: str) -> list[Path]:
+def _matches(recipe: Recipe, pattern: str, settings: Settings) -> list[Path]:
     # Path.glob refuses absolute patterns, which are fine inside the allowed folders.
     found = glob.iglob(pattern, root_dir=recipe.folder, recursive=True)  # noqa: PTH207
     paths = {_absolute(recipe, name) for name in found}
     pictures = [
         path
         for path in paths
-        if path.suffix.lower() in PICTURE_SUFFIXES and _allowed(recipe, path) and path.is_file()
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and _allowed(recipe, path, settings)
+        and path.is_file()
     ]
     return sorted(pictures, key=lambda path: (path.name, str(path)))
 
 
 def _is_glob(recipe: Recipe, entry: InputEntry) -> bool:
+    if is_remote(entry.file):
+        return is_pattern(entry.file)
     if not glob.has_magic(entry.file):
         return False
     try:
@@ -140,11 +175,18 @@ def _is_glob(recipe: Recipe, entry: InputEntry) -> bool:
         return True
 
 
+def _written(recipe: Recipe, entry: InputEntry) -> str:
+    """An entry's place, spelled as the places that a glob finds."""
+    return entry.file if is_remote(entry.file) else str(_absolute(recipe, entry.file))
+
+
 def _absolute(recipe: Recipe, text: str) -> Path:
     # Lexically, so that a link inside the folder stays usable wherever it points.
     return Path(os.path.normpath(Path.cwd() / recipe.folder / text))
 
 
-def _allowed(recipe: Recipe, path: Path) -> bool:
-    roots = Path(os.path.normpath(Path.cwd() / recipe.folder)), Path.cwd()
+def _allowed(recipe: Recipe, path: Path, settings: Settings) -> bool:
+    here = Path.cwd()
+    beside = (Path(os.path.normpath(here / root)) for root in settings.inputs.roots)
+    roots = (Path(os.path.normpath(here / recipe.folder)), here, *beside)
     return any(path.is_relative_to(root) for root in roots)

@@ -19,6 +19,7 @@ from flows.recipe.recipe import Recipe
 from flows.recipe.schema import AxisEntry, InputEntry
 from flows.recipe.validate import validate_part
 from flows.recipe.value import Value
+from flows.settings import Settings
 
 MAX_VARIANTS = 10_000
 ONLY_VARIANT = "default"
@@ -35,9 +36,11 @@ class Variant:
 
 
 def build_variants(
-    recipe: Recipe, axes: Mapping[str, Axis], warnings: list[str]
+    recipe: Recipe, axes: Mapping[str, Axis], settings: Settings, warnings: list[str]
 ) -> tuple[Variant, ...]:
     """The combinations, in the axes' order; an entry without effect goes to ``warnings``.
+
+    ``settings`` limit where inputs that ``include`` defines may come from.
 
     Raises:
         RecipeError: too many, none, or an ``exclude`` or ``include`` that names what is not there.
@@ -51,7 +54,7 @@ def build_variants(
         )
         where = ("matrix",) if recipe.source.node(("matrix",)) else ("inputs",)
         raise RecipeError([recipe.source.problem(where, text, key=True)])
-    choices = _Choices(recipe, axes, warnings)
+    choices = _Choices(recipe, axes, settings, warnings)
     kept = choices.exclude(list(itertools.product(*(axis.values for axis in axes.values()))))
     kept += choices.include(kept)
     if choices.problems:
@@ -71,9 +74,12 @@ def _variant(axes: Mapping[str, Axis], combo: Combo) -> Variant:
 class _Choices:
     """Carries out ``exclude`` and ``include``, collecting what is wrong with them."""
 
-    def __init__(self, recipe: Recipe, axes: Mapping[str, Axis], warnings: list[str]) -> None:
+    def __init__(
+        self, recipe: Recipe, axes: Mapping[str, Axis], settings: Settings, warnings: list[str]
+    ) -> None:
         self.recipe = recipe
         self.axes = axes
+        self.settings = settings
         self.warnings = warnings
         self.problems: list[Problem] = []
         self.known = {name: {v.name: v for v in axis.values} for name, axis in axes.items()}
@@ -140,7 +146,7 @@ class _Choices:
         try:
             if axis in self.recipe.document.inputs:
                 entry = validate_part(self.recipe.source, loc, InputEntry, choice)
-                made = resolve_entry(self.recipe, loc, entry, self.problems)
+                made = resolve_entry(self.recipe, loc, entry, self.settings, self.problems)
             else:
                 axis_entry = validate_part(self.recipe.source, loc, AxisEntry, choice)
                 made = [axis_value(self.recipe, loc, axis_entry, self.problems)]

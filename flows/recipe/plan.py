@@ -19,7 +19,9 @@ from flows.recipe.limits import check_limits
 from flows.recipe.matrix import Variant, build_variants
 from flows.recipe.outputs import plan_outputs
 from flows.recipe.overrides import Overrides, load_overrides, overrides_path
+from flows.recipe.place import S3Object
 from flows.recipe.recipe import Recipe
+from flows.recipe.remote import read_all
 from flows.recipe.select import make_label, narrow, stale_label
 from flows.recipe.step import (
     ContextRef,
@@ -32,6 +34,7 @@ from flows.recipe.step import (
 )
 from flows.recipe.template import Placeholder
 from flows.recipe.value import Value
+from flows.settings import Settings, load_settings
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size
@@ -45,6 +48,7 @@ def make_plan(
     numerics: NumericsProfile | None = None,
     only: Sequence[str] = (),
     overrides: Overrides | None = None,
+    settings: Settings | None = None,
 ) -> Plan:
     """Plan a recipe.
 
@@ -55,13 +59,16 @@ def make_plan(
         only: selectors (``STEP``, ``STEP[axis=value,...]``, ``axis=value``); the steps that any
             of them selects, and their ancestors, are kept. Empty keeps all.
         overrides: seeds by label; default: the file beside the recipe.
+        settings: where inputs may come from; default: those of this process.
 
     Raises:
         RecipeError: every mistake that can be found without making a picture.
+        SettingsError: there are no settings to plan with.
     """
-    spec = model or _resolve_model(recipe)
+    limits = settings or load_settings()
+    spec = model or _resolve_model(recipe, limits)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
-    plan = _Planner(recipe, spec, numerics or NumericsProfile(), seeds).plan()
+    plan = _Planner(recipe, spec, numerics or NumericsProfile(), seeds, limits).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -74,11 +81,14 @@ class _Planner:
         model: ModelSpec,
         numerics: NumericsProfile,
         overrides: Overrides | None,
+        settings: Settings,
     ) -> None:
         self.recipe = recipe
         self.model = model
         self.numerics = numerics
         self.overrides = overrides or Overrides(overrides_path(recipe.path))
+        self.settings = settings
+        self.remote: dict[S3Object, str] = {}  # SHA-256 of objects that were read
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.axes: dict[str, Axis] = {}
@@ -90,6 +100,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         variants = self.prepare()
+        self.read_remote()
         planned = tuple(self.variant(variant) for variant in variants)
         outputs = plan_outputs(
             self.recipe, self.axes, self.nodes, variants, self.key, problems=self.problems
@@ -118,11 +129,11 @@ class _Planner:
 
     def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:
         """Axes, graph and variants, with every mistake that these can tell."""
-        self.axes = build_axes(self.recipe, self.problems)
+        self.axes = build_axes(self.recipe, self.settings, self.problems)
         variants: tuple[Variant, ...] = ()
         if all(axis.values for axis in self.axes.values()):
             try:
-                variants = build_variants(self.recipe, self.axes, self.warnings)
+                variants = build_variants(self.recipe, self.axes, self.settings, self.warnings)
             except RecipeError as error:
                 self.problems.extend(error.problems)
         self.axes = _with_included(self.axes, variants)
@@ -131,6 +142,20 @@ class _Planner:
             check_limits(self.recipe, self.nodes, self.model, self.problems, self.warnings)
         self.stop_on_problems()
         return variants
+
+    def read_remote(self) -> None:
+        """Read the objects that steps look at, all at once: a server is asked side by side."""
+        used = {source for node in self.nodes.values() for source in node.sources}
+        places = {
+            value.path: value.loc
+            for name, axis in self.axes.items()
+            for value in axis.values
+            if name in used and isinstance(value.path, S3Object)
+        }
+        self.remote, failures = read_all(places)
+        for source, text in failures.items():
+            self.problems.append(self.recipe.source.problem(places[source], text))
+        self.stop_on_problems()
 
     def stop_on_problems(self) -> None:
         if self.problems:
@@ -171,6 +196,8 @@ class _Planner:
         if source in self.nodes:
             return ParentStep(self.key(variant, source))
         path = variant.values[source].path or Path()
+        if isinstance(path, S3Object):
+            return SourceImage(source, path, self.remote[path])
         try:
             return SourceImage(source, path, file_digest(path))
         except OSError as error:
@@ -231,7 +258,7 @@ def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dic
     return found
 
 
-def _resolve_model(recipe: Recipe) -> ModelSpec:
+def _resolve_model(recipe: Recipe, settings: Settings) -> ModelSpec:
     name, node = recipe.document.model, recipe.source.node(("model",))
     # A folder that the recipe names lies where its inputs do; one on the command line, here.
     written = node is not None and node.origin is None and name not in (*SHIPPED, *HUB_MODELS)
@@ -241,7 +268,7 @@ def _resolve_model(recipe: Recipe) -> ModelSpec:
     except ModelError as error:
         problem = recipe.source.problem(("model",), str(error))
     # The rest of the recipe is checked all the same, but for the limits of a model.
-    planner = _Planner(recipe, next(iter(HUB_MODELS.values())), NumericsProfile(), None)
+    planner = _Planner(recipe, next(iter(HUB_MODELS.values())), NumericsProfile(), None, settings)
     planner.problems.append(problem)
     planner.prepare(limits=False)
     raise RecipeError([problem])

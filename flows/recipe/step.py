@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from flows.recipe.place import Place
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
@@ -15,10 +16,10 @@ Operation = Literal["generate", "edit"]
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An input file as a step's context: read at run time, named by its bytes' SHA-256."""
+    """An input picture as a step's context: read at run time, named by its bytes' SHA-256."""
 
     input: str
-    path: Path
+    path: Place
     digest: str
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+
+from flows.recipe.node import Loc
+from flows.recipe.place import Place
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """``name`` is what labels call it, ``text`` what ``{axis}`` stands for.
 
-    ``attributes`` are its variables, ``name`` among them; ``path`` is an input's file.
+    ``attributes`` are its variables, ``name`` among them; ``path`` is where an input's picture is,
+    ``loc`` the place in the recipe that says so.
     """
 
     name: str
     text: str
     attributes: Mapping[str, str]
-    path: Path | None = None
+    path: Place | None = None
+    loc: Loc = field(default=(), compare=False)

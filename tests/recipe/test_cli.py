@@ -185,7 +185,7 @@ def test_help_documents_the_exit_codes(
     assert verb in VERBS
     assert run(verb, "--help") == 0
     shown = capsys.readouterr().out
-    assert "0 all done; 1 some steps failed; 2 the recipe is wrong; 130 interrupted." in shown
+    assert "1 some steps failed; 2 the recipe or a setting is wrong; 130 interrupted." in shown
 
 
 def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(

@@ -241,7 +241,66 @@ inputs: {p: 's3://bucket/x.png'}
 steps:
   s: {op: edit, image: p, prompt: hi}
 """,
-        ["r.yaml:2:13: 's3://' is not read in version 1; expected a file; download it first"],
+        [
+            "r.yaml:2:13: 's3://bucket/x.png' lies where recipes may not read; expected the store's bucket or one of inputs.buckets (none yet); add 'bucket' there if this recipe is to be trusted with it"
+        ],
+    ),
+    "input-s3-secret": (
+        """\
+version: 1
+inputs: {p: 's3://AKIAIOSFODNN7EXAMPLE:hush@bucket/x.png'}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: this address holds more than a bucket and a key; expected s3://bucket/key; credentials belong into the environment, a profile or a role"
+        ],
+    ),
+    "input-s3-folder": (
+        """\
+version: 1
+inputs: {p: 's3://bucket/shoes/'}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: 's3://bucket/shoes/' is a folder; expected a picture; write 's3://bucket/shoes/*' for all in it"
+        ],
+    ),
+    "input-s3-leaves": (
+        """\
+version: 1
+inputs:
+  p:
+    - s3://bucket/shoes/../hats/*.png
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:4:7: 's3://bucket/shoes/../hats/*.png' is no address of an object; expected s3://bucket/key without '.', '..' or empty parts; mend it"
+        ],
+    ),
+    "input-s3-bad-bucket": (
+        """\
+version: 1
+inputs: {p: 's3://b/x.png'}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: 'b' cannot be a bucket; expected s3://bucket/key with 3 to 63 letters, digits, '.' and '-'; mend the address"
+        ],
+    ),
+    "input-https": (
+        """\
+version: 1
+inputs: {p: 'https://host/x.png?X-Amz-Signature=hush'}
+steps:
+  s: {op: edit, image: p, prompt: hi}
+""",
+        [
+            "r.yaml:2:13: 'https://' is not read in version 1; expected a file or s3://bucket/key; download it first"
+        ],
     ),
     "input-names-clash": (
         """\
