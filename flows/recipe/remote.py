@@ -20,13 +20,12 @@ from flows.recipe.errors import did_you_mean
 from flows.recipe.place import S3Object
 from flows.secrecy import masked
 from flows.settings import S3Settings, Settings
-from flows.store.base import StoreError
+from flows.store.address import SCHEME, parse_address
+from flows.store.base import AddressError, StoreError
 from flows.store.objects import Entry, Objects, checked
 
-SCHEME = "s3://"
 MAX_LISTED = 200_000  # keys looked at for one glob
 READERS = 8
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z")
 
 
 class RemoteError(Exception):
@@ -142,16 +141,15 @@ def _read(source: S3Object) -> tuple[str, str]:
 
 def _parts(text: str) -> tuple[str, str]:
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
-    if "@" in bucket or ":" in bucket or "?" in bucket:
+    if set(bucket) & set("@:?#"):  # a password with a slash in it ends before its @
         raise RemoteError(
             "this address holds more than a bucket and a key; expected s3://bucket/key; "
             "credentials belong into the environment, a profile or a role"
         )
-    if _BUCKET.match(bucket) is None or ".." in bucket:
-        raise RemoteError(
-            f"'{bucket[:70]}' cannot be a bucket; expected s3://bucket/key with 3 to 63 letters, "
-            "digits, '.' and '-'; mend the address"
-        )
+    try:
+        parse_address(f"{SCHEME}{bucket}")
+    except AddressError as error:
+        raise RemoteError(f"{error}; mend the address") from None
     if not key or key.endswith("/"):
         every = f"{text.rstrip('/')}/*"
         raise RemoteError(

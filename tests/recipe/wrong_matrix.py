@@ -288,7 +288,7 @@ steps:
   s: {op: edit, image: p, prompt: hi}
 """,
         [
-            "r.yaml:2:13: 'b' cannot be a bucket; expected s3://bucket/key with 3 to 63 letters, digits, '.' and '-'; mend the address"
+            "r.yaml:2:13: 'b' cannot be a bucket; expected s3://bucket/prefix with 3 to 63 letters, digits, '.' and '-'; mend the address"
         ],
     ),
     "input-https": (
