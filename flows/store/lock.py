@@ -164,11 +164,15 @@ class GcLock:
 
     def __enter__(self) -> Self:
         self._take()
-        clock = HomeClock.of(self._objects, LOCK)
-        if clock is None or not self._mine():
-            raise CollectorBusy(f"{self._objects.where}: another clean-up took over; try again")
-        self.clock = clock
         self._thread.start()
+        try:
+            clock = HomeClock.of(self._objects, LOCK)
+            if clock is None or not self._mine():
+                raise CollectorBusy(f"{self._objects.where}: another clean-up took over; try again")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.clock = clock
         return self
 
     def __exit__(

@@ -1,0 +1,1 @@
+"""Cleaning a store: what is needed (``needs``), what may go (``survey``), taking it (``sweep``)."""

@@ -1,0 +1,109 @@
+"""Stores with runs in them, made directly: manifests, records, blobs, and things of old age."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+
+from flows.execution.outcome import Ending, State
+from flows.manifest import Manifest, ModelEntry, OutputEntry, StepEntry
+from flows.store.folder import LocalObjects
+from flows.store.keyed import KeyedStore
+from flows.store.record import Record
+
+from .samples import digest, make_record
+
+HOUR = 3600.0
+
+
+def age(objects: LocalObjects, name: str, seconds: float = 30 * 24 * HOUR) -> None:
+    """Make a file of a folder look written so long ago."""
+    then = time.time() - seconds
+    os.utime(objects.root / name, (then, then))
+
+
+def age_all(objects: LocalObjects, seconds: float = 30 * 24 * HOUR) -> None:
+    for entry in list(objects.list("")):
+        age(objects, entry.name, seconds)
+
+
+def keep(store: KeyedStore, text: str, blob: bytes | None = None) -> Record:
+    """A step called so, done."""
+    data = blob if blob is not None else f"picture of {text}".encode()
+    return store.put(make_record(digest(text), data, label=text), data)
+
+
+def manifest(
+    recipe: str,
+    records: Iterable[Record],
+    outputs: Mapping[str, bytes] | None = None,
+    *,
+    ending: Ending = Ending.COMPLETE,
+    written: str = "2026-01-02T03:04:05+00:00",
+) -> Manifest:
+    held = list(records)
+    return Manifest(
+        recipe=recipe,
+        recipe_file=f"{recipe}.yaml",
+        recipe_sha256=digest(recipe),
+        plan=digest(recipe),
+        model=ModelEntry(name="m", digest=digest("m")),
+        numerics={},
+        software="kontext-pipeline 0",
+        written=written,
+        ending=ending,
+        seconds=1.0,
+        load_seconds=0.0,
+        counts={state: len(held) if state is State.DONE else 0 for state in State},
+        steps=tuple(
+            StepEntry(
+                key=record.key,
+                name=record.step,
+                label=record.label,
+                operation="edit",
+                params={},
+                state=State.DONE,
+                blob=record.blob,
+            )
+            for record in held
+        ),
+        variants=(),
+        sources=(),
+        outputs=tuple(
+            OutputEntry(
+                path=path,
+                key=digest(path),
+                variant="v",
+                format="png",
+                quality=95,
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
+            for path, data in (outputs or {}).items()
+        ),
+    )
+
+
+def write_run(
+    objects,
+    run: str,
+    records: Iterable[Record] = (),
+    outputs: Mapping[str, bytes] | None = None,
+    **changes,
+) -> Manifest:
+    """A finished run's folder: outputs, thumbs, report, recipe, and its manifest last."""
+    recipe = run[11:-9]
+    made = manifest(recipe, records, outputs, **changes)
+    for path, data in (outputs or {}).items():
+        objects.replace(f"runs/{run}/{path}", data)
+        thumb = f"{digest(path)}-3x2.webp"
+        objects.replace(f"runs/{run}/thumbs/{thumb}", b"thumb of " + data)
+    objects.replace(f"runs/{run}/report.html", b"<html>" + run.encode())
+    objects.replace(f"runs/{run}/recipe.yaml", b"version: 1\n")
+    objects.replace(f"runs/{run}/manifest.json", made.to_json().encode())
+    return made
+
+
+def names(objects, prefix: str = "") -> set[str]:
+    return {entry.name for entry in objects.list(prefix)}
