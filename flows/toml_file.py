@@ -25,6 +25,7 @@ Names = tuple[str, ...]
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _KEY = re.compile(rf"[ \t]*(?P<key>{_PART}(?:[ \t]*\.[ \t]*{_PART})*)[ \t]*=[ \t]*")
+_TEXT = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'""")
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -165,9 +166,9 @@ def _statement(
             yield (*table, *names[:count]), value
         if len(names) <= depth:
             continue
-        # One of an inline table: { attempts = 3 }
-        inner = re.search(rf"\b{re.escape(names[-1])}\b[\"']?[ \t]*=[ \t]*", text[begin:])
-        if inner is not None:
+        # One of an inline table, { attempts = 3 }; not what some text in it looks like.
+        bare = _TEXT.sub(lambda found: "-" * len(found[0]), text[begin:])
+        if (inner := re.search(rf"\b{re.escape(names[-1])}[ \t]*=[ \t]*", bare)) is not None:
             at = [_after(mark, text, begin + index) for index in inner.span()]
             yield (*table, *names), Place(*at)
 
