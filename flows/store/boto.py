@@ -1,0 +1,153 @@
+"""The one file that imports boto3: a client per process and settings, its exceptions as data."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.settings import S3Settings
+from flows.store.s3_errors import CutAnswer, Trouble
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+CONNECTIONS = 64  # kept open at most; more threads than that wait for each other
+
+_clients: dict[S3Settings, S3Client] = {}
+_making = threading.Lock()
+
+
+class BadSetting(Exception):  # noqa: N818
+    """A client cannot be made of these settings; the code says why."""
+
+
+def client(settings: S3Settings) -> S3Client:
+    """This process's client for these settings; safe for threads.
+
+    Credentials are those that boto3's chain finds when it is first asked for.
+    """
+    found = _clients.get(settings)
+    if found is not None:
+        return found
+    with _making:
+        if settings not in _clients:
+            _clients[settings] = _make(settings)
+        return _clients[settings]
+
+
+def forget_clients() -> None:
+    """The next use makes its client anew, and so looks for credentials anew."""
+    _clients.clear()
+
+
+def _after_fork() -> None:
+    # A connection shared with the parent would mix up two conversations.
+    global _making  # noqa: PLW0603
+    _making = threading.Lock()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _make(settings: S3Settings) -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    if settings.ca_bundle is not None and not os.access(Path(settings.ca_bundle), os.R_OK):
+        raise BadSetting("NoBundle")
+    session = boto3.session.Session()  # its own: boto3's default session is not for threads
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_pool_connections=CONNECTIONS,
+        tcp_keepalive=True,
+        # Trying again is done in one place, s3_retry: it also covers bodies, and knows how long.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        request_checksum_calculation=settings.checksums,
+        response_checksum_validation=settings.checksums,
+        s3={"addressing_style": settings.addressing},
+        user_agent_extra="kontext-pipeline",
+    )
+    try:
+        return session.client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.region or session.region_name or "us-east-1",
+            verify=settings.ca_bundle,
+            config=config,
+        )
+    except ValueError:
+        raise BadSetting("BadEndpoint") from None
+
+
+def trouble_of(error: Exception) -> Trouble | None:
+    """What went wrong, or ``None`` when it was not the server, the way to it or the settings."""
+    from botocore import exceptions as of_boto
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, of_boto.ClientError):
+        return _answered(error.response)
+    if isinstance(error, BadSetting):
+        return Trouble(str(error))
+    if isinstance(error, of_boto.SSLError):
+        return Trouble("Certificate" if "CERTIFICATE_VERIFY_FAILED" in str(error) else "Tls")
+    kinds: tuple[tuple[str, tuple[type[Exception], ...]], ...] = (
+        ("Unreachable", (of_boto.EndpointConnectionError, of_boto.ConnectTimeoutError)),
+        ("Proxy", (of_boto.ProxyConnectionError,)),
+        ("TimedOut", (of_boto.ReadTimeoutError,)),
+        ("Damaged", (of_boto.FlexibleChecksumError,)),
+        ("Garbled", (ResponseParserError,)),
+        ("NoCredentials", (of_boto.NoCredentialsError,)),
+        ("PartialCredentials", (of_boto.PartialCredentialsError,)),
+        ("NoProfile", (of_boto.ProfileNotFound,)),
+        (
+            "CredentialsFailed",
+            (
+                of_boto.CredentialRetrievalError,
+                of_boto.TokenRetrievalError,
+                of_boto.UnknownCredentialError,
+                of_boto.SSOError,
+                of_boto.LoginError,
+                of_boto.MetadataRetrievalError,
+            ),
+        ),
+        ("Cut", (of_boto.HTTPClientError, of_boto.ConnectionError, of_boto.IncompleteReadError)),
+        ("Cut", (CutAnswer,)),
+    )
+    for code, classes in kinds:
+        if isinstance(error, classes):
+            return Trouble(code)
+    if isinstance(error, of_boto.BotoCoreError):
+        return Trouble(type(error).__name__)
+    return None
+
+
+def _answered(response: Mapping[str, Any]) -> Trouble:
+    metadata = response.get("ResponseMetadata") or {}
+    status = int(metadata.get("HTTPStatusCode") or 0)
+    code = str((response.get("Error") or {}).get("Code") or status)
+    asked = str((metadata.get("HTTPHeaders") or {}).get("retry-after") or "")
+    return Trouble(code, status, float(asked) if asked.isdigit() else 0.0)
+
+
+def credential_source() -> str | None:
+    """Where boto3's chain finds credentials, by name and never by value; ``None``: nowhere."""
+    import boto3
+    from botocore import exceptions as of_boto
+
+    try:
+        session = boto3.session.Session()
+        found = session.get_credentials()
+    except of_boto.BotoCoreError as error:
+        return f"not usable ({type(error).__name__})"
+    if found is None:
+        return None
+    method = str(found.method)
+    if method in {"shared-credentials-file", "config-file", "sso", "assume-role"}:
+        return f"profile '{session.profile_name}' ({method})"
+    return {"env": "environment"}.get(method, method)

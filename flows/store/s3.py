@@ -1,0 +1,319 @@
+"""A home for objects in a bucket of S3, or of a server that speaks its language.
+
+Creating is a PUT on the condition that the name is new. Its answer may be lost and the request
+repeated, which then meets its own object: so each write carries a mark of its own in the object's
+metadata, and whoever finds a name taken looks whose it is.
+
+``version`` is the ETag and the second of the last change: an ETag alone is the same again when
+the same bytes are written anew (and is no digest of the bytes, where parts or KMS keys are used).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flows.settings import S3Settings
+from flows.store.base import StoreUnfit
+from flows.store.objects import Entry, Held
+from flows.store.s3_errors import (
+    ABORTING,
+    LINKING,
+    LISTING_UPLOADS,
+    READING,
+    REMOVING,
+    TOUCHING,
+    WRITING,
+    CutAnswer,
+    Refused,
+)
+from flows.store.s3_place import Place, server_clock, whole
+from flows.store.s3_probe import Abilities, Failed, hasty, probe
+from flows.store.s3_retry import attempt
+from flows.store.s3_write import Upload, kept_as, seconds_of, write
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+CONFLICTS = 8  # how often a name may change hands under one call
+SETTLE = 0.25  # seconds in which a rival's write shows, on a server without conditions
+LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
+
+log = logging.getLogger(__name__)
+
+_abilities: dict[Place, Abilities] = {}  # found out once per process
+
+
+class S3Objects:
+    """``Objects`` under ``prefix`` of ``bucket``; safe for threads, and after a fork.
+
+    On a server that ignores conditions ``prepare`` refuses, unless the settings say "degrade":
+    then a name is looked at, written, and looked at again; two writers at the same moment may
+    both be told that they made it, and the later one's bytes stay.
+    """
+
+    def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
+        self._place = Place.of(bucket, prefix, settings)
+        self._settings = settings
+
+    @property
+    def where(self) -> str:
+        """``s3://bucket/prefix``."""
+        return self._place.url
+
+    def prepare(self) -> None:
+        """Try that it can be written, conditionally, also in parts; leaves nothing behind."""
+        self._find_out(hasty(self._settings))
+
+    def get(self, name: str) -> Held | None:
+        """The whole object, its checksum verified where the server gives one."""
+        target = self._place.target(name)
+
+        def read(client: S3Client) -> Held:
+            answer = client.get_object(**target)
+            with contextlib.closing(answer["Body"]) as body:
+                data = body.read()
+            return Held(data, _version(answer["ETag"], seconds_of(answer["LastModified"])))
+
+        try:
+            return attempt(self._settings, read)
+        except Refused as refused:
+            if refused.trouble.absent:
+                return None
+            raise self._place.explained(refused, READING, name) from None
+
+    def stat(self, name: str) -> Entry | None:
+        """Size, last change and version by a HEAD."""
+        head = self._place.head(name)
+        if head is None:
+            return None
+        changed = seconds_of(head["LastModified"])
+        return Entry(name, head["ContentLength"], changed, _version(head["ETag"], changed))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """PUT it on the condition that it is new; whether it is this call's."""
+        target, able, mark = self._place.target(name), self._able(), uuid.uuid4().hex
+        if not able.conditional:
+            return self._create_unguarded(name, data, mark, able)
+        for turn in range(CONFLICTS):
+            try:
+                write(self._settings, target, data, mark, only_new=True, in_parts=able.parts)
+            except Refused as refused:
+                if not refused.trouble.conflict:
+                    raise self._place.explained(refused, WRITING, name) from None
+            else:
+                return True
+            writer = self._place.writer(name)
+            if writer is not None:
+                return writer == mark
+            _wait_a_turn(turn)  # whoever was in the way has gone
+        raise self._place.contested(name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """PUT it over whatever is there."""
+        target, able, mark = self._place.target(name), self._able(), uuid.uuid4().hex
+        for turn in range(CONFLICTS):
+            try:
+                return write(self._settings, target, data, mark, in_parts=able.parts)
+            except Refused as refused:
+                if not refused.trouble.conflict:
+                    raise self._place.explained(refused, WRITING, name) from None
+            if self._place.writer(name) == mark:
+                return None  # its own upload, completed by a try whose answer was lost
+            _wait_a_turn(turn)
+        raise self._place.contested(name)
+
+    def remove(self, name: str, version: str | None = None) -> bool:
+        """DELETE it while its version is this one.
+
+        The last change is compared first, the ETag by the server in the same act (``If-Match``).
+        So the same bytes, written or touched anew in between, do not save the object; and on a
+        server that ignores the condition other bytes written in between go too.
+        """
+        target, doubtful = self._place.target(name), False
+        condition = True
+        for turn in range(CONFLICTS):
+            entry = self.stat(name)
+            if entry is None:
+                return doubtful  # gone by a try of this call whose answer was lost
+            if version is not None and entry.version != version:
+                return False
+            matching = {"IfMatch": f'"{_etag(entry.version)}"'} if condition else {}
+            asked = {**target, **matching}
+            try:
+                attempt(self._settings, partial(_delete, asked))
+            except Refused as refused:
+                condition = condition and not refused.trouble.unknown
+                known = refused.trouble.conflict or refused.trouble.absent
+                if not (known or (matching and not condition)):
+                    raise self._place.explained(refused, REMOVING, name) from None
+                doubtful = doubtful or refused.doubtful
+            else:
+                return True
+            _wait_a_turn(turn)
+        raise self._place.contested(name)
+
+    def touch(self, name: str) -> bool:
+        """Copy it onto itself; where copying is refused, write its bytes again."""
+        target = self._place.target(name)
+        for turn in range(CONFLICTS):
+            head = self._place.head(name)
+            if head is None:
+                return False
+            copied = {
+                **target,
+                "CopySource": target,
+                "CopySourceIfMatch": head["ETag"],
+                "MetadataDirective": "REPLACE",  # without a change S3 refuses such a copy
+                "Metadata": head["Metadata"],
+                "ContentType": head.get("ContentType", "application/octet-stream"),
+                **kept_as(self._settings),
+            }
+            try:
+                attempt(self._settings, partial(_copy, copied))
+            except Refused as refused:
+                if refused.trouble.unknown or refused.trouble.status == 403:
+                    return self._write_again(name)
+                if not (refused.trouble.conflict or refused.trouble.absent):
+                    raise self._place.explained(refused, TOUCHING, name) from None
+            else:
+                return True
+            _wait_a_turn(turn)
+        raise self._place.contested(name)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Everything whose name begins with ``prefix``, a page of 1,000 at a time."""
+        for page in self._place.pages({"Prefix": self._place.begin(prefix)}):
+            for found in page.get("Contents", ()):
+                name = self._place.name(found["Key"])
+                if name is not None:
+                    changed = seconds_of(found["LastModified"])
+                    yield Entry(name, found["Size"], changed, _version(found["ETag"], changed))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The folders directly below ``prefix``."""
+        begin = self._place.begin(prefix)
+        for page in self._place.pages({"Prefix": begin, "Delimiter": "/"}):
+            for found in page.get("CommonPrefixes", ()):
+                name = self._place.name(found["Prefix"].removesuffix("/"), begin)
+                if name is not None:
+                    yield name
+
+    def link(self, name: str, seconds: int) -> str:
+        """A presigned GET; it ends sooner where the credentials themselves do."""
+        if not 0 < seconds <= LONGEST_LINK:
+            raise ValueError(f"{seconds} s: a link holds for 1 to {LONGEST_LINK} seconds")
+        target = self._place.target(name)
+        return self._place.tried(
+            LINKING,
+            name,
+            lambda client: client.generate_presigned_url(
+                "get_object", Params=target, ExpiresIn=seconds
+            ),
+        )
+
+    def abandoned(self, older_than: float) -> Iterator[Upload]:
+        """Multipart uploads under the prefix, begun more than ``older_than`` seconds ago."""
+        asked: dict[str, Any] = {"Bucket": self._place.bucket, "Prefix": self._place.folder}
+        while True:
+            page = self._place.tried(
+                LISTING_UPLOADS, "", lambda client: whole(client.list_multipart_uploads(**asked))
+            )
+            now = server_clock(page)
+            for found in page.get("Uploads", ()):
+                name, started = self._place.name(found["Key"]), seconds_of(found["Initiated"])
+                if name is not None and now - started > older_than:
+                    yield Upload(name, found["UploadId"], started, now - started)
+            if not page["IsTruncated"]:
+                return
+            asked["KeyMarker"] = page["NextKeyMarker"]
+            asked["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    def abort(self, upload: Upload) -> None:
+        """Give an abandoned upload up; its parts are freed. Nothing happens when it is gone."""
+        target = {**self._place.target(upload.name), "UploadId": upload.id}
+        try:
+            attempt(self._settings, lambda client: client.abort_multipart_upload(**target))
+        except Refused as refused:
+            if not (refused.trouble.absent or refused.trouble.code == "NoSuchUpload"):
+                raise self._place.explained(refused, ABORTING, upload.name) from None
+
+    def _able(self) -> Abilities:
+        return _abilities.get(self._place) or self._find_out(self._settings)
+
+    def _find_out(self, settings: S3Settings) -> Abilities:
+        try:
+            able = probe(settings, self._place.bucket, self._place.folder)
+        except Failed as failed:
+            raise self._place.explained(failed.refused, failed.doing) from None
+        if not able.marks:
+            raise StoreUnfit(
+                f"{self.where}: this server does not keep an object's metadata, so nobody could "
+                "tell whose it is; use another server"
+            )
+        if not able.conditional:
+            self._refuse_or_warn()
+        if not able.parts:
+            log.info("%s: no multipart under a condition; objects go up whole", self.where)
+        _abilities[self._place] = able
+        return able
+
+    def _refuse_or_warn(self) -> None:
+        what = (
+            f"{self.where}: this server ignores the condition of a write (If-None-Match), so two "
+            "runs could overwrite each other's results"
+        )
+        if self._settings.unconditional == "refuse":
+            raise StoreUnfit(
+                f"{what}; use another server, or set s3.unconditional: degrade "
+                "(KONTEXT_S3__UNCONDITIONAL) where only one run at a time writes there"
+            )
+        if self._place not in _abilities:
+            log.warning("%s; going on as s3.unconditional says: degrade", what)
+
+    def _create_unguarded(self, name: str, data: bytes, mark: str, able: Abilities) -> bool:
+        if self._place.head(name) is not None:
+            return False
+        target = self._place.target(name)
+        try:
+            write(self._settings, target, data, mark, in_parts=able.parts)
+        except Refused as refused:
+            raise self._place.explained(refused, WRITING, name) from None
+        time.sleep(SETTLE)
+        return self._place.writer(name) in {None, mark}
+
+    def _write_again(self, name: str) -> bool:
+        """For ``touch``. Whoever writes the name between reading and writing is overwritten."""
+        held = self.get(name)
+        if held is None:
+            return False
+        self.replace(name, held.data)
+        return True
+
+
+def _delete(asked: dict[str, Any], client: S3Client) -> None:
+    client.delete_object(**asked)
+
+
+def _copy(asked: dict[str, Any], client: S3Client) -> None:
+    if "CopyObjectResult" not in client.copy_object(**asked):
+        raise CutAnswer  # the server answers 200 before it has done the work
+
+
+def _version(etag: str, changed: float) -> str:
+    plain = etag.removeprefix("W/").strip('"')
+    return f"{plain}/{changed:.0f}"
+
+
+def _etag(version: str) -> str:
+    return version.rpartition("/")[0]
+
+
+def _wait_a_turn(turn: int) -> None:
+    time.sleep(random.uniform(0.0, 0.05 * 2**turn))
