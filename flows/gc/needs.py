@@ -6,25 +6,19 @@ reader *blind* (``Needs.blind``), and then nothing that it might have named may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from pydantic import ValidationError
 
+from flows.listing import PINS
 from flows.manifest import FILE_NAME, Manifest
 from flows.store.base import StoreError
 from flows.store.claims import Claim, read_claims
+from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
 from flows.store.record import RecordError, decode_record
-
-RUNS = "runs/"
-PINS = "pins/"
-LANES = 16  # requests on their way at once
-
-A = TypeVar("A")
-B = TypeVar("B")
+from flows.store.runfolder import RUNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +97,8 @@ class NeedsReader:
         pins = frozenset(entry.name.removeprefix(PINS) for entry in self._objects.list(PINS))
         runs: dict[str, Named] = {}
         bare: set[str] = set()
-        folders = sorted(self._objects.folders(RUNS))
-        for folder, found in in_lanes(self._manifest, folders):
+        folders = sorted(self._objects.folders(f"{RUNS}/"))
+        for folder, found in in_lanes(self._manifest, folders, LANES):
             if isinstance(found, Named):
                 runs[folder] = found
             elif found is None:
@@ -117,7 +111,7 @@ class NeedsReader:
 
     def _manifest(self, run: str) -> Named | str | None:
         """What the run's manifest names; ``None`` when it has none; why it cannot be read."""
-        name = f"{RUNS}{run}/{FILE_NAME}"
+        name = f"{RUNS}/{run}/{FILE_NAME}"
         try:
             entry = self._objects.stat(name)
             if entry is None:
@@ -157,14 +151,15 @@ class RecordIndex:
         for name in set(self._blobs) - set(wanted):
             del self._blobs[name]
             self._versions.pop(name, None)
-        for done, (name, blob) in enumerate(in_lanes(self._blob, new), 1):
+        for done, (name, blob) in enumerate(in_lanes(self._blob, new, LANES), 1):
             self._blobs[name] = blob
             self._versions[name] = wanted[name].version
             tell(done)
 
     def add(self, names: Iterable[str]) -> None:
         """Read these records too, unless they are known."""
-        self._blobs.update(in_lanes(self._blob, [n for n in names if n not in self._blobs]))
+        new = [name for name in names if name not in self._blobs]
+        self._blobs.update(in_lanes(self._blob, new, LANES))
 
     def blobs(self) -> frozenset[str]:
         """The blobs that the records name."""
@@ -179,19 +174,3 @@ class RecordIndex:
             return decode_record(held.data, name.rpartition("/")[2]).blob
         except RecordError:
             return None
-
-
-def in_lanes(ask: Callable[[A], B], items: Iterable[A]) -> Iterator[tuple[A, B]]:
-    """``ask`` of each item, several at once; in their order.
-
-    Raises:
-        StoreError: one of them did; the others are let go.
-    """
-    asked = list(items)
-    if not asked:
-        return
-    pool = ThreadPoolExecutor(min(LANES, len(asked)), thread_name_prefix="gc")
-    try:
-        yield from zip(asked, pool.map(ask, asked), strict=True)
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -5,19 +5,21 @@ Being a candidate is not enough: ``sweep`` looks at each again right before it t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
 
-from flows.gc.needs import RUNS, Needs, RecordIndex
+from flows.gc.needs import Needs, RecordIndex
+from flows.listing import RUN_NAME
+from flows.store.base import StoreError
 from flows.store.claims import FOLDER as CLAIMS
 from flows.store.lock import CLOCKS
 from flows.store.objects import Entry, Objects
 from flows.store.record import is_digest
+from flows.store.runfolder import RUNS
 
-RUN_NAME = re.compile(r"(\d{4}-\d\d-\d\d)-(.+)-([0-9a-f]{8})")
 WEEK = 7 * 24 * 3600.0
 
 
@@ -29,13 +31,33 @@ class Kind(StrEnum):
     CLAIMS = "claims of dead runs"
     QUARANTINE = "quarantine"
     LEFTOVERS = "leftovers"
+    UPLOADS = "unfinished uploads"
     FAILURES = "failure notes"
     RECORDS = "records"
     BLOBS = "blobs"
 
 
 # Nobody's result depends on these, so they may go even where it is unknown what is needed.
-CLEAR = frozenset({Kind.CLAIMS, Kind.QUARANTINE, Kind.LEFTOVERS})
+CLEAR = frozenset({Kind.CLAIMS, Kind.QUARANTINE, Kind.LEFTOVERS, Kind.UPLOADS})
+
+
+class Upload(Protocol):
+    """An upload in parts that was begun and not completed."""
+
+    @property
+    def name(self) -> str:
+        """Of the object that it would have been."""
+
+
+@runtime_checkable
+class Uploads(Protocol):
+    """A home in which such uploads stay until somebody gives them up."""
+
+    def abandoned(self, older_than: float) -> Iterator[Any]:
+        """Those begun more than so many seconds ago."""
+
+    def abort(self, upload: Any) -> None:
+        """Give one up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +79,18 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Candidates by kind, the number and bytes of what stays by reason, and what is unknown."""
+    """Candidates by kind, the number and bytes of what stays by reason, and what is unknown.
+
+    ``expired`` and ``unfinished`` are the runs whose folders go; ``notes`` are for people.
+    """
 
     candidates: Mapping[Kind, tuple[Entry, ...]]
     stays: Mapping[str, tuple[int, int]]
     expired: tuple[str, ...]
     unfinished: tuple[str, ...]
     blind: tuple[str, ...]
+    uploads: tuple[Upload, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """The candidates of a kind."""
@@ -107,7 +134,16 @@ class Surveyor:
         self._count_runs(needs, expired)
         stays = {why: (count, self._bytes[why]) for why, count in self._stays.items()}
         candidates = {kind: found[kind] for kind in Kind if found.get(kind)}
-        return Survey(candidates, stays, expired, unfinished, needs.blind)
+        uploads, notes = self._uploads()
+        return Survey(candidates, stays, expired, unfinished, needs.blind, uploads, notes)
+
+    def _uploads(self) -> tuple[tuple[Upload, ...], tuple[str, ...]]:
+        if not isinstance(self._objects, Uploads):
+            return (), ()
+        try:
+            return tuple(self._objects.abandoned(self._policy.grace)), ()
+        except StoreError as why:  # some servers and some rights do not go so far
+            return (), (f"unfinished uploads stay: {why}",)
 
     def _stay(self, why: str, entry: Entry) -> None:
         self._stays[why] += 1
@@ -138,14 +174,14 @@ class Surveyor:
         for run in sorted(needs.bare):
             if not may_be_dropped(run, needs):
                 continue
-            inside = tuple(self._objects.list(f"{RUNS}{run}/"))
+            inside = tuple(self._objects.list(f"{RUNS}/{run}/"))
             if inside and all(entry.modified < old for entry in inside):
                 names.append(run)
                 entries.extend(inside)
         return tuple(names), tuple(entries)
 
     def _folders(self, runs: Iterable[str]) -> tuple[Entry, ...]:
-        return tuple(entry for run in runs for entry in self._objects.list(f"{RUNS}{run}/"))
+        return tuple(entry for run in runs for entry in self._objects.list(f"{RUNS}/{run}/"))
 
     def _digests(self, prefix: str) -> Iterable[Entry]:
         for entry in self._objects.list(prefix):
@@ -197,11 +233,11 @@ class Surveyor:
     def _count_runs(self, needs: Needs, expired: tuple[str, ...]) -> None:
         for run in set(needs.runs) - set(expired):
             if run in needs.pins:
-                self._stays[f"{RUNS}: pinned"] += 1
+                self._stays[f"{RUNS}/: pinned"] += 1
             elif run in needs.running:
-                self._stays[f"{RUNS}: running"] += 1
+                self._stays[f"{RUNS}/: running"] += 1
             else:
-                self._stays[f"{RUNS}: finished"] += 1
+                self._stays[f"{RUNS}/: finished"] += 1
 
 
 def may_expire(run: str, needs: Needs, oldest: float) -> bool:

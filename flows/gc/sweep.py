@@ -47,23 +47,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.gc.needs import RUNS, Needs, NeedsReader, in_lanes
+from flows.gc.needs import Needs, NeedsReader
+from flows.gc.slices import SLICE, Slices
 from flows.gc.survey import (
     CLEAR,
     Kind,
     Policy,
     Survey,
     Surveyor,
+    Upload,
+    Uploads,
     may_be_dropped,
     may_expire,
 )
 from flows.manifest import FILE_NAME
 from flows.store.base import StoreError
 from flows.store.folder import LocalObjects
-from flows.store.lock import LEASE, GcLock, HomeClock, passing_seconds
+from flows.store.lanes import LANES, in_lanes
+from flows.store.lock import LEASE, HomeClock, passing_seconds
 from flows.store.objects import Entry, Objects
+from flows.store.runfolder import RUNS
 
-SLICE = 15.0  # seconds; new runs wait about so long at most
 _BATCH = 128  # objects between two looks at the clock
 _LOOKS = 3  # at the whole store without anything removed in between
 
@@ -111,7 +115,7 @@ class Sweep:
         self._tell = tell
         self._needs = NeedsReader(objects, policy.grace)
         self._surveyor = Surveyor(objects, policy, tell)
-        self._slices = _Slices(objects, self._needs, lease, slice_seconds)
+        self._slices = Slices(objects, self._needs, lease, slice_seconds)
         self._went: set[str] = set()  # names of records
 
     def run(self) -> Survey:
@@ -140,11 +144,22 @@ class Sweep:
         if kind in {Kind.RUNS, Kind.UNFINISHED}:
             self._take_runs(kind, first)
             return
+        if kind is Kind.UPLOADS:
+            self._abort(first.uploads)
+            return
         for batch in self._batches(kind, entries):
             needs = self._slices.needs()
             if kind not in CLEAR and needs.blind:
                 return
             self._remove(kind, [entry for entry in batch if _unneeded(kind, entry, needs)])
+
+    def _abort(self, uploads: Sequence[Upload]) -> None:
+        # Nobody takes up an upload that another process began: an old one is nobody's.
+        for done, upload in enumerate(uploads, 1):
+            if isinstance(self._objects, Uploads):
+                self._objects.abort(upload)
+                self.swept.counts[Kind.UPLOADS] += 1
+                self._tell(f"removing {Kind.UPLOADS}", done, len(uploads))
 
     def _take_runs(self, kind: Kind, first: Survey) -> None:
         """Whole folders, one at a time: the manifest, then the rest while nobody claims the run."""
@@ -156,9 +171,11 @@ class Sweep:
             if self._take_run(kind, run, entries):
                 _remove_empty_folders(self._objects, run)
             self._tell(f"removing {kind}", done, len(by_run))
+        if self.swept.counts[kind]:
+            self._slices.end()  # what only these runs named is free in the next slice
 
     def _take_run(self, kind: Kind, run: str, entries: Sequence[Entry]) -> bool:
-        manifest = f"{RUNS}{run}/{FILE_NAME}"
+        manifest = f"{RUNS}/{run}/{FILE_NAME}"
         head = [entry for entry in entries if entry.name == manifest]
         rest = [entry for entry in entries if entry.name != manifest]
         began = self._slices.needs()
@@ -232,7 +249,7 @@ class Sweep:
             return self._objects.remove(entry.name, seen.version)
 
         went = 0
-        for entry, gone in in_lanes(remove, entries):
+        for entry, gone in in_lanes(remove, entries, LANES):
             if gone:
                 went += 1
                 self.swept.counts[kind] += 1
@@ -242,65 +259,6 @@ class Sweep:
             else:
                 self.swept.kept[kind] += 1
         return went == len(entries)
-
-
-class _Slices:
-    """The lock, taken and released so that nobody waits long, and what must stay under it."""
-
-    def __init__(self, objects: Objects, reader: NeedsReader, lease: float, seconds: float) -> None:
-        self._objects = objects
-        self._reader = reader
-        self._lease = lease
-        self._seconds = seconds
-        self._held: contextlib.ExitStack | None = None
-        self._lock: GcLock | None = None
-        self._read: Needs | None = None
-        self._ends = 0.0
-        self.clock = HomeClock(0.0, 0.0)
-
-    def __enter__(self) -> _Slices:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.end()
-
-    def needs(self) -> Needs:
-        """What must stay, read under the lock that is held now; begins a slice if none is on."""
-        if self._read is None or passing_seconds() > self._ends:
-            self.end()
-            self._begin()
-        assert self._read is not None  # noqa: S101 - _begin has set it
-        return self._read
-
-    def now(self) -> float:
-        """By the home's clock."""
-        return self.clock.now()
-
-    def check(self) -> None:
-        """Ask right before each deletion.
-
-        Raises:
-            StoreError: the lock could not be renewed.
-        """
-        if self._lock is None or not self._lock.safe():
-            raise StoreError(
-                f"{self._objects.where}: the clean-up's lock could not be renewed in time; what "
-                "went is gone, run it again to go on"
-            )
-
-    def end(self) -> None:
-        """Let new runs in."""
-        if self._held is not None:
-            self._held.close()
-        self._held = self._lock = self._read = None
-
-    def _begin(self) -> None:
-        stack = contextlib.ExitStack()
-        self._lock = stack.enter_context(GcLock(self._objects, lease=self._lease))
-        self._held = stack
-        self.clock = self._lock.clock
-        self._read = self._reader.read(self.clock.now())
-        self._ends = passing_seconds() + self._seconds
 
 
 def _unneeded(kind: Kind, entry: Entry, needs: Needs) -> bool:

@@ -1,0 +1,214 @@
+"""The runs of a store: which there are, how they ended, and which one a person means."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from enum import StrEnum
+
+from flows.execution.outcome import Ending
+from flows.manifest import FILE_NAME, Manifest, ManifestError, parse_manifest
+from flows.store.address import is_s3
+from flows.store.base import StoreError
+from flows.store.claims import ALIVE_FOR, Claim, read_claims
+from flows.store.lanes import LANES, in_lanes
+from flows.store.objects import Objects
+from flows.store.runfolder import RUNS
+
+PINS = "pins/"
+RUN_NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)-(?P<recipe>.+)-(?P<id>[0-9a-f]{8})")
+_SHOWN = 8  # names in a message
+
+
+class RunNotFound(Exception):  # noqa: N818 - what a person sees
+    """No run is called so, or several are; the message names those that there are."""
+
+
+class RunState(StrEnum):
+    """How it stands with a run."""
+
+    RUNNING = "running"  # it says so, at least every minute
+    COMPLETE = "complete"
+    FAILED = "failed"  # some steps failed, or some outputs could not be written
+    INTERRUPTED = "interrupted"  # stopped, or killed before it could write its manifest
+    STOPPED = "stopped"  # nothing further could be done: no model, no space
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One run in the list. ``counts`` by the names of a step's states; ``when`` in ISO 8601."""
+
+    run: str
+    recipe: str
+    state: RunState
+    counts: Mapping[str, int]
+    outputs: int
+    when: str
+    pinned: bool
+    why: str = ""
+
+
+def list_runs(objects: Objects, limit: int | None = None) -> list[RunLine]:
+    """The runs of a store, newest first, at most ``limit``. Manifests are read several at once.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    now = time.time()
+    claims = {held.run: held for held in read_claims(objects)[0] if now - held.renewed < ALIVE_FOR}
+    pins = {entry.name.removeprefix(PINS) for entry in objects.list(PINS)}
+    names = sorted({*objects.folders(f"{RUNS}/"), *claims}, reverse=True)
+    if limit is not None and len(names) > limit:
+        # Names tell the day only: all of the last one are read, then the latest are kept.
+        last = names[limit - 1][:10]
+        names = [name for name in names if name[:10] >= last]
+
+    def line(run: str) -> RunLine | None:
+        return _line(objects, run, claims.get(run), pinned=run in pins)
+
+    lines = [found for _, found in in_lanes(line, names, LANES) if found is not None]
+    lines.sort(key=lambda found: (found.when, found.run), reverse=True)
+    return lines[:limit]
+
+
+def _line(objects: Objects, run: str, claim: Claim | None, *, pinned: bool) -> RunLine | None:
+    """One run; ``None`` where there is only an empty folder, or one that is not a run's."""
+    named = RUN_NAME.fullmatch(run)
+    recipe = named["recipe"] if named else run
+    day = named["day"] if named else ""
+    try:
+        manifest = manifest_of(objects, run)
+    except (ManifestError, StoreError, ValueError) as why:
+        return RunLine(run, recipe, RunState.UNREADABLE, {}, 0, day, pinned, str(why))
+    if manifest is None:
+        if claim is not None:
+            when = datetime.fromtimestamp(claim.renewed, UTC).isoformat(timespec="seconds")
+            return RunLine(run, recipe, RunState.RUNNING, {}, 0, when, pinned)
+        newest = max((entry.modified for entry in objects.list(f"{RUNS}/{run}/")), default=None)
+        if named is None or newest is None:
+            return None
+        when = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
+        lost = f"no {FILE_NAME}; run the recipe again to go on"
+        return RunLine(run, recipe, RunState.INTERRUPTED, {}, 0, when, pinned, lost)
+    counts = {state.value: count for state, count in manifest.counts.items() if count}
+    written = sum(output.sha256 is not None for output in manifest.outputs)
+    state = RunState.RUNNING if claim is not None else _state(manifest)
+    return RunLine(
+        run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why
+    )
+
+
+def _state(manifest: Manifest) -> RunState:
+    if manifest.ending is Ending.COMPLETE and not manifest.whole:
+        return RunState.FAILED
+    return RunState(manifest.ending.value)
+
+
+def manifest_of(objects: Objects, run: str) -> Manifest | None:
+    """The manifest of a run; ``None`` when it has none.
+
+    Raises:
+        ManifestError: this version cannot read it.
+        StoreError: the store cannot be read.
+    """
+    name = f"{RUNS}/{run}/{FILE_NAME}"
+    held = objects.get(name)
+    return None if held is None else parse_manifest(held.data, f"{objects.where}/{name}")
+
+
+def split_address(text: str) -> tuple[str | None, str]:
+    """The store and what is asked of it, in ``s3://bucket/prefix/runs/<run>`` or a path to a run.
+
+    ``None`` where the text names no store: then it is the name of a run in the one that is set.
+    """
+    clean = text.rstrip("/")
+    home, separator, rest = clean.partition(f"/{RUNS}/")
+    if separator and home and rest:
+        return home, rest
+    if is_s3(text):
+        raise RunNotFound(f"{text}: not a run; expected s3://bucket/prefix/{RUNS}/<run>")
+    if clean.startswith(f"{RUNS}/"):
+        return ".", clean.removeprefix(f"{RUNS}/")
+    return None, clean
+
+
+def find_run(objects: Objects, text: str) -> str:
+    """The run that a person means: its name, or a part that tells it apart.
+
+    Where all runs that fit are of one recipe, or the text is a recipe's name, the latest that has
+    ended is meant.
+
+    Raises:
+        RunNotFound: none fits, or runs of several recipes do.
+        StoreError: the store cannot be read.
+    """
+    names = sorted(objects.folders(f"{RUNS}/"), reverse=True)
+    if text in names:
+        return text
+    recipes = {name: _recipe(name) for name in names}
+    fitting = (
+        [name for name in names if recipes[name] == text]
+        or [name for name in names if name.startswith(text)]
+        or [name for name in names if text in name]
+    )
+    if not fitting:
+        raise RunNotFound(_nothing_fits(objects.where, text, names))
+    if len(fitting) > 1 and len({recipes[name] for name in fitting}) > 1:
+        raise RunNotFound(
+            f"{objects.where}: '{text}' fits {len(fitting)} runs: {_some(fitting)}; expected one "
+            "of them; say more of its name"
+        )
+    return fitting[0] if len(fitting) == 1 else _latest(objects, fitting)
+
+
+def runs_beginning(objects: Objects, text: str) -> list[str]:
+    """Every run whose name begins so, oldest first.
+
+    Raises:
+        RunNotFound: there is none.
+        StoreError: the store cannot be read.
+    """
+    names = sorted(objects.folders(f"{RUNS}/"))
+    found = [name for name in names if name.startswith(text)]
+    if not found:
+        raise RunNotFound(_nothing_fits(objects.where, text, names[::-1]))
+    return found
+
+
+def _latest(objects: Objects, names: Sequence[str]) -> str:
+    """The one of the last day whose manifest is the newest; without any manifest, the first."""
+    by_day: dict[str, list[str]] = {}
+    for name in names:
+        by_day.setdefault(name[:10], []).append(name)
+    for day in sorted(by_day, reverse=True):
+        found = in_lanes(
+            lambda name: objects.stat(f"{RUNS}/{name}/{FILE_NAME}"), by_day[day], LANES
+        )
+        ended = [(entry.modified, name) for name, entry in found if entry is not None]
+        if ended:
+            return max(ended)[1]
+    return names[0]
+
+
+def _recipe(run: str) -> str:
+    named = RUN_NAME.fullmatch(run)
+    return named["recipe"] if named else run
+
+
+def _nothing_fits(where: str, text: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"{where}: there is no run here; expected one of a finished `kontext run`"
+    recipes = sorted({_recipe(name) for name in names})
+    close = get_close_matches(text, [*names, *recipes], n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {_some(names)}"
+    return f"{where}: no run is called '{text}'; {hint}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
