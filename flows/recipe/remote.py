@@ -105,18 +105,20 @@ def read_planned(source: S3Object, sha256: str) -> bytes:
     Raises:
         RemoteError: gone, grown too large, or not to be had.
     """
-    cache = ContentCache.of(source)
-    objects = open_bucket(source.bucket, source.settings.s3)
+    cache, server = ContentCache.of(source), source.settings.s3
+    kept = cache.read(sha256)
+    if kept is not None:  # then no outage is worth waiting for
+        server = server.model_copy(update={"attempts": 2, "patience": 0.0})
+    objects = open_bucket(source.bucket, server)
     try:
         now = objects.stat(source.key)
-        if now is None:
-            raise RemoteError("the object is gone; put it back, then run again")
-        if now.version == source.version and (kept := cache.read(sha256)) is not None:
+        if now is not None and now.version == source.version and kept is not None:
             return kept
-        _check_size(source.address, now.size, source.settings)
-        held = objects.get(source.key)
+        if now is not None:
+            _check_size(source.address, now.size, source.settings)
+        held = objects.get(source.key) if now is not None else None
     except StoreError as error:
-        if (kept := cache.read(sha256)) is not None:
+        if kept is not None:
             return kept
         raise RemoteError(f"cannot be read ({masked(str(error))})") from None
     if held is None:

@@ -1,0 +1,519 @@
+"""Inputs from a real S3 server: found, limited, read once, and never more than a recipe may."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import io
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.execution.pictures import open_source
+from flows.recipe import remote
+from flows.recipe.cache import ContentCache, identity
+from flows.recipe.errors import RecipeError
+from flows.recipe.inputs import PICTURE_SUFFIXES
+from flows.recipe.place import S3Object
+from flows.recipe.remote import find_objects, matches, read_all
+from flows.recipe.step import SourceImage
+from flows.settings import InputSettings, S3Settings, Settings
+from flows.store import boto
+from kontext_engine.errors import PictureError
+from tests.recipe.workspace import PRODUCTS, plan_text
+from tests.run.conftest import SCRIPT
+from tests.servers.seaweed import NOBODY, admin_client
+
+HEAD = "version: 1\ninputs:\n"
+STEP = "steps:\n  s: {op: edit, image: p, prompt: '{p}'}\n"
+
+
+def picture(colour: object = "white", size: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Shelf:
+    """A prefix of the test server's bucket, and settings under which recipes may read it."""
+
+    def __init__(self, place, client, cache: Path) -> None:
+        self.place, self._client, self.cache = place, client, cache
+
+    def put(self, name: str, data: bytes) -> bytes:
+        self._client.put_object(Bucket=self.place.bucket, Key=self.key(name), Body=data)
+        return data
+
+    def remove(self, name: str) -> None:
+        self._client.delete_object(Bucket=self.place.bucket, Key=self.key(name))
+
+    def key(self, name: str) -> str:
+        return f"{self.place.prefix}/{name}"
+
+    def url(self, name: str) -> str:
+        return f"{self.place.url}/{name}"
+
+    def settings(self, s3: dict | None = None, store: str | None = None, **inputs) -> Settings:
+        quick = {"attempts": 2, "patience": 0.0}
+        return Settings(
+            store=store or f"s3://{self.place.bucket}/store",
+            s3=self.place.settings(**(quick | (s3 or {}))),
+            inputs=InputSettings(**({"cache": self.cache} | inputs)),
+        )
+
+    def recipe(self, *entries: str) -> str:
+        return HEAD + "  p:\n" + "".join(f"    - {entry}\n" for entry in entries) + STEP
+
+
+@pytest.fixture
+def shelf(seaweed, s3_place, folder):
+    return Shelf(s3_place, admin_client(seaweed), folder / "cache")
+
+
+@pytest.fixture
+def products(shelf):
+    return {
+        name: shelf.put(f"in/{name}.png", picture((index, 5, 9)))
+        for index, name in enumerate(PRODUCTS)
+    }
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """What is asked of the server: every name that is read, stat'ed or listed."""
+    asked: list[tuple[str, str]] = []
+    opened = remote.open_bucket
+
+    class Watched:
+        def __init__(self, objects) -> None:
+            self._objects = objects
+
+        def __getattr__(self, method):
+            def call(name, *rest):
+                asked.append((method, name))
+                return getattr(self._objects, method)(name, *rest)
+
+            return call
+
+    monkeypatch.setattr(remote, "open_bucket", lambda *of: Watched(opened(*of)))
+    return asked
+
+
+def plan(shelf, text, folder, **inputs):
+    return plan_text(text, folder, settings=shelf.settings(**inputs))
+
+
+def sources(planned) -> dict[str, SourceImage]:
+    found = [ref for step in planned.steps.values() for ref in step.contexts]
+    return {ref.path.name: ref for ref in found}
+
+
+def wrong(shelf, text, folder, **inputs) -> list[str]:
+    with pytest.raises(RecipeError) as error:
+        plan(shelf, text, folder, **inputs)
+    return [line.replace(f"{folder}/", "") for line in str(error.value).splitlines()]
+
+
+# Finding
+
+
+PATTERNS = (
+    "*.png", "**/*.png", "a/*.png", "a/**", "a/**/*.png", "**/b/*.png", "a/?.png", "a/[xy].png",
+    "a/[!x].png", "**/**/*.png", ".h/*.png", "a/.*", "a/[[]1].png", "*/b/*", "**/x.png",
+)  # fmt: skip
+TREE = (
+    "x.png", "y.jpg", ".hid.png", "a/x.png", "a/y.png", "a/zz.png", "a/b/x.png", "a/b/c/x.png",
+    "a/.h.png", ".h/x.png", "b/x.png", "a/[1].png", "a/X.PNG",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_means_in_s3_what_it_means_on_disk(pattern, tmp_path):
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    on_disk = {
+        name
+        for name in glob.glob(pattern, root_dir=tmp_path, recursive=True)  # noqa: PTH207
+        if (tmp_path / name).is_file()
+    }
+    assert on_disk
+    assert {name for name in TREE if matches(pattern, name)} == on_disk
+
+
+def test_a_spiteful_pattern_ends(tmp_path):
+    assert not matches("**/" * 200 + "*a" * 100 + "b", "/".join(["a" * 20] * 40))
+
+
+def test_a_glob_an_object_and_a_file_stand_side_by_side(shelf, products, folder):
+    shelf.put("in/deep/hat.png", picture("red"))
+    shelf.put("in/notes.txt", b"no picture")
+    shelf.put("in/.hidden.png", picture())
+    text = shelf.recipe(
+        f"{{file: '{shelf.url('in/shoe.png')}', name: sneaker}}",
+        f"'{shelf.url('in/**/*.png')}'",
+        "{file: samples/shoe.png, name: local}",
+    )
+    planned = plan(shelf, text, folder)
+    assert [v.id for v in planned.variants] == ["sneaker", "camera", "handbag", "hat", "local"]
+    found = sources(planned)
+    for name, data in products.items():
+        if name != "shoe":
+            assert found[f"{name}.png"].digest == hashlib.sha256(data).hexdigest()
+
+
+def test_the_same_bytes_have_the_same_key_wherever_they_are(shelf, folder):
+    data = (folder / "samples" / "shoe.png").read_bytes()
+    shelf.put("elsewhere/shoe.png", data)
+    there = plan(shelf, shelf.recipe(f"'{shelf.url('elsewhere/shoe.png')}'"), folder)
+    here = plan(shelf, shelf.recipe("samples/shoe.png"), folder)
+    assert list(there.steps) == list(here.steps)
+
+
+def test_many_objects_are_listed_over_many_pages(shelf, folder):
+    data = picture("blue")
+    for index in range(40):
+        shelf.put(f"many/{index:03}.png", data)
+    found = find_objects(shelf.url("many/*.png"), shelf.settings(), PICTURE_SUFFIXES)
+    assert [item.name for item in found] == [f"{index:03}.png" for index in range(40)]
+
+
+# Reading once
+
+
+def test_a_second_plan_reads_nothing_again(shelf, products, folder, requests):
+    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
+    first = plan(shelf, text, folder)
+    assert sorted(name for method, name in requests if method == "get") == [
+        shelf.key(f"in/{name}.png") for name in PRODUCTS
+    ]
+    requests.clear()
+    second = plan(shelf, text, folder)
+    assert [method for method, _ in requests] == ["list"]
+    assert second.digest == first.digest
+
+
+def test_an_object_that_changed_is_read_again_alone(shelf, products, folder, requests):
+    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
+    first = plan(shelf, text, folder)
+    data = shelf.put("in/shoe.png", picture("green"))
+    requests.clear()
+    second = plan(shelf, text, folder)
+    assert [ask for ask in requests if ask[0] == "get"] == [("get", shelf.key("in/shoe.png"))]
+    assert sources(second)["shoe.png"].digest == hashlib.sha256(data).hexdigest()
+    assert sources(first)["camera.png"] == sources(second)["camera.png"]
+
+
+def test_only_inputs_that_a_step_uses_are_read(shelf, products, folder, requests):
+    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'").replace(
+        "steps:", f"  q: '{shelf.url('in/camera.png')}'\nsteps:"
+    )
+    plan(shelf, text, folder)
+    assert [ask for ask in requests if ask[0] == "get"] == [("get", shelf.key("in/shoe.png"))]
+
+
+def cached_size(shelf) -> int:
+    return sum(path.stat().st_size for path in (shelf.cache / "content").iterdir())
+
+
+def test_the_cache_keeps_within_its_bounds_and_forgets_no_digest(shelf, products, folder, requests):
+    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
+    size = len(products["shoe"])
+    first = plan(shelf, text, folder, cache_bytes=2 * size)
+    assert 0 < cached_size(shelf) <= 2 * size
+    requests.clear()
+    assert plan(shelf, text, folder, cache_bytes=2 * size).digest == first.digest
+    assert [method for method, _ in requests] == ["list"]
+    for ref in sources(first).values():  # also what is not kept can be had for the run
+        assert open_source(ref).size == (8, 8)
+
+
+def test_the_cache_is_the_users_alone(shelf, products, folder):
+    plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)
+    assert stat.S_IMODE((shelf.cache / "content").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("harm", ["empty", "other"])
+def test_damage_in_the_cache_is_found_and_read_over(harm, shelf, products, folder):
+    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'")
+    (ref,) = sources(plan(shelf, text, folder)).values()
+    content = shelf.cache / "content" / ref.digest
+    index = shelf.cache / "index" / identity(ref.path)
+    for path in (content, index):
+        path.write_bytes(b"" if harm == "empty" else picture("red"))
+    assert open_source(ref).getpixel((0, 0)) == (2, 5, 9)
+    assert content.read_bytes() == products["shoe"]
+    (again,) = sources(plan(shelf, text, folder)).values()
+    assert again.digest == ref.digest
+    assert index.read_text() == ref.digest
+
+
+def test_a_cache_that_cannot_be_written_is_no_mistake(shelf, products, folder):
+    shelf.cache.write_text("a file in its place")
+    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)).values()
+    assert ref.digest == hashlib.sha256(products["shoe"]).hexdigest()
+    assert open_source(ref).size == (8, 8)
+
+
+def test_many_processes_share_one_cache(shelf, products, folder):
+    settings = shelf.settings()
+    found = find_objects(shelf.url("in/*.png"), settings, PICTURE_SUFFIXES)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        answers = pool.map(read_all, [found] * 12, chunksize=1)
+    expected = {item: hashlib.sha256(products[item.stem]).hexdigest() for item in found}
+    assert answers == [(expected, {})] * 12
+    kept = ContentCache.of(found[0])
+    assert all(kept.read(digest) == products[item.stem] for item, digest in expected.items())
+    assert not [p for p in shelf.cache.rglob("*") if p.name.endswith(".part")]
+
+
+# Between plan and run
+
+
+@pytest.fixture
+def planned_shoe(shelf, products, folder) -> SourceImage:
+    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)).values()
+    return ref
+
+
+def test_an_object_that_changed_since_the_plan_is_told_as_a_file_is(shelf, planned_shoe):
+    shelf.put("in/shoe.png", picture("red"))
+    with pytest.raises(PictureError) as error:
+        open_source(planned_shoe)
+    assert str(error.value) == (
+        "shoe.png (input 'p'): the object changed while the run was going on; run again to use it "
+        "as it is now"
+    )
+
+
+def test_an_object_written_anew_with_the_same_bytes_has_not_changed(shelf, products, planned_shoe):
+    shelf.remove("in/shoe.png")
+    shelf.put("in/shoe.png", products["shoe"])
+    assert open_source(planned_shoe).size == (8, 8)
+
+
+def test_an_object_that_is_gone(shelf, planned_shoe):
+    shelf.remove("in/shoe.png")
+    with pytest.raises(PictureError) as error:
+        open_source(planned_shoe)
+    assert str(error.value) == (
+        "shoe.png (input 'p'): the object is gone; put it back, then run again"
+    )
+
+
+def away(ref: SourceImage, shelf) -> SourceImage:
+    nowhere = shelf.settings(s3={"endpoint_url": "http://127.0.0.1:9", "connect_timeout": 0.5})
+    was = ref.path
+    there = S3Object(was.bucket, was.key, was.version, was.size, nowhere)
+    return SourceImage(ref.input, there, ref.digest)
+
+
+def test_while_the_server_is_away_what_was_read_before_will_do(shelf, planned_shoe):
+    assert open_source(away(planned_shoe, shelf)).size == (8, 8)
+    (shelf.cache / "content" / planned_shoe.digest).unlink()
+    with pytest.raises(PictureError, match=r"^shoe\.png \(input 'p'\): cannot be read \("):
+        open_source(away(planned_shoe, shelf))
+
+
+# Limits
+
+
+def test_an_object_that_is_too_large_is_refused_unread(shelf, products, folder, requests):
+    size = len(shelf.put("in/big.png", picture(size=600)))
+    text = shelf.recipe("samples/shoe.png", f"'{shelf.url('in/b*.png')}'")
+    assert wrong(shelf, text, folder, max_bytes=500) == [
+        f"r.yaml:5:7: '{shelf.url('in/big.png')}' has {size:,} bytes; expected at most 500 "
+        "(inputs.max_bytes); scale it down or raise the limit"
+    ]
+    assert [method for method, _ in requests] == ["list"]
+
+
+@pytest.mark.parametrize(
+    ("store", "buckets", "pattern", "allowed"),
+    [
+        ("s3://kontext-tests/x", (), "s3://kontext-tests/y/*.png", True),
+        ("out", (), "s3://kontext-tests/y/*.png", False),
+        ("out", ("kontext-tests",), "s3://kontext-tests/y/*.png", True),
+        ("out", ("kontext-tests/y",), "s3://kontext-tests/y/*.png", True),
+        ("out", ("kontext-tests/y",), "s3://kontext-tests/y2/*.png", False),
+        ("out", ("kontext-tests/y",), "s3://kontext-tests/y*/*.png", False),
+        ("out", ("kontext-tests/y",), "s3://kontext-tests/**/y/*.png", False),
+        ("out", ("kontext-test",), "s3://kontext-tests/y/*.png", False),
+        ("s3://other/x", (), "s3://kontext-tests/y/*.png", False),
+    ],
+)
+def test_only_allowed_buckets_are_asked(store, buckets, pattern, allowed, shelf, folder, requests):
+    settings = shelf.settings(store=store, buckets=buckets)
+    with pytest.raises(RecipeError) as error:
+        plan_text(shelf.recipe(f"'{pattern}'"), folder, settings=settings)
+    if allowed:
+        assert "no picture matches" in str(error.value)
+        assert [method for method, _ in requests] == ["list"]
+    else:
+        assert f"'{pattern}' lies where recipes may not read; expected" in str(error.value)
+        assert requests == []
+
+
+def test_schemes_that_are_not_allowed(shelf, products, folder, requests):
+    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'", "samples/camera.png")
+    assert wrong(shelf, text, folder, schemes=("file",)) == [
+        "r.yaml:4:7: 's3://' is not among inputs.schemes; expected a file; download it first or "
+        "allow it in kontext.toml"
+    ]
+    assert requests == []
+    assert wrong(shelf, text, folder, schemes=("s3",)) == [
+        "r.yaml:5:7: 'samples/camera.png' is a file, and 'file' is not among inputs.schemes; "
+        "expected s3://bucket/key; upload it first or allow it in kontext.toml"
+    ]
+
+
+def test_a_further_root_may_be_read(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("shared")
+    (other / "hat.png").write_bytes(picture())
+    text = HEAD + f"  p: '{other}/*.png'\n" + STEP
+    settings = Settings(inputs=InputSettings(roots=(other,)))
+    assert [v.id for v in plan_text(text, folder, settings=settings).variants] == ["hat"]
+    with pytest.raises(RecipeError, match="lies outside the recipe's folder"):
+        plan_text(text, folder, settings=Settings())
+
+
+# What is told
+
+
+def test_an_object_that_is_not_there_is_told_at_its_line(shelf, products, folder):
+    text = shelf.recipe(
+        "samples/shoe.png", f"{{name: x, file: '{shelf.url('in/shoo.png')}'}}",
+        f"'{shelf.url('nowhere/y.png')}'", f"'{shelf.url('in/*.webp')}'",
+    )  # fmt: skip
+    assert wrong(shelf, text, folder) == [
+        f"r.yaml:5:23: no object '{shelf.url('in/shoo.png')}': did you mean "
+        f"'{shelf.url('in/shoe.png')}'?",
+        f"r.yaml:6:7: no object '{shelf.url('nowhere/y.png')}'; expected a picture; check the "
+        "address",
+        f"r.yaml:7:7: no picture matches '{shelf.url('in/*.webp')}'; expected at least one; check "
+        "the pattern",
+    ]
+
+
+@pytest.fixture
+def as_nobody(monkeypatch, s3_environment):
+    boto.forget_clients()
+    for name, value in NOBODY.environment.items():
+        monkeypatch.setenv(name, value)
+    yield
+    boto.forget_clients()
+
+
+def test_what_the_credentials_may_not_read_is_told_at_its_line(shelf, products, folder, as_nobody):
+    text = shelf.recipe("samples/shoe.png", f"'{shelf.url('in/*.png')}'")
+    (line,) = wrong(shelf, text, folder)
+    assert line.startswith(f"r.yaml:5:7: '{shelf.url('in/*.png')}' cannot be read (")
+    assert NOBODY.key not in line
+    assert NOBODY.secret not in line
+
+
+def test_a_picture_that_is_damaged_fails_at_run_time_only(shelf, folder):
+    shelf.put("in/bad.png", b"no picture")
+    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/bad.png')}'"), folder)).values()
+    with pytest.raises(PictureError, match=r"^bad\.png \(input 'p'\): not a picture"):
+        open_source(ref)
+
+
+# No secret anywhere
+
+
+def test_no_secret_is_in_anything_that_a_run_writes_or_says(shelf, products, s3_place, folder):
+    """Secrets: the credentials in use, those of a profile, and one in a wrong address."""
+    home = folder / "home"
+    (home / ".aws").mkdir(parents=True)
+    (home / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id = AKIAPROFILEHUSH00001\n"
+        "aws_secret_access_key = hush-profile\n"
+    )
+    (folder / "run.yaml").write_text(shelf.recipe(f"'{shelf.url('in/*.png')}'"))
+    leaky = shelf.recipe("'s3://AKIAINRECIPEHUSH0001:hush-recipe@bucket/x.png'")
+    (folder / "leaky.yaml").write_text(leaky)
+    (folder / "bad.yaml").write_text(shelf.recipe("s3://kontext-other/x.png"))
+    used = dict(s3_place.environment)
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("KONTEXT_")},
+        **used,
+        "HOME": str(home),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
+        "AWS_SESSION_TOKEN": "",
+        "KONTEXT_INPUTS__CACHE": str(folder / "cache"),
+        "KONTEXT_INPUTS__BUCKETS": f"{s3_place.bucket},kontext-other",
+        "KONTEXT_S3__ATTEMPTS": "2",
+        "KONTEXT_S3__PATIENCE": "0",
+    }
+    said = ""
+    for expected, variables, *arguments in (
+        (0, {}, "run", "run.yaml", "--out", "out"),
+        (0, {}, "config"),
+        (0, {}, "plan", "run.yaml", "--out", "out", "--json"),
+        (2, {}, "check", "leaky.yaml"),
+        (2, {}, "check", "bad.yaml"),
+        (2, {"AWS_SECRET_ACCESS_KEY": "hush-wrong-secret", "KONTEXT_INPUTS__CACHE": "none"},
+         "check", "run.yaml"),
+        (2, {"KONTEXT_S3__ENDPOINT_URL": "http://u:hush-endpoint@127.0.0.1:9"}, "check",
+         "run.yaml"),
+        (2, {"KONTEXT_S3__SECRET_ACCESS_KEY": "hush-variable"}, "config"),
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), "0", *arguments],
+            cwd=folder,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expected, done.stderr
+        said += done.stdout + done.stderr
+    secrets = [
+        used["AWS_SECRET_ACCESS_KEY"], used["AWS_ACCESS_KEY_ID"], "AKIAPROFILEHUSH00001", "hush-",
+        "AKIAINRECIPEHUSH0001", "Signature",
+    ]  # fmt: skip
+    ours = {folder / "leaky.yaml", home / ".aws" / "credentials"}
+    files = [path for path in folder.rglob("*") if path.is_file() and path not in ours]
+    assert any(path.name == "report.html" for path in files)
+    assert any(path.name == "manifest.json" for path in files)
+    for secret in secrets:
+        assert secret not in said
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
+def test_planning_without_s3_inputs_imports_no_boto3(folder):
+    (folder / "r.yaml").write_text(HEAD + "  p: samples/shoe.png\n" + STEP)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.recipe.workspace import plan_file\n"
+        "plan_file(Path('r.yaml')); print('boto3' in sys.modules)"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
+def test_one_version_of_one_object_has_one_identity():
+    def named(**changes):
+        values = {"bucket": "b", "key": "k.png", "version": "v", "size": 1} | changes
+        server = values.pop("server", "https://one")
+        settings = Settings(s3=S3Settings(endpoint_url=server))
+        return identity(S3Object(**values, settings=settings))
+
+    others = [{"bucket": "c"}, {"key": "l.png"}, {"version": "w"}, {"size": 2}]
+    names = {named(**change) for change in ({}, *others, {"server": "https://two"})}
+    assert len(names) == 6
