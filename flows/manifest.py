@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flows.execution.outcome import Ending, Outcome, State, StepOutcome
 from flows.execution.provenance import now, plain, software
 from flows.recipe.step import ContextRef, ParentStep, Plan, SourceImage, Step
+from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
 
@@ -88,7 +89,10 @@ class VariantEntry(_Frozen):
 
 
 class OutputEntry(_Frozen):
-    """A file for people, ``path`` relative to the run's folder; ``sha256`` once it is written."""
+    """A file for people, ``path`` relative to the run's folder.
+
+    ``sha256`` and ``size`` in bytes are there once it is written.
+    """
 
     path: str
     key: str
@@ -97,6 +101,7 @@ class OutputEntry(_Frozen):
     quality: int
     blob: str | None = None
     sha256: str | None = None
+    size: int | None = None
     problem: str = ""
 
 
@@ -206,24 +211,44 @@ def _sources(plan: Plan) -> Mapping[str, SourceEntry]:
     return found
 
 
-def read_manifest(run: Path) -> Manifest:
-    """The manifest of a run's folder (or the file itself).
+def read_manifest(run: Path | RunFolder) -> Manifest:
+    """The manifest of a run's folder (or, on this machine, the file itself).
 
     Raises:
         ManifestError: there is none, or it is not one this version can read.
+        StoreError: a run's home fails.
     """
+    if isinstance(run, RunFolder):
+        data, shown = run.read(FILE_NAME), run.at(FILE_NAME)
+        if data is None:
+            raise _missing(run.where, "no such file")
+        return parse_manifest(data, shown)
     path = run if run.name == FILE_NAME else run / FILE_NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return parse_manifest(path.read_bytes(), str(path))
     except OSError as error:
-        raise ManifestError(
-            f"{run}: no {FILE_NAME} here ({error.strerror}); expected the folder of a run, such as "
-            "out/runs/<date>-<recipe>-<id>"
-        ) from None
+        raise _missing(str(run), error.strerror or "unreadable") from None
+
+
+def parse_manifest(data: bytes, shown: str) -> Manifest:
+    """The manifest in ``data``; ``shown`` is what people call the file.
+
+    Raises:
+        ManifestError: it is not one this version can read.
+    """
+    try:
+        return Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ManifestError(
-            f"{path}: not a manifest this version can read ({where}: {first['msg']}); run the "
+            f"{shown}: not a manifest this version can read ({where}: {first['msg']}); run the "
             "recipe again to write a new one"
         ) from None
+
+
+def _missing(run: str, why: str) -> ManifestError:
+    return ManifestError(
+        f"{run}: no {FILE_NAME} here ({why.lower()}); expected the folder of a run, such as "
+        "out/runs/<date>-<recipe>-<id>"
+    )

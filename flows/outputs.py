@@ -8,19 +8,22 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from xml.sax.saxutils import escape
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from flows.files import write_whole
 from flows.manifest import Manifest, OutputEntry
 from flows.recipe.outputs import RUN_FILES
 from flows.recipe.step import Plan, PlannedOutput, Step
-from flows.store.base import BlobDamaged, Store
+from flows.store.base import BlobDamaged, NameLeaves, Store
+from flows.store.lanes import in_lanes
+from flows.store.objects import checked
 from flows.store.record import Record
+from flows.store.runfolder import RunFolder
 
+LANES = 8  # pictures encoded and written at once
 XMP_NAMESPACE = "urn:kontext:provenance:1"
 
 
@@ -32,13 +35,13 @@ class OutputWriter:
     """Writes the outputs of one plan into one run's folder.
 
     ``before`` is the manifest of an earlier run in the same folder: a file it tells of, and that
-    still has those bytes, is not made again.
+    is still there, is neither made nor written again.
     """
 
-    def __init__(self, plan: Plan, store: Store, folder: Path, before: Manifest | None) -> None:
+    def __init__(self, plan: Plan, store: Store, run: RunFolder, before: Manifest | None) -> None:
         self._plan = plan
         self._store = store
-        self._folder = folder
+        self._run = run
         self._known = {entry.path: entry for entry in before.outputs} if before else {}
 
     def write(self, records: Mapping[str, Record]) -> tuple[OutputEntry, ...]:
@@ -47,11 +50,13 @@ class OutputWriter:
         One that cannot be written is an entry with its problem; the others are written.
 
         Raises:
-            OSError: the disk is full or refuses writing.
+            StoreError: the home is full, refuses writing, or is away.
         """
-        return tuple(
-            self._write(planned, records.get(planned.key)) for planned in self._plan.outputs
-        )
+
+        def write(planned: PlannedOutput) -> OutputEntry:
+            return self._write(planned, records.get(planned.key))
+
+        return tuple(entry for _, entry in in_lanes(write, self._plan.outputs, LANES))
 
     def _write(self, planned: PlannedOutput, record: Record | None) -> OutputEntry:
         entry = OutputEntry(
@@ -65,41 +70,42 @@ class OutputWriter:
         if record is None:
             return entry
         try:
-            path = output_path(self._folder, planned.path)
+            check_output_name(planned.path)
             old = self._known.get(planned.path)
-            if old is not None and _is_current(old, entry, path):
+            if old is not None and self._is_current(old, entry):
                 return old
             data = encode_output(self._plan, planned, record, self._store.read(record))
-        except (BlobDamaged, OutputError) as error:
+            self._run.write(planned.path, data)
+        except (BlobDamaged, NameLeaves, OutputError) as error:
             return entry.model_copy(update={"problem": str(error)})
-        write_whole(path, data)
-        return entry.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+        made = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        return entry.model_copy(update=made)
+
+    def _is_current(self, old: OutputEntry, new: OutputEntry) -> bool:
+        if old.sha256 is None or old.size is None:
+            return False
+        if old.model_copy(update={"sha256": None, "size": None}) != new:
+            return False
+        return self._run.holds(old.path, old.size, old.sha256)
 
 
-def output_path(folder: Path, relative: str) -> Path:
-    """Where an output goes; always inside ``folder``, whatever the name or links there say.
+def check_output_name(relative: str) -> None:
+    """Whether this may name a file of a run.
 
     Raises:
-        OutputError: the name leaves the run's folder, or is one that the run itself needs.
+        OutputError: it leaves the run's folder, cannot be a name, or is one the run itself needs.
     """
     pure = PurePosixPath(relative)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in relative:
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise OutputError(f"output '{relative}' leaves the run's folder; use a relative name")
+    try:
+        checked(relative)
+    except ValueError:
+        raise OutputError(
+            f"output {relative[:80]!r} cannot name a file; use printable parts between slashes"
+        ) from None
     if pure.parts[0].casefold() in RUN_FILES:
         raise OutputError(f"output '{relative}' takes a name that the run itself needs; rename it")
-    path = folder / pure
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise OutputError(f"output '{relative}' leaves the run's folder through a link")
-    return path
-
-
-def _is_current(old: OutputEntry, new: OutputEntry, path: Path) -> bool:
-    if old.sha256 is None or old.model_copy(update={"sha256": None}) != new:
-        return False
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == old.sha256
-    except OSError:
-        return False
 
 
 def encode_output(plan: Plan, planned: PlannedOutput, record: Record, blob: bytes) -> bytes:

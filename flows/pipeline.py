@@ -1,6 +1,7 @@
 """A run from recipe to report, in plain functions, which command line and Prefect flow call.
 
-``plan_recipe`` -> ``run_plan`` (chunks, engine, store) -> ``publish`` (outputs, manifest, report).
+``plan_recipe`` -> ``claimed`` (keys, against a clean-up) -> ``execute`` (chunks, engine, store) ->
+``publish`` (outputs, thumbnails, report, and the manifest last).
 """
 
 from __future__ import annotations
@@ -17,55 +18,83 @@ from flows.execution.engines import engine_factory
 from flows.execution.events import Listener, ignore
 from flows.execution.execute import CancelSignal, EngineFactory, never, run_plan
 from flows.execution.outcome import Outcome
-from flows.files import write_whole
 from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
 from flows.numerics import Device, Dtype, choose_numerics
 from flows.outputs import OutputWriter
 from flows.recipe.step import Plan, SourceImage
-from flows.store.atomic import disk_errors
-from flows.store.base import Store
-from flows.store.local import LocalStore
+from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
+from flows.settings import Settings, load_settings
+from flows.store.address import is_s3, open_store
+from flows.store.claims import claim
+from flows.store.keyed import KeyedStore
+from flows.store.lock import Say, silent
+from flows.store.objects import Objects
+from flows.store.runfolder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What somebody asks for: a recipe and how to run it.
 
-    ``sets`` are ``name=value`` pairs, ``only`` selectors, ``batch`` the most pictures computed
-    together (it changes no picture).
+    ``out`` is the store: a folder or ``s3://bucket/prefix``. ``sets`` are ``name=value`` pairs,
+    ``only`` selectors, ``batch`` the most pictures computed together (it changes no picture).
+    ``settings`` are those of this process unless given; ``out`` stands over theirs.
     """
 
     recipe: Path
-    out: Path = DEFAULT_OUT
+    out: str | Path = DEFAULT_OUT
     sets: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     dtype: Dtype | None = None
     device: Device = Device.CPU
     batch: int = DEFAULT_BATCH
+    settings: Settings | None = None
+
+    @property
+    def chosen(self) -> Settings:
+        """The settings, with the store that was asked for.
+
+        Raises:
+            SettingsError: they are wrong.
+        """
+        return (self.settings or load_settings()).given(store=str(self.out))
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run's end: its folder, what is in it, and the manifest that tells."""
+    """A run's end: its folder, and the manifest that tells what is in it."""
 
-    folder: Path
+    run: RunFolder
     manifest: Manifest
-    report: Path
 
     @property
-    def manifest_path(self) -> Path:
+    def folder(self) -> str:
+        """What people call the run's folder."""
+        return self.run.where
+
+    @property
+    def report(self) -> str:
+        """Where the page is."""
+        return self.run.at(PAGE)
+
+    @property
+    def manifest_path(self) -> str:
         """Where ``manifest.json`` is."""
-        return self.folder / MANIFEST_NAME
+        return self.run.at(MANIFEST_NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """How a run is watched, stopped and given its engine; the defaults do what people expect."""
+    """How a run is watched, stopped and given its engine; the defaults do what people expect.
+
+    ``say`` is told what a person would want to know while nothing else happens.
+    """
 
     on_event: Listener = ignore
     cancelled: CancelSignal = never
-    factory: Callable[[Plan, Path, int], EngineFactory] = engine_factory
+    factory: Callable[[Plan, str | Path, int], EngineFactory] = engine_factory
+    say: Say = silent
 
 
 def plan_recipe(request: RunRequest) -> Plan:
@@ -73,74 +102,92 @@ def plan_recipe(request: RunRequest) -> Plan:
 
     Raises:
         RecipeError: whatever is wrong with it.
+        SettingsError: the settings are wrong.
     """
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
     recipe = load_recipe(request.recipe, request.sets)
     numerics = choose_numerics(request.dtype, request.device)
-    return make_plan(recipe, numerics=numerics, only=request.only)
+    return make_plan(recipe, numerics=numerics, only=request.only, settings=request.chosen)
 
 
 def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finished:
     """Make what is missing of ``plan`` and publish it under ``request.out``.
 
     Raises:
-        StoreError: ``out`` is full or cannot be written; what is stored stays.
+        StoreError: the store is full, cannot be written, or is away; what is stored stays.
     """
-    store = open_store(request.out)
-    outcome = execute(plan, request, hooks, store)
-    return publish(plan, outcome, store, request.out)
+    store = open_store(request.out, request.chosen)
+    run = run_folder(plan, store.objects)
+    with claimed(plan, run, hooks):
+        outcome = execute(plan, request, hooks, store)
+        return publish(plan, outcome, store, run, links_for(run, request.chosen))
 
 
-def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: Store) -> Outcome:
+def claimed(plan: Plan, run: RunFolder, hooks: Hooks) -> contextlib.AbstractContextManager[None]:
+    """Within it no clean-up takes what ``plan`` needs; around everything from the first look-up.
+
+    Raises:
+        StoreError: on entering, if the home fails.
+    """
+    keys = tuple(plan.steps)
+    return claim(run.objects, run=run.name, plan=plan.digest, keys=keys, say=hooks.say)
+
+
+def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: KeyedStore) -> Outcome:
     """Make what is missing of ``plan``; never raises for what may go wrong with it."""
     factory = hooks.factory(plan, request.out, request.batch)
     return run_plan(plan, store, factory, on_event=hooks.on_event, cancelled=hooks.cancelled)
 
 
-def open_store(out: Path) -> Store:
-    """The store under ``out``."""
-    return LocalStore(out)
-
-
-def run_folder(plan: Plan, out: Path, day: date | None = None) -> Path:
-    """``<out>/runs/<YYYY-MM-DD>-<recipe>-<id>``: the same plan on the same day is the same run."""
+def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
+    """``runs/<YYYY-MM-DD>-<recipe>-<id>``: the same plan on the same day is the same run."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", plan.recipe).strip("-.")[:60] or "recipe"
-    return out / "runs" / f"{day or date.today()}-{name}-{plan.digest[:8]}"
+    return RunFolder(objects, f"{day or date.today()}-{name}-{plan.digest[:8]}")
 
 
-def publish(plan: Plan, outcome: Outcome, store: Store, out: Path) -> Finished:
-    """Write outputs, manifest and report of what has been made so far.
+def links_for(run: RunFolder, settings: Settings) -> Links:
+    """How the page names its pictures; a folder has no other links than relative ones."""
+    if settings.links == "presigned" and is_s3(run.where):
+        return PresignedLinks(run, settings.presign_seconds)
+    return RELATIVE
+
+
+def publish(
+    plan: Plan,
+    outcome: Outcome,
+    store: KeyedStore,
+    run: RunFolder,
+    links: Links = RELATIVE,
+) -> Finished:
+    """Write outputs, report and manifest of what has been made so far.
+
+    The manifest is last: where one is, everything that it names is there.
 
     Raises:
-        StoreError: ``out`` is full or cannot be written.
+        StoreError: the home is full, cannot be written, or is away.
     """
     from flows.report.write import source_problems, write_report
 
-    folder = run_folder(plan, out)
-    with disk_errors(out):
-        problems = source_problems(folder, _sources(plan))
-        manifest = build_manifest(plan, outcome)
-        records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
-        writer = OutputWriter(plan, store, folder, _before(folder))
-        manifest = manifest.model_copy(
-            update={
-                "outputs": writer.write(records),
-                "sources": tuple(
-                    source.model_copy(update={"problem": problems.get(source.digest, "")})
-                    for source in manifest.sources
-                ),
-            }
-        )
-        write_whole(folder / "recipe.yaml", plan.recipe_text)
-        write_whole(folder / MANIFEST_NAME, manifest.to_json())
-        return Finished(folder, manifest, write_report(folder, manifest, store))
+    manifest = build_manifest(plan, outcome)
+    records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
+    outputs = OutputWriter(plan, store, run, _before(run)).write(records)
+    problems = source_problems(run, _sources(plan))
+    sources = tuple(
+        source.model_copy(update={"problem": problems.get(source.digest, "")})
+        for source in manifest.sources
+    )
+    manifest = manifest.model_copy(update={"outputs": outputs, "sources": sources})
+    write_report(run, manifest, store, links)
+    run.write("recipe.yaml", plan.recipe_text)
+    run.write(MANIFEST_NAME, manifest.to_json())
+    return Finished(run, manifest)
 
 
-def _before(folder: Path) -> Manifest | None:
+def _before(run: RunFolder) -> Manifest | None:
     with contextlib.suppress(ManifestError):
-        return read_manifest(folder)
+        return read_manifest(run)
     return None
 
 

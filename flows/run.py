@@ -37,13 +37,17 @@ from flows.pipeline import (
     Finished,
     Hooks,
     RunRequest,
+    claimed,
     execute,
-    open_store,
+    links_for,
     plan_recipe,
     publish,
+    run_folder,
 )
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
+from flows.settings import Settings, SettingsError
+from flows.store.address import open_store
 from flows.store.base import StoreError
 
 
@@ -53,9 +57,10 @@ class FlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who called the flow in this process: its hooks, and where it finds the run's end."""
+    """Who called the flow in this process: its hooks and settings, and where it finds the end."""
 
     hooks: Hooks
+    settings: Settings | None = None
     finished: list[Finished] = field(default_factory=list)
 
 
@@ -71,12 +76,12 @@ def run_as_flow(request: RunRequest, hooks: Hooks) -> Finished:
         FlowError: Prefect cannot be reached, or the flow ended without a result.
     """
     plan_recipe(request)
-    caller = _Caller(hooks)
+    caller = _Caller(hooks, request.settings)
     token = _caller.set(caller)
     try:
         state = run_recipe_flow(
             recipe=request.recipe,
-            out=request.out,
+            out=str(request.out),
             sets=list(request.sets),
             only=list(request.only),
             dtype=request.dtype,
@@ -101,7 +106,7 @@ def run_as_flow(request: RunRequest, hooks: Hooks) -> Finished:
 def run_recipe_flow(
     recipe: Path,
     *,
-    out: Path = DEFAULT_OUT,
+    out: str = str(DEFAULT_OUT),
     sets: list[str] | None = None,
     only: list[str] | None = None,
     dtype: Dtype | None = None,
@@ -112,23 +117,35 @@ def run_recipe_flow(
 
     Args:
         recipe: the recipe's YAML file, on the host that runs this flow.
-        out: where pictures and runs are kept.
+        out: where pictures and runs are kept: a folder or s3://bucket/prefix.
         sets: ``name=value`` pairs that change variables or settings.
         only: selectors of steps or variants; empty is all.
         dtype: precision; default: float32 on cpu, bfloat16 on cuda.
         device: where to compute.
         batch: the most pictures computed together; changes no picture.
     """
-    request = RunRequest(recipe, out, tuple(sets or ()), tuple(only or ()), dtype, device, batch)
     caller = _caller.get() or _Caller(Hooks())
+    request = RunRequest(
+        recipe,
+        out,
+        tuple(sets or ()),
+        tuple(only or ()),
+        dtype,
+        device,
+        batch,
+        settings=caller.settings,
+    )
     logger = get_run_logger()
     try:
         plan = plan_recipe(request)
         for warning in plan.warnings:
             logger.warning(warning)
-        outcome = _make(plan, request, caller.hooks)
-        finished = publish(plan, outcome, open_store(request.out), request.out)
-    except (RecipeError, StoreError) as error:
+        store = open_store(request.out, request.chosen)
+        run = run_folder(plan, store.objects)
+        with claimed(plan, run, replace(caller.hooks, say=logger.info)):
+            outcome = _make(plan, request, caller.hooks)
+            finished = publish(plan, outcome, store, run, links_for(run, request.chosen))
+    except (RecipeError, SettingsError, StoreError) as error:
         # A person's mistake or a full disk: a message, not a traceback.
         return Failed(message=str(error))
     logger.info("report: %s", finished.report)
@@ -140,7 +157,8 @@ def run_recipe_flow(
 @task(name="make pictures", persist_result=False, cache_policy=NO_CACHE, retries=0)
 def _make(plan: Plan, request: RunRequest, hooks: Hooks) -> Outcome:
     listener = both(hooks.on_event, _log_events())
-    return execute(plan, request, replace(hooks, on_event=listener), open_store(request.out))
+    store = open_store(request.out, request.chosen)
+    return execute(plan, request, replace(hooks, on_event=listener), store)
 
 
 def _final_state(finished: Finished) -> FlowState[None]:
@@ -150,7 +168,7 @@ def _final_state(finished: Finished) -> FlowState[None]:
     if finished.manifest.ending is Ending.INTERRUPTED:
         return Cancelled(message=f"interrupted: {counts}")
     why = f"; {finished.manifest.why}" if finished.manifest.why else ""
-    return Failed(message=f"{counts}{why}; see {finished.report.name}")
+    return Failed(message=f"{counts}{why}; see {finished.report}")
 
 
 def _log_events() -> Listener:

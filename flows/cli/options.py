@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.numerics import Device, Dtype
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+
+class LinksAre(StrEnum):
+    """How a report names its pictures."""
+
+    RELATIVE = "relative"
+    PRESIGNED = "presigned"
+
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")]
 Sets = Annotated[
@@ -22,17 +34,46 @@ Only = Annotated[
         help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
     ),
 ]
-Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where pictures and runs are kept.")
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "--out",
+        metavar="PLACE",
+        help="Where pictures and runs are kept: a folder or s3://bucket/prefix; default: the "
+        "setting, else 'out'.",
+    ),
 ]
 Model = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Another model than the recipe's.")
 ]
-OnDevice = Annotated[Device, typer.Option("--device", help="Where pictures are computed.")]
+OnDevice = Annotated[
+    Device | None,
+    typer.Option("--device", help="Where pictures are computed; default: the setting, else cpu."),
+]
+LinkKind = Annotated[
+    LinksAre | None,
+    typer.Option(
+        "--links",
+        help="How the report names its pictures: relative, or, in S3, presigned: for whoever has "
+        "the page, for a while.",
+    ),
+]
 InDtype = Annotated[
     Dtype | None,
     typer.Option("--dtype", help="Precision; default: float32 on cpu, bfloat16 on cuda."),
 ]
+
+
+def chosen(**given: object) -> Settings:
+    """This process's settings, with what options of the same names say.
+
+    Raises:
+        SettingsError: told, with its places, by ``main``.
+    """
+    from flows.settings import load_settings
+
+    return load_settings().given(**given)
 
 
 def settings(sets: list[str] | None, model: str | None) -> tuple[str, ...]:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli import ExitCode, recipe_errors
-from flows.cli.options import InDtype, Model, OnDevice, Only, Out, RecipePath, Sets, settings
-from flows.defaults import DEFAULT_OUT
-from flows.numerics import Device, choose_numerics
+from flows.cli.options import (
+    InDtype,
+    Model,
+    OnDevice,
+    Only,
+    RecipePath,
+    Sets,
+    Store,
+    chosen,
+    settings,
+)
+from flows.numerics import choose_numerics
 
 if TYPE_CHECKING:
     from flows.recipe.step import Plan, Step
+    from flows.settings import Settings
 
 
 _FAILURES_SHOWN = 10
@@ -36,9 +45,9 @@ def plan(
     *,
     sets: Sets = None,
     only: Only = None,
-    out: Out = DEFAULT_OUT,
+    store: Store = None,
     model: Model = None,
-    device: OnDevice = Device.CPU,
+    device: OnDevice = None,
     dtype: InDtype = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every step, key and output as JSON.")
@@ -51,13 +60,15 @@ def plan(
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
+    asked = chosen(store=store, device=device)
     with recipe_errors():
         planned = make_plan(
             load_recipe(recipe, settings(sets, model)),
-            numerics=choose_numerics(dtype, device),
+            numerics=choose_numerics(dtype, asked.device),
             only=tuple(only or ()),
+            settings=asked,
         )
-    progress = _progress(planned, out)
+    progress = _progress(planned, asked)
     if as_json:
         typer.echo(json.dumps(_as_json(planned, progress), indent=2, ensure_ascii=False))
         return
@@ -66,17 +77,18 @@ def plan(
     _print_table(planned, progress)
 
 
-def _progress(planned: Plan, out: Path) -> Progress:
+def _progress(planned: Plan, asked: Settings) -> Progress:
     from flows.estimate import SAMPLE, estimate_seconds
-    from flows.pipeline import open_store
+    from flows.store.address import open_store
     from flows.store.base import StoreError
 
     try:
-        store = open_store(out)
-        done = frozenset(key for key in planned.steps if store.has(key))
+        store = open_store(asked.store, asked)
+        done = frozenset(key for key, has in store.has_all(planned.steps) if has)
         todo = [step for key, step in planned.steps.items() if key not in done]
         seconds = estimate_seconds(planned, todo, store.sample(SAMPLE))
-        failed = [note for step in todo if (note := store.last_failure(step.key)) is not None]
+        notes = store.failures([step.key for step in todo])
+        failed = [note for _, note in notes if note is not None]
         return Progress(done, seconds, {note.key: note.reason for note in failed})
     except StoreError as error:
         typer.echo(str(error), err=True)

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.cli import ExitCode
+from flows.cli.options import LinkKind, LinksAre, chosen
 
 
 def report(
     run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run's folder: DIR/runs/<date>-<recipe>-<id>."),
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's folder, here or in S3: PLACE/runs/<date>-<recipe>-<id>; or, with "
+            "--store, its name.",
+        ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="The store; default: where the run lies."),
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            "--out",
+            metavar="PLACE",
+            help="The store: a folder or s3://bucket/prefix; default: where the run lies.",
+        ),
     ] = None,
+    links: LinkKind = None,
 ) -> None:
     """Write report.html of RUN again, from its manifest.json and the store."""
     from flows.manifest import ManifestError, read_manifest
-    from flows.pipeline import open_store
+    from flows.pipeline import links_for
     from flows.report.write import write_report
-    from flows.store.atomic import disk_errors
+    from flows.store.address import is_s3, open_store
     from flows.store.base import StoreError
+    from flows.store.runfolder import open_run
 
-    folder = run.parent if run.is_file() else run
+    asked = chosen(store=store, links=links and links.value)
     try:
+        folder, home = open_run(run, store, asked)
+        if links is LinksAre.PRESIGNED and not is_s3(folder.where):
+            raise typer.BadParameter("only a run in S3 has such links", param_hint="--links")
         manifest = read_manifest(folder)
-        store = open_store(out or folder.resolve().parent.parent)
-        with disk_errors(folder):
-            typer.echo(write_report(folder, manifest, store))
+        kept = open_store(home, asked)
+        typer.echo(write_report(folder, manifest, kept, links_for(folder, asked)))
     except (ManifestError, StoreError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None

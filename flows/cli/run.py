@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import ExitCode, recipe_errors
-from flows.cli.options import InDtype, Model, OnDevice, Only, Out, RecipePath, Sets, settings
-from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
-from flows.numerics import Device
+from flows.cli.options import (
+    InDtype,
+    LinkKind,
+    LinksAre,
+    Model,
+    OnDevice,
+    Only,
+    RecipePath,
+    Sets,
+    Store,
+    chosen,
+    settings,
+)
 
 if TYPE_CHECKING:
     from flows.pipeline import Finished, Hooks, RunRequest
@@ -21,7 +31,7 @@ def run(
     recipe: RecipePath,
     *,
     sets: Sets = None,
-    out: Out = DEFAULT_OUT,
+    store: Store = None,
     only: Only = None,
     reroll: Annotated[
         list[str] | None,
@@ -33,10 +43,14 @@ def run(
     ] = None,
     model: Model = None,
     dtype: InDtype = None,
-    device: OnDevice = Device.CPU,
+    device: OnDevice = None,
     batch: Annotated[
-        int, typer.Option("--batch", min=1, help="The most pictures computed together.")
-    ] = DEFAULT_BATCH,
+        int | None,
+        typer.Option(
+            "--batch", min=1, help="The most pictures computed together; default: the setting."
+        ),
+    ] = None,
+    links: LinkKind = None,
     prefect: Annotated[
         bool | None,
         typer.Option(
@@ -53,9 +67,21 @@ def run(
     Ctrl-C stops within a denoise step and keeps what is made; the same command goes on from there.
     """
     from flows.pipeline import RunRequest
+    from flows.store.address import is_s3
 
-    chosen = settings(sets, model)
-    request = RunRequest(recipe, out, chosen, tuple(only or ()), dtype, device, batch)
+    asked = chosen(store=store, device=device, batch=batch, links=links and links.value)
+    if links is LinksAre.PRESIGNED and not is_s3(asked.store):
+        raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
+    request = RunRequest(
+        recipe,
+        asked.store,
+        settings(sets, model),
+        tuple(only or ()),
+        dtype,
+        asked.device,
+        asked.batch,
+        settings=asked,
+    )
     if reroll:
         _reroll(request, reroll)
     finished = _carry_out(request, _wants_prefect(prefect))
@@ -69,7 +95,8 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
     from flows.recipe.reroll import reroll
 
     with recipe_errors():
-        changes = reroll(load_recipe(request.recipe, request.sets), selectors, only=request.only)
+        recipe = load_recipe(request.recipe, request.sets)
+        changes = reroll(recipe, selectors, only=request.only, settings=request.chosen)
     kept = overrides_path(request.recipe)
     for change in changes:
         text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
@@ -93,7 +120,11 @@ def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     console = Console(stderr=True, force_terminal=False if as_flow else None)
     progress = RunProgress(console)
     interrupts = Interrupts(progress.stopping)
-    hooks = Hooks(on_event=both(interrupts.hear, progress.hear), cancelled=interrupts.asked)
+    hooks = Hooks(
+        on_event=both(interrupts.hear, progress.hear),
+        cancelled=interrupts.asked,
+        say=lambda text: typer.echo(text, err=True),
+    )
     try:
         with recipe_errors(), interrupts.caught():
             if as_flow:
@@ -130,6 +161,8 @@ def _exit_code(finished: Finished) -> ExitCode:
 
 
 def _tell(finished: Finished, as_json: bool) -> None:
+    from flows.store.address import is_s3
+
     manifest = finished.manifest
     written = [output.path for output in manifest.outputs if output.sha256]
     counts = {state.value: count for state, count in manifest.counts.items()}
@@ -139,9 +172,9 @@ def _tell(finished: Finished, as_json: bool) -> None:
             "why": manifest.why,
             "counts": counts,
             "seconds": manifest.seconds,
-            "folder": str(finished.folder),
-            "report": str(finished.report),
-            "manifest": str(finished.manifest_path),
+            "folder": finished.folder,
+            "report": finished.report,
+            "manifest": finished.manifest_path,
             "outputs": written,
         }
         typer.echo(json.dumps(whole, indent=1))
@@ -156,3 +189,5 @@ def _tell(finished: Finished, as_json: bool) -> None:
     typer.echo(f"report    {finished.report}")
     typer.echo(f"manifest  {finished.manifest_path}")
     typer.echo(f"outputs   {finished.folder} ({len(written)} files)")
+    if is_s3(finished.folder):
+        typer.echo(f"pull      kontext pull {finished.folder} DIR")

@@ -25,8 +25,8 @@ class Board:
 
     def take_from(self, store: Store) -> None:
         """Settle as cached whatever the store holds."""
-        for key in self._plan.steps:
-            if record := store.find(key):
+        for key, record in store.find_all(self._plan.steps):
+            if record is not None:
                 self.settle(StepOutcome(key, State.CACHED, record))
 
     def settle(self, outcome: StepOutcome) -> None:

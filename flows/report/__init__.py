@@ -1,1 +1,1 @@
-"""The report: a run's manifest as one self-contained page, with thumbnails inside."""
+"""The report: a run's manifest as one page, beside its pictures."""

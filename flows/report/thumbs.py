@@ -6,27 +6,24 @@ nothing decodes nothing.
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
-from flows.files import write_whole
+from flows.store.runfolder import THUMBS, RunFolder
 
 LONGEST_SIDE = 320  # pixels; twice what the page shows, for dense screens
-_NAME = re.compile(r"[0-9a-f]{64}-(\d{1,4})x(\d{1,4})\.webp")
+_NAME = re.compile(r"[0-9a-f]{64}-([1-9]\d{0,3})x([1-9]\d{0,3})\.webp")
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture as a data URI, and its size in pixels."""
+    """A small picture: its name in the run's folder, and its size in pixels."""
 
-    uri: str
+    name: str
     width: int
     height: int
 
@@ -34,22 +31,14 @@ class Thumbnail:
 class Thumbnails:
     """The thumbnails of a run's folder. A name tells the picture's digest and the thumb's size."""
 
-    def __init__(self, run: Path) -> None:
-        self._folder = run / "thumbs"
-        self._names: dict[str, str] = {}
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if _NAME.fullmatch(path.name):
-                    self._names[path.name[:64]] = path.name
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._names = {name[:64]: name for name in run.names(THUMBS) if _NAME.fullmatch(name)}
 
     def get(self, digest: str) -> Thumbnail | None:
         """The thumbnail of a picture that was seen before."""
         name = self._names.get(digest)
-        if name is None:
-            return None
-        with contextlib.suppress(OSError):
-            return _thumbnail(name, (self._folder / name).read_bytes())
-        return None
+        return None if name is None else _thumbnail(name)
 
     def make(self, digest: str, open_it: Callable[[], Image.Image]) -> Thumbnail:
         """The thumbnail of a picture, opening it only if it was not seen before."""
@@ -60,12 +49,11 @@ class Thumbnails:
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=82, method=4)
         name = f"{digest}-{small.width}x{small.height}.webp"
-        write_whole(self._folder / name, buffer.getvalue())
+        self._run.write(f"{THUMBS}/{name}", buffer.getvalue())
         self._names[digest] = name
-        return _thumbnail(name, buffer.getvalue())
+        return _thumbnail(name)
 
 
-def _thumbnail(name: str, data: bytes) -> Thumbnail:
+def _thumbnail(name: str) -> Thumbnail:
     width, height = name[65 : -len(".webp")].split("x")
-    uri = f"data:image/webp;base64,{base64.b64encode(data).decode('ascii')}"
-    return Thumbnail(uri, int(width), int(height))
+    return Thumbnail(f"{THUMBS}/{name}", int(width), int(height))

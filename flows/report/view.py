@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from flows.execution.outcome import Ending, State
-from flows.manifest import Manifest, OutputEntry, SourceEntry, StepEntry, VariantEntry
+from flows.manifest import FILE_NAME, Manifest, OutputEntry, SourceEntry, StepEntry, VariantEntry
+from flows.report.links import Links
 from flows.report.thumbs import Thumbnail
 
 Lookup = Callable[[str], Thumbnail | None]  # by a source's or a blob's digest
@@ -30,13 +30,22 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A thumbnail on the page: where it is, from the page, and its size in pixels."""
+
+    src: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """One picture in a strip. ``follows`` tells that it reads the tile before it."""
 
     name: str
     state: str
     word: str
-    thumb: Thumbnail | None
+    thumb: Shown | None
     missing: str
     follows: bool = False
     origin: str = ""
@@ -91,11 +100,12 @@ class Page:
     problems: tuple[Problem, ...]
     output_problems: tuple[OutputEntry, ...]
     rows: tuple[Row, ...]
+    machine: str  # where manifest.json is, from the page
 
 
-def build_page(manifest: Manifest, thumbs: Lookup) -> Page:
+def build_page(manifest: Manifest, thumbs: Lookup, links: Links) -> Page:
     """The page of a run; ``thumbs`` finds thumbnails by digest."""
-    tiles = _Tiles(manifest, thumbs)
+    tiles = _Tiles(manifest, thumbs, links)
     rows = tuple(
         _row(f"v{number}", variant, tiles) for number, variant in enumerate(manifest.variants, 1)
     )
@@ -110,6 +120,7 @@ def build_page(manifest: Manifest, thumbs: Lookup) -> Page:
         problems=_problems(manifest, anchors),
         output_problems=tuple(entry for entry in manifest.outputs if entry.problem),
         rows=rows,
+        machine=links.href(FILE_NAME),
     )
 
 
@@ -194,14 +205,15 @@ def _row(anchor: str, variant: VariantEntry, tiles: _Tiles) -> Row:
 class _Tiles:
     """Makes tiles; knows every step, source, thumbnail and output of the run."""
 
-    def __init__(self, manifest: Manifest, thumbs: Lookup) -> None:
+    def __init__(self, manifest: Manifest, thumbs: Lookup, links: Links) -> None:
         self._steps = {step.key: step for step in manifest.steps}
         self._sources = {source.digest: source for source in manifest.sources}
         self._thumbs = thumbs
+        self._href = links.href
         self._links: dict[str, list[Link]] = {}
         for output in manifest.outputs:
             if output.sha256:
-                link = Link(output.path, quote(output.path))
+                link = Link(output.path, links.href(output.path))
                 self._links.setdefault(output.key, []).append(link)
 
     def steps_of(self, variant: VariantEntry) -> list[StepEntry]:
@@ -221,8 +233,14 @@ class _Tiles:
             yield self._step(step, before)
             before = step.key
 
+    def _shown(self, digest: str | None) -> Shown | None:
+        thumb = self._thumbs(digest) if digest else None
+        if thumb is None:
+            return None
+        return Shown(self._href(thumb.name), thumb.width, thumb.height)
+
     def _source(self, source: SourceEntry) -> Tile:
-        thumb = self._thumbs(source.digest)
+        thumb = self._shown(source.digest)
         return Tile(
             name=source.file,
             state="source" if thumb else "broken",
@@ -233,7 +251,7 @@ class _Tiles:
 
     def _step(self, step: StepEntry, before: str | None) -> Tile:
         reads = [context.name for context in step.contexts]
-        thumb = self._thumbs(step.blob) if step.blob else None
+        thumb = self._shown(step.blob)
         return Tile(
             name=step.name,
             state=step.state.value,

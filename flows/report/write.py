@@ -6,49 +6,56 @@ import base64
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from flows.execution.pictures import open_source
-from flows.files import write_whole
 from flows.manifest import Manifest, StepEntry
 from flows.recipe.step import SourceImage
+from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
 from flows.report.view import build_page
 from flows.store.base import BlobDamaged, Store
+from flows.store.lanes import in_lanes
+from flows.store.runfolder import RunFolder
 from kontext_engine.errors import PictureError
 
-FILE_NAME = "report.html"
+LANES = 8  # pictures made small and written at once
 
 
-def source_problems(run: Path, sources: Iterable[SourceImage]) -> Mapping[str, str]:
-    """Make the sources' thumbnails; by digest, why some could not be opened."""
-    thumbs = Thumbnails(run)
-    problems: dict[str, str] = {}
-    for source in {source.digest: source for source in sources}.values():
-        try:
-            thumbs.make(source.digest, lambda source=source: open_source(source))  # type: ignore[misc]
-        except PictureError as error:
-            problems[source.digest] = str(error)
-    return problems
-
-
-def write_report(run: Path, manifest: Manifest, store: Store) -> Path:
-    """Write the page; its path.
+def source_problems(run: RunFolder, sources: Iterable[SourceImage]) -> Mapping[str, str]:
+    """Make the sources' thumbnails; by digest, why some could not be opened.
 
     Raises:
-        OSError: of the file system.
-        StoreError: the store cannot be read.
+        StoreError: the run's home is full, refuses writing, or is away.
     """
     thumbs = Thumbnails(run)
-    for step in manifest.steps:
-        _make_thumbnail(step, thumbs, store)
-    path = run / FILE_NAME
-    write_whole(path, render(manifest, thumbs))
-    return path
+
+    def problem(source: SourceImage) -> str:
+        try:
+            thumbs.make(source.digest, lambda: open_source(source))
+        except PictureError as error:
+            return str(error)
+        return ""
+
+    asked = {source.digest: source for source in sources}.values()
+    found = in_lanes(problem, asked, LANES)
+    return {source.digest: problem for source, problem in found if problem}
+
+
+def write_report(run: RunFolder, manifest: Manifest, store: Store, links: Links = RELATIVE) -> str:
+    """Write the page and the thumbnails it lacks; what people call the page.
+
+    Raises:
+        StoreError: the store cannot be read, or the run's home cannot be written.
+    """
+    thumbs = Thumbnails(run)
+    for _ in in_lanes(lambda step: _make_thumbnail(step, thumbs, store), manifest.steps, LANES):
+        pass
+    run.write(PAGE, render(manifest, thumbs, links))
+    return run.at(PAGE)
 
 
 def _make_thumbnail(step: StepEntry, thumbs: Thumbnails, store: Store) -> None:
@@ -64,7 +71,7 @@ def _make_thumbnail(step: StepEntry, thumbs: Thumbnails, store: Store) -> None:
     thumbs.make(step.blob, lambda: Image.open(io.BytesIO(data), formats=["PNG"]))
 
 
-def render(manifest: Manifest, thumbs: Thumbnails) -> str:
+def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
     """The page's text. Everything that comes from a recipe is escaped."""
     environment = Environment(
         loader=PackageLoader("flows.report", "."),
@@ -75,12 +82,12 @@ def render(manifest: Manifest, thumbs: Thumbnails) -> str:
     )
     source, _, _ = environment.loader.get_source(environment, "report.js.j2")  # type: ignore[union-attr]
     script = source.strip()
-    # Only this script may run and nothing may be fetched, whatever a prompt contains.
+    # Only this script may run and only the run's pictures be fetched, whatever a prompt contains.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"default-src 'none'; img-src {links.sources}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     template = environment.get_template("report.html.j2")
-    page = build_page(manifest, thumbs.get)
+    page = build_page(manifest, thumbs.get, links)
     return template.render(page=page, script=Markup(script), policy=policy)  # noqa: S704 - our own file

@@ -1,10 +1,10 @@
 """What a store is: the one owner of "done" (contract 2).
 
 A store is written once, in ``keyed``, over a home for objects (``objects``): a folder (``folder``)
-or a prefix of an S3 bucket (``s3``). It holds ``blobs/<sha256 of the bytes>``, ``records/<key>``, ``failures/<key>``,
-``quarantine/…`` and, beside them, ``runs/<date>-<recipe>-<id>/``. Blob first, record last, each
-atomic and create-only: a step is done when its record exists, and a blob without a record is
-garbage, never harm.
+or a prefix of an S3 bucket (``s3``). It holds ``blobs/<sha256 of the bytes>``, ``records/<key>``,
+``failures/<key>``, ``quarantine/…`` and, beside them, ``runs/<date>-<recipe>-<id>/``. Blob first,
+record last, each atomic and create-only: a step is done when its record exists, and a blob without
+a record is garbage, never harm.
 
 StoreError
  ├─ StoreFull       no space or no quota left

@@ -8,21 +8,17 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TypeVar
 
 from flows.store.base import BlobDamaged, FailureNote, StoreError, StoreReadOnly
+from flows.store.lanes import in_lanes
 from flows.store.objects import Held, Objects
 from flows.store.record import Record, RecordError, decode_record, encode_record, is_digest
 
 TOUCH_AFTER = 3600.0  # seconds; the least grace period of gc is longer
 
 _ATTEMPTS = 5  # how often a put takes on a name whose holder turns out damaged, or goes
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 class KeyedStore:
@@ -76,15 +72,15 @@ class KeyedStore:
 
     def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
         """``find`` for each key, in their order, several at once where the home is far."""
-        return self._each(self.find, keys)
+        return in_lanes(self.find, keys, self._lanes)
 
     def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """``has`` for each key, likewise."""
-        return self._each(self.has, keys)
+        return in_lanes(self.has, keys, self._lanes)
 
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
         """``last_failure`` for each key, likewise."""
-        return self._each(self.last_failure, keys)
+        return in_lanes(self.last_failure, keys, self._lanes)
 
     def read(self, record: Record) -> bytes:
         """The picture's bytes, verified against the digest in ``record``."""
@@ -124,7 +120,7 @@ class KeyedStore:
         """Some records in the home's own order; what cannot be read is passed over."""
         listed = itertools.islice(self.objects.list("records/"), limit)
         names = [entry.name for entry in listed]
-        for name, held in self._each(self.objects.get, names):
+        for name, held in in_lanes(self.objects.get, names, self._lanes):
             if held is not None:
                 with contextlib.suppress(RecordError):
                     yield decode_record(held.data, name.removeprefix("records/"))
@@ -187,18 +183,6 @@ class KeyedStore:
             f"{self.objects.where}/{name}: this {kind} is damaged again each time it is remade; "
             "check the disk or the server, then run again"
         )
-
-    def _each(self, ask: Callable[[A], B], names: Iterable[A]) -> Iterator[tuple[A, B]]:
-        if self._lanes == 1:
-            for name in names:
-                yield name, ask(name)
-            return
-        asked = list(names)
-        pool = ThreadPoolExecutor(self._lanes, thread_name_prefix="store")
-        try:
-            yield from zip(asked, pool.map(ask, asked), strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _name(folder: str, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""The page: self-contained, escaped, telling every failure; and made again from the manifest."""
+"""The page: beside its pictures, escaped, telling every failure; and made again from the manifest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.execution.execute import run_plan
 from flows.manifest import Manifest, ManifestError, read_manifest
-from flows.pipeline import Hooks, RunRequest, publish, run_recipe
+from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
 from flows.report.view import duration
 from flows.report.write import write_report
 from flows.store.local import LocalStore
@@ -57,7 +58,7 @@ def run(plan, out: Path, **engine):
     watched = WatchedEngine(**engine)
     hooks = Hooks(factory=lambda plan, out, batch: watched.load)
     finished = run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
-    return finished, finished.report.read_text()
+    return finished, Path(finished.report).read_text()
 
 
 @pytest.fixture
@@ -80,15 +81,19 @@ def test_the_page_shows_each_variants_strip(tmp_path, products):
     links = [a["href"] for a in page.all("a") if a.get("class") == "file"]
     assert len(links) == 10
     assert links[0] == "product%3Dp0.png"
-    assert (finished.folder / "product=p0.png").is_file()
+    assert (Path(finished.folder) / "product=p0.png").is_file()
 
 
-def test_nothing_is_fetched_from_anywhere(tmp_path, products):
-    _, text = run(product_plan(products), tmp_path / "out")
+def test_only_the_runs_own_pictures_are_fetched(tmp_path, products):
+    finished, text = run(product_plan(products), tmp_path / "out")
     page = Page(text)
     for _, attrs in page.tags:
-        for name in ("src", "data", "poster", "srcset", "action"):
-            assert (attrs.get(name) or "data:").startswith("data:")
+        assert not {"data", "poster", "srcset", "action"} & set(attrs)
+    for image in page.all("img"):
+        assert re.fullmatch(r"thumbs/[0-9a-f]{64}-\d+x48\.webp", image["src"])
+        with Image.open(Path(finished.folder) / image["src"]) as thumb:
+            assert thumb.size == (int(image["width"]), int(image["height"]))
+    assert "img-src 'self' file:; " in policy(page)
     assert not page.all("link")
     assert not page.all("iframe")
     assert "url(" not in text
@@ -96,13 +101,25 @@ def test_nothing_is_fetched_from_anywhere(tmp_path, products):
     assert not re.search(r"https?://", text)
 
 
+def policy(page: Page) -> str:
+    return next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+
+
+def test_links_work_wherever_the_folder_is_put(tmp_path, products):
+    """A colon would make a scheme of a relative name, a hash would cut it."""
+    plan = product_plan(products[:1], path="a:b/c#d?{}%20.png")
+    _, text = run(plan, tmp_path / "out")
+    links = [a["href"] for a in Page(text).all("a") if a.get("class") == "file"]
+    assert links == ["a%3Ab/c%23d%3Fp0%2520.png"]
+
+
 def test_only_the_pages_own_script_may_run(tmp_path, products):
     _, text = run(product_plan(products[:1]), tmp_path / "out")
-    policy = next(m["content"] for m in Page(text).all("meta") if "http-equiv" in m)
+    allowed = policy(Page(text))
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}'" in allowed
+    assert "default-src 'none'" in allowed
     assert not re.search(r"\son\w+=", text)
 
 
@@ -120,7 +137,7 @@ def test_hostile_texts_stay_text(tmp_path):
     assert len(page.all("script")) == 1
     names = {name for _, attrs in page.tags for name in attrs}
     assert names.isdisjoint({"onerror", "onload"})
-    assert not [attrs for attrs in page.all("img") if not attrs["src"].startswith("data:image/")]
+    assert not [attrs for attrs in page.all("img") if not attrs["src"].startswith("thumbs/")]
     assert not page.all("i2")
     assert HOSTILE in page.text.replace("  ", " ")
     assert "a%20b/%3Ci2%3E%23%3F%25.png" in [a.get("href") for a in page.all("a")]
@@ -152,8 +169,8 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, products):
     plan = product_plan(products[:2])
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load, cancelled=lambda: True)
-    finished = publish(plan, outcome, store, tmp_path / "out")
-    page = Page(finished.report.read_text())
+    finished = publish(plan, outcome, store, run_folder(plan, store.objects))
+    page = Page(Path(finished.report).read_text())
     assert "Interrupted before everything was made" in page.text
     assert "somebody asked to stop; run again to go on" in page.text
     assert page.text.count("not reached") == 5  # four tiles and the figure at the top
@@ -178,32 +195,32 @@ def test_the_page_is_made_again_without_the_inputs(tmp_path, products):
     for path in products:
         path.unlink()
     store = LocalStore(tmp_path / "out")
-    assert write_report(finished.folder, read_manifest(finished.folder), store)
-    assert finished.report.read_text() == text
-    for thumb in (finished.folder / "thumbs").iterdir():
+    assert write_report(finished.run, read_manifest(finished.run), store)
+    assert Path(finished.report).read_text() == text
+    for thumb in (Path(finished.folder) / "thumbs").iterdir():
         thumb.unlink()
-    write_report(finished.folder, read_manifest(finished.folder), store)
-    page = Page(finished.report.read_text())
+    write_report(finished.run, read_manifest(finished.run), store)
+    page = Page(Path(finished.report).read_text())
     assert len(page.all("img")) == 4  # the steps', from the store
     assert page.text.count("not at hand") == 2
 
 
 def test_a_picture_lost_from_the_store_is_told(tmp_path, products):
     finished, _ = run(product_plan(products[:1]), tmp_path / "out")
-    for folder in (finished.folder / "thumbs", tmp_path / "out" / "blobs"):
+    for folder in (Path(finished.folder) / "thumbs", tmp_path / "out" / "blobs"):
         for path in folder.iterdir():
             path.unlink()
-    manifest = read_manifest(finished.folder)
-    write_report(finished.folder, manifest, LocalStore(tmp_path / "out"))
-    assert "its picture is not in the store" in Page(finished.report.read_text()).text
+    manifest = read_manifest(Path(finished.folder))
+    write_report(finished.run, manifest, LocalStore(tmp_path / "out"))
+    assert "its picture is not in the store" in Page(Path(finished.report).read_text()).text
 
 
 def test_the_manifest_holds_no_path_of_the_machine(tmp_path, products):
     products[3].write_bytes(b"broken")
     finished, text = run(product_plan(products), tmp_path / "out")
-    assert str(tmp_path) not in finished.manifest_path.read_text()
+    assert str(tmp_path) not in Path(finished.manifest_path).read_text()
     assert str(tmp_path) not in text
-    again = Manifest.model_validate_json(finished.manifest_path.read_text())
+    again = Manifest.model_validate_json(Path(finished.manifest_path).read_text())
     assert again == finished.manifest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -31,7 +32,7 @@ def pictures(finished) -> dict[str, bytes]:
     found = {}
     for entry in finished.manifest.outputs:
         if entry.sha256:
-            with Image.open(finished.folder / entry.path) as image:
+            with Image.open(Path(finished.folder) / entry.path) as image:
                 found[entry.path] = image.tobytes()
     return found
 
