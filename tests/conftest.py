@@ -1,5 +1,17 @@
 """What every test may ask for."""
 
 from .servers.fixtures import own_seaweed, s3_environment, s3_place, seaweed
+from .servers.postgres import own_postgres, postgres
+from .servers.prefect import own_prefect, prefect_on_postgres, prefect_server
 
-__all__ = ["own_seaweed", "s3_environment", "s3_place", "seaweed"]
+__all__ = [
+    "own_postgres",
+    "own_prefect",
+    "own_seaweed",
+    "postgres",
+    "prefect_on_postgres",
+    "prefect_server",
+    "s3_environment",
+    "s3_place",
+    "seaweed",
+]

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from flows.settings import S3Settings
+from flows.store.boto import forget_clients
+from flows.store.s3 import S3Objects
 
+from .careless import Careless
+from .faults import Faults
 from .seaweed import BUCKET, FOREIGN, REGION, Seaweed, environment
 
 
@@ -39,6 +43,9 @@ class Place:
     def settings(self, **changes) -> S3Settings:
         values = {"endpoint_url": self.endpoint, "region": REGION, "addressing": "path"}
         return S3Settings(**(values | changes))
+
+    def objects(self, **changes) -> S3Objects:
+        return S3Objects(self.bucket, self.prefix, self.settings(**changes))
 
 
 @pytest.fixture(scope="session")
@@ -68,12 +75,40 @@ def set_environment(monkeypatch, endpoint: str) -> dict[str, str]:
     values = environment(endpoint)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
+    forget_clients()  # they hold the credentials of the environment they were made in
     return values
 
 
 @pytest.fixture
 def s3_place(seaweed, s3_environment, request) -> Place:
     return Place(seaweed.endpoint, BUCKET, fresh_prefix(request.node.name))
+
+
+@pytest.fixture
+def careless(monkeypatch) -> Iterator[Careless]:
+    """A server that ignores conditions; this process's environment is set for it."""
+    with Careless() as server:
+        set_environment(monkeypatch, server.endpoint)
+        yield server
+
+
+@pytest.fixture
+def careless_place(careless) -> Place:
+    """Ask for ``.objects(unconditional="degrade")``: without it ``prepare`` refuses the server."""
+    return Place(careless.endpoint, careless.bucket, "home")
+
+
+@pytest.fixture
+def faults(seaweed) -> Iterator[Faults]:
+    """A proxy before ``seaweed`` that does harm on command."""
+    with Faults(seaweed.ports["s3"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def faulty_place(s3_place, faults) -> Place:
+    """The same prefix as ``s3_place``, by way of ``faults``."""
+    return replace(s3_place, endpoint=faults.endpoint)
 
 
 def fresh_prefix(name: str) -> str:
