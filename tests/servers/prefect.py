@@ -1,0 +1,168 @@
+"""A real Prefect server for the tests: loopback, its own port and home, analytics off.
+
+``with Prefect(folder) as server`` starts and stops it; ``kill9`` and ``start`` again keep port and
+data. ``database`` is a SQLAlchemy address (``Postgres.url``); without one it is SQLite's.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from .process import HOST, Server, free_port
+
+READY_SECONDS = (
+    600.0  # its first start makes the tables: 10 s, or minutes on a machine at its limit
+)
+
+
+class Prefect:
+    """One server; ``folder`` holds its home, its log and, with SQLite, its data."""
+
+    def __init__(self, folder: Path, database: str | None = None, *, ui: bool = False) -> None:
+        self.folder = folder
+        self.port = 0
+        self._database = database
+        self._ui = ui
+        self._server = Server("prefect server", folder / "server.log")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def api(self) -> str:
+        """Its ``PREFECT_API_URL``; ``PrefectClient(server.api)`` asks it, whatever is set."""
+        return f"http://{HOST}:{self.port}/api"
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._server.is_running
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for another process that is to use it."""
+        return {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_HOME": str(self.folder / "client"),
+            **QUIET,
+        }
+
+    def start(self) -> None:
+        """Start, or start again with the same port and data; returns when the API answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        again = bool(self.port)
+        for attempt in range(5):
+            self.port = self.port if again else free_port()
+            self._launch()
+            try:
+                self._server.await_ready(self._answers, READY_SECONDS)
+            except RuntimeError:
+                self.kill9()
+                if again or attempt == 4 or "in use" not in self.log():
+                    raise
+            except BaseException:  # Ctrl-C while starting
+                self.kill9()
+                raise
+            else:
+                return
+
+    def kill9(self) -> None:
+        """SIGKILL; what its database has not committed is lost."""
+        self._server.end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop for good: its data are the test's own, so there is nothing to wait for."""
+        self._server.end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing, until ``thaw``."""
+        self._server.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._server.send(signal.SIGCONT)
+
+    def log(self) -> str:
+        """The end of the server's own log."""
+        return self._server.log()
+
+    def _launch(self) -> None:
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        database = self._database or f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+        environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(home),
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            "PREFECT_SERVER_UI_ENABLED": str(self._ui).lower(),
+            "PREFECT_API_URL": self.api,
+            **QUIET,
+        }
+        command = [
+            *(sys.executable, "-m", "prefect", "server", "start"),
+            *("--host", HOST, "--port", str(self.port), "--analytics-off"),
+        ]
+        self._server.launch(command, environment, self.folder)
+
+    def _answers(self) -> bool:
+        try:
+            url = f"{self.api}/ready"
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own
+                return answer.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+# Nothing leaves the machine, and nothing of the machine's own settings comes in.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "NO_PROXY": HOST,
+    "no_proxy": HOST,
+}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory) -> Iterator[Prefect]:
+    """A Prefect server on SQLite for the whole session: not to be killed."""
+    with Prefect(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_prefect(tmp_path) -> Iterator[Prefect]:
+    """A Prefect server on SQLite of the test's own, to be killed."""
+    with Prefect(tmp_path / "prefect") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_on_postgres(tmp_path_factory, postgres) -> Iterator[Prefect]:
+    """A Prefect server on the session's PostgreSQL: not to be killed."""
+    with Prefect(tmp_path_factory.mktemp("prefect-postgres"), postgres.url) as server:
+        yield server

@@ -1,0 +1,107 @@
+"""A server's process: its log in a file, and it goes when this process goes, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+HOST = "127.0.0.1"
+PORTS = range(22_000, 32_000)  # below the ephemeral ones, above the S3 server's
+
+
+class Server:
+    """One process that can be killed and started again; ``user`` needs root to be another's."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log_file = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def launch(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        user: tuple[int, int] | None = None,
+    ) -> None:
+        assert self._process is None, f"{self.name} is already running"
+        identity = {} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=dict(environment),
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops it
+                **identity,
+            )
+        # Reads until this process is gone (the pipe closes), then takes the server along.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", f"read line; kill -9 {self._process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def await_ready(self, is_ready: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_ready():
+            if not self.is_running:
+                raise RuntimeError(f"{self.name} has ended: {self.log()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} not ready after {seconds:.0f} s: {self.log()}")
+            time.sleep(0.05)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal and wait for the end; nothing when it is not running."""
+        process, self._process = self._process, None
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.kill()
+            guard.wait()
+            assert guard.stdin is not None
+            guard.stdin.close()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+            process.wait()
+
+    def log(self) -> str:
+        """The end of what it wrote."""
+        text = self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)[-3000:]
+
+
+def free_port() -> int:
+    """A port that is free now; a race is lost at start, and redone with another."""
+    chooser = random.Random()
+    while True:
+        port = chooser.choice(PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
