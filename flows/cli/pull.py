@@ -1,0 +1,116 @@
+"""``kontext pull``: bring a run's pictures here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import ExitCode
+from flows.cli.options import Store, chosen
+
+if TYPE_CHECKING:
+    from flows.pull import Pulled
+    from flows.store.objects import Objects
+
+
+def pull(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's name, or a part that tells it apart: a recipe's name means its latest "
+            "run. Or its address: s3://bucket/prefix/runs/RUN. RUN/PREFIX: only the outputs "
+            "whose path begins so, such as a folder of them.",
+        ),
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put it.")],
+    *,
+    store: Store = None,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every run whose name begins with RUN, each in DIR/<run>: a day, say."
+        ),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, max=256, help="Files fetched at once.")
+    ] = 16,
+) -> None:
+    """Bring a finished run into DIR: outputs, report, recipe and manifest.
+
+    Only what is missing or differs is fetched, and verified; the same command goes on after a stop.
+    """
+    from flows.listing import RunNotFound
+    from flows.manifest import ManifestError
+    from flows.store.base import StoreError
+    from flows.target import PullError
+
+    try:
+        pulled = _pull(run, folder, store, every=every, jobs=jobs)
+    except RunNotFound as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.WRONG) from None
+    except (PullError, ManifestError, StoreError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is there stays, the same command goes on", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    for done in pulled:
+        _tell(done)
+    if any(done.problems for done in pulled):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int) -> list[Pulled]:
+    from flows.listing import find_run, runs_beginning, split_address
+    from flows.store.address import open_objects
+
+    home, text = split_address(asked)
+    settings = chosen(store=home or store)
+    objects = open_objects(settings.store, settings)
+    name, _, prefix = text.partition("/")
+    if not every:
+        return [_one(objects, find_run(objects, name), folder, prefix, jobs)]
+    runs = runs_beginning(objects, name)
+    return [_one(objects, run, folder / run, prefix, jobs) for run in runs]
+
+
+def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pulled:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    from flows.pull import Progress, pull
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(run, markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[files]} files"),
+        DownloadColumn(),
+    )
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(run, total=None, files="0")
+
+        def tell(at: Progress) -> None:
+            files = f"{at.files}/{at.of_files}"
+            bars.update(task, total=at.of_bytes, completed=at.bytes, files=files)
+
+        return pull(objects, run, folder, prefix=prefix, jobs=jobs, tell=tell)
+
+
+def _tell(done: Pulled) -> None:
+    from flows.cli.sizes import size
+
+    for line in (*done.notes, *done.problems):
+        typer.echo(line, err=True)
+    count = len(done.fetched)
+    parts = [f"{done.files} files", f"{count} pulled", f"{done.there} there already"]
+    if done.problems:
+        parts.append(f"{len(done.problems)} problems")
+    got = f" ({size(done.bytes)})" if count else ""
+    typer.echo(f"{done.run}: {', '.join(parts)}{got}")
+    typer.echo(f"in {done.target}")

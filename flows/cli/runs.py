@@ -1,0 +1,87 @@
+"""``kontext runs``: which runs there are, and how they ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import ExitCode
+from flows.cli.options import Store, chosen
+
+if TYPE_CHECKING:
+    from flows.listing import RunLine
+
+
+def runs(
+    *,
+    store: Store = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="How many are shown, the newest first.")
+    ] = 30,
+) -> None:
+    """List the runs of a store, newest first: state, pictures, outputs.
+
+    One that was killed shows as running for five minutes more; its recipe, run again, goes on.
+    """
+    from flows.listing import list_runs
+    from flows.store.address import open_objects
+    from flows.store.base import StoreError
+
+    settings = chosen(store=store)
+    try:
+        found = list_runs(open_objects(settings.store, settings), limit)
+    except StoreError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in found], indent=1, ensure_ascii=False))
+    elif not found:
+        typer.echo(f"{settings.store}: no runs yet")
+    else:
+        _print(found)
+
+
+def _print(found: list[RunLine]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from flows.listing import RunState
+
+    colours = {
+        RunState.COMPLETE: "green",
+        RunState.RUNNING: "cyan",
+        RunState.FAILED: "red",
+        RunState.UNREADABLE: "red",
+    }
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("state")
+    table.add_column("steps")
+    table.add_column("outputs", justify="right")
+    table.add_column("when")
+    for line in found:
+        state = Text(line.state.value, style=colours.get(line.state, "yellow"))
+        if line.pinned:
+            state.append(", pinned", style="dim")
+        counts = ", ".join(f"{count} {name}" for name, count in line.counts.items())
+        table.add_row(Text(line.run), state, counts, str(line.outputs), _when(line.when))
+    console = Console()
+    # In a file or a pipe nothing is cut.
+    console.print(table, width=None if console.is_terminal else 1000, soft_wrap=True)
+    for line in found:
+        if line.why:
+            typer.echo(f"{line.run}: {line.why}", err=True)
+
+
+def _when(text: str) -> str:
+    """In this machine's time."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return text
