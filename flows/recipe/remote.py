@@ -201,7 +201,9 @@ def _one(objects: Objects, text: str, key: str) -> Entry:
 
 
 def _listed(objects: Objects, text: str, fixed: str) -> Iterator[Entry]:
-    for count, entry in enumerate(objects.list(fixed)):
+    # A beginning that ends in a lone dot is no name; its folder is.
+    whole = fixed if fixed.rpartition("/")[2] not in {".", ".."} else fixed[: fixed.rfind("/") + 1]
+    for count, entry in enumerate(objects.list(whole)):
         if count == MAX_LISTED:
             raise RemoteError(
                 f"'{text}' has more than {MAX_LISTED} objects to look through; expected fewer; "

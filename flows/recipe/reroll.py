@@ -11,6 +11,7 @@ from flows.recipe.overrides import Overrides, load_overrides, one_at_a_time, sav
 from flows.recipe.plan import make_plan
 from flows.recipe.recipe import Recipe
 from flows.recipe.select import select_one
+from flows.settings import Settings
 from kontext_engine.spec import ModelSpec
 
 
@@ -29,6 +30,7 @@ def reroll(
     *,
     only: Sequence[str] = (),
     model: ModelSpec | None = None,
+    settings: Settings | None = None,
 ) -> tuple[Reroll, ...]:
     """Give each step that a selector names a new seed; write all to the overrides file, or none.
 
@@ -41,6 +43,7 @@ def reroll(
         only: what the run will be narrowed to; checked here, so that a run that is refused for it
             has not changed a seed.
         model: its spec; default: looked up by the name in the recipe.
+        settings: where inputs may come from; default: those of this process.
 
     Raises:
         RecipeError: a selector names no step or several, the recipe is wrong, or the overrides
@@ -50,14 +53,14 @@ def reroll(
         overrides = load_overrides(recipe.path)
         changes: list[Reroll] = []
         for selector in selectors:
-            plan = make_plan(recipe, model=model, overrides=overrides)
+            plan = make_plan(recipe, model=model, overrides=overrides, settings=settings)
             label = select_one(plan, selector, "--reroll")
             # Two labels may share one key, and so its parameters; the seed is theirs alike.
             before = plan.steps[plan.labels[label]].params.seed
             change = Reroll(label, before, next_seed(label, before))
             overrides = replace(overrides, seeds={**overrides.seeds, label: change.seed})
             changes.append(change)
-        make_plan(recipe, model=model, overrides=overrides, only=only)
+        make_plan(recipe, model=model, overrides=overrides, only=only, settings=settings)
         _save(overrides)
     return tuple(changes)
 

@@ -49,8 +49,9 @@ class InputEntry(Part):
 
     file: str = Field(
         min_length=1,
-        description="A picture file or a glob (*, **, ?), from the recipe's folder. It must lie "
-        "in the recipe's folder or the current folder, or below one of them.",
+        description="A picture file or a glob (*, **, ?), from the recipe's folder; it must lie in "
+        "that folder or the current one, or below either. Or s3://bucket/key, also with a glob in "
+        "the key; the bucket must be the store's or one that the settings allow.",
     )
     name: ValueName | None = Field(
         default=None,

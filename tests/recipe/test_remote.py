@@ -163,6 +163,8 @@ def test_a_glob_an_object_and_a_file_stand_side_by_side(shelf, products, folder)
     planned = plan(shelf, text, folder)
     assert [v.id for v in planned.variants] == ["sneaker", "camera", "handbag", "hat", "local"]
     found = sources(planned)
+    hidden = find_objects(shelf.url("in/.*"), shelf.settings(), PICTURE_SUFFIXES)
+    assert [item.name for item in hidden] == [".hidden.png"]
     for name, data in products.items():
         if name != "shoe":
             assert found[f"{name}.png"].digest == hashlib.sha256(data).hexdigest()
