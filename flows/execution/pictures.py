@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from flows.execution.board import Board
-from flows.recipe.place import Place
+from flows.recipe.place import Place, S3Object
 from flows.recipe.remote import RemoteError, read_planned
 from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
+from flows.recipe.stored import SourceGone, StoredSource
 from flows.store.base import Store
 from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError
@@ -70,21 +71,33 @@ def open_source(ref: SourceImage) -> Image.Image:
     Raises:
         PictureError: missing, unreadable, changed since planning, or not a sound picture.
     """
-    name = f"{ref.path.name} (input '{ref.input}')"
-    data = _read(ref.path, ref.digest, name)
+    return open_picture(read_source(ref), _shown(ref))
+
+
+def read_source(ref: SourceImage) -> bytes:
+    """An input's bytes as the plan was keyed with them.
+
+    Raises:
+        PictureError: missing, unreadable, or changed since planning.
+    """
+    data = _read(ref.path, ref.digest, _shown(ref))
     if hashlib.sha256(data).hexdigest() != ref.digest:
         what = "file" if isinstance(ref.path, Path) else "object"
         raise PictureError(
-            f"{name}: the {what} changed while the run was going on; run again to use it as it is "
-            "now"
+            f"{_shown(ref)}: the {what} changed while the run was going on; run again to use it as "
+            "it is now"
         )
-    return open_picture(data, name)
+    return data
 
 
-def _read(path: Place, digest: str, name: str) -> bytes:
+def _shown(ref: SourceImage) -> str:
+    return f"{ref.path.name} (input '{ref.input}')"
+
+
+def _read(path: Place | StoredSource, digest: str, name: str) -> bytes:
     try:
-        return path.read_bytes() if isinstance(path, Path) else read_planned(path, digest)
-    except RemoteError as error:
+        return read_planned(path, digest) if isinstance(path, S3Object) else path.read_bytes()
+    except (RemoteError, SourceGone) as error:
         raise PictureError(f"{name}: {error}") from None
     except FileNotFoundError:
         raise PictureError(f"{name}: the file is gone; put it back, then run again") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.recipe.place import Place
+from flows.recipe.stored import StoredSource
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
@@ -19,7 +20,7 @@ class SourceImage:
     """An input picture as a step's context: read at run time, named by its bytes' SHA-256."""
 
     input: str
-    path: Place
+    path: Place | StoredSource
     digest: str
 
 

@@ -116,6 +116,12 @@ class KeyedStore:
                 return winner
         raise self._never_sound(name)
 
+    def keep(self, blob: bytes) -> str:
+        """Store bytes that no record names, a source picture for one; their SHA-256."""
+        digest = _sha256(blob)
+        self._put_blob(digest, blob)
+        return digest
+
     def sample(self, limit: int) -> Iterator[Record]:
         """Some records in the home's own order; what cannot be read is passed over."""
         listed = itertools.islice(self.objects.list("records/"), limit)
