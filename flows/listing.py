@@ -204,7 +204,7 @@ def _nothing_fits(where: str, text: str, names: Sequence[str]) -> str:
     if not names:
         return f"{where}: there is no run here; expected one of a finished `kontext run`"
     recipes = sorted({_recipe(name) for name in names})
-    close = get_close_matches(text, [*names, *recipes], n=1)
+    close = get_close_matches(text, [*recipes, *names], n=1, cutoff=0.45)
     hint = f"did you mean '{close[0]}'?" if close else f"there are {_some(names)}"
     return f"{where}: no run is called '{text}'; {hint}"
 

@@ -168,9 +168,10 @@ class _Pull:
         if unwritten:
             self._done.notes.append(f"{unwritten} outputs were not made by this run")
         if self._prefix and not (found or unwritten or self._done.problems):
+            where = f"{self._objects.where}/{self._folder[:-1]}"
             raise PullError(
-                f"{self._objects.where}/{self._folder}: no output begins with '{self._prefix}'; "
-                f"there are {_beginnings(self._manifest)}"
+                f"{where}: no output begins with '{self._prefix}'; there are "
+                f"{_beginnings(self._manifest)}"
             )
         return found
 
@@ -284,7 +285,7 @@ class _Pull:
 
 def _beginning(prefix: str, manifest: Manifest) -> str:
     """``hero`` means the folder where there is one, and ``hero-2`` is not in it."""
-    folder = f"{prefix}/"
+    folder = f"{prefix}/" if prefix else ""
     return folder if any(output.path.startswith(folder) for output in manifest.outputs) else prefix
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -61,19 +62,18 @@ def _print(found: list[RunLine]) -> None:
     }
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True)
-    table.add_column("state")
-    table.add_column("steps")
-    table.add_column("outputs", justify="right")
-    table.add_column("when")
+    for name in ("state", "steps", "outputs", "when"):
+        table.add_column(
+            name, no_wrap=name != "steps", justify="right" if name == "outputs" else "left"
+        )
     for line in found:
         state = Text(line.state.value, style=colours.get(line.state, "yellow"))
         if line.pinned:
             state.append(", pinned", style="dim")
         counts = ", ".join(f"{count} {name}" for name, count in line.counts.items())
         table.add_row(Text(line.run), state, counts, str(line.outputs), _when(line.when))
-    console = Console()
     # In a file or a pipe nothing is cut.
-    console.print(table, width=None if console.is_terminal else 1000, soft_wrap=True)
+    Console(width=None if sys.stdout.isatty() else 300).print(table)
     for line in found:
         if line.why:
             typer.echo(f"{line.run}: {line.why}", err=True)
