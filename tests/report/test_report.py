@@ -1,4 +1,4 @@
-"""The page: beside its pictures, escaped, telling every failure; and made again from the manifest."""
+"""The page: beside its pictures, escaped, telling every failure; made again from the manifest."""
 
 from __future__ import annotations
 

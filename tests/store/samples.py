@@ -1,17 +1,10 @@
-"""Kinds of store under test, and records to put into them."""
+"""Records to put into stores."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
 
-from flows.store.base import Store
-from flows.store.local import LocalStore
 from flows.store.record import Record
-
-# A new kind of store keeps the contract when its line here passes the same tests.
-STORES: dict[str, Callable[[Path], Store]] = {"local": LocalStore}
 
 
 def digest(text: str) -> str:
