@@ -1,0 +1,272 @@
+"""Runs into a real S3 server: the same pictures, a page that works, and nothing sent twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from PIL import Image
+
+from flows.execution.outcome import Ending, State
+from flows.manifest import FILE_NAME, Manifest
+from flows.pipeline import Hooks, RunRequest, run_recipe
+from flows.settings import Settings
+from flows.store.address import open_objects, open_store
+from flows.store.s3 import S3Objects
+
+from ..servers.fixtures import set_environment
+from ..servers.seaweed import ADMIN, BUCKET
+from .samples import WatchedEngine, product_plan, ten_products
+
+
+@pytest.fixture
+def products(tmp_path) -> list[Path]:
+    return ten_products(tmp_path / "in")[:3]
+
+
+@pytest.fixture
+def settings(s3_place) -> Settings:
+    return Settings(s3=s3_place.settings())
+
+
+def run(plan, where, settings=None, engine=None):
+    load = (engine or WatchedEngine()).load
+    hooks = Hooks(factory=lambda plan, out, batch: load)
+    return run_recipe(plan, RunRequest(Path("x.yaml"), where, settings=settings), hooks)
+
+
+def files(finished) -> dict[str, bytes]:
+    """Everything in a run's folder by its name there."""
+    folder = finished.run
+    prefix = f"runs/{folder.name}/"
+    names = [entry.name.removeprefix(prefix) for entry in list(folder.objects.list(prefix))]
+    return {name: folder.read(name) for name in names}
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[str]:
+    """The names of objects that are written, as they are done."""
+    names: list[str] = []
+    for verb in ("create", "replace"):
+        real = getattr(S3Objects, verb)
+
+        def watched(self, name, data, real=real):
+            answer = real(self, name, data)
+            names.append(name)
+            return answer
+
+        monkeypatch.setattr(S3Objects, verb, watched)
+    return names
+
+
+def test_the_folder_in_s3_holds_what_the_local_one_does(s3_place, settings, products, tmp_path):
+    plan = product_plan(products, path="shots/{}.png")
+    local, remote = run(plan, tmp_path / "out"), run(plan, s3_place.url, settings)
+    assert remote.folder == f"{s3_place.url}/runs/{local.run.name}"
+    assert remote.report == f"{remote.folder}/report.html"
+    here, there = files(local), files(remote)
+    assert set(here) == set(there)
+    for name in set(here) - {FILE_NAME, "report.html"}:
+        same = there[name] == here[name]
+        if name.startswith("shots/"):  # provenance inside tells when the picture was made
+            same = pixels(there[name]) == pixels(here[name])
+        assert same, name
+    thumbs = set(re.findall(r'<img src="([^"]+)"', there["report.html"].decode()))
+    assert len(thumbs) == 9
+    assert thumbs <= set(there)
+    assert there["report.html"].count(b'href="shots/') == 6
+
+
+def pixels(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB").tobytes()
+
+
+def test_the_manifest_is_written_last_and_the_second_run_sends_no_picture(
+    s3_place, settings, products, written
+):
+    plan = product_plan(products)
+    first = run(plan, s3_place.url, settings)
+    folder = f"runs/{first.run.name}/"
+    own = [name.removeprefix(folder) for name in written if name.startswith(folder)]
+    kinds = [name.partition("/")[0].replace("product=", "") for name in own]
+    assert kinds == [*sorted(kinds[:3]), *["thumbs"] * 9, "report.html", "recipe.yaml", FILE_NAME]
+    assert {name[:3] for name in kinds[:3]} == {"p0.", "p1.", "p2."}
+
+    written.clear()
+    engine = WatchedEngine()
+    again = run(plan, s3_place.url, settings, engine)
+    assert engine.loads == 0
+    assert again.manifest.outputs == first.manifest.outputs
+    assert [name.removeprefix(folder) for name in written if not name.startswith("claims/")] == [
+        "report.html",
+        "recipe.yaml",
+        FILE_NAME,
+    ]
+
+    first.run.write("product=p1.png", b"cut short")
+    written.clear()
+    assert run(plan, s3_place.url, settings).manifest.outputs == first.manifest.outputs
+    assert f"{folder}product=p1.png" in written
+    assert f"{folder}product=p2.png" not in written
+    assert Image.open(io.BytesIO(again.run.read("product=p1.png"))).size == (80, 48)
+
+
+def test_presigned_links_open_without_credentials(s3_place, settings, products):
+    chosen = settings.given(links="presigned", presign_seconds=600)
+    finished = run(product_plan(products[:1]), s3_place.url, chosen)
+    page = finished.run.read("report.html").decode()
+    (policy,) = re.findall(r"img-src ([^;]+);", page)
+    assert policy == s3_place.endpoint
+    sources = [text.replace("&amp;", "&") for text in re.findall(r'<img src="([^"]+)"', page)]
+    assert len(sources) == 3
+    for url in sources:
+        assert url.startswith(f"{policy}/")
+        data, kind = fetched(url)
+        assert Image.open(io.BytesIO(data)).format == "WEBP"
+        assert kind == "image/webp"
+    (shot,) = set(re.findall(r'href="([^"]+p0\.png[^"]*)"', page))
+    assert pixels(fetched(shot.replace("&amp;", "&"))[0])
+    with pytest.raises(HTTPError, match="403"):
+        fetched(sources[0].partition("?")[0])
+
+
+def fetched(url: str) -> tuple[bytes, str]:
+    with urlopen(url) as answer:  # noqa: S310 - the tests' own server
+        return answer.read(), answer.headers["Content-Type"]
+
+
+# what happens to a done step's objects -> what must lie in quarantine afterwards
+DAMAGE = {
+    "corrupted blob": {"blob", "record"},
+    "truncated record": {"record"},
+    "missing blob": {"record"},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_found_set_aside_and_only_it_is_made_again(s3_place, settings, products, damage):
+    plan = product_plan(products)
+    before = files(run(plan, s3_place.url, settings))
+    store = open_store(s3_place.url, settings)
+    victim = next(step for step in plan.steps.values() if step.label == "snow[product=p1]")
+    record = store.find(victim.key)
+    blob, proof = f"blobs/{record.blob}", f"records/{victim.key}"
+    if damage == "corrupted blob":
+        store.objects.replace(blob, store.read(record)[:-1] + b"?")
+    elif damage == "truncated record":
+        store.objects.replace(proof, store.objects.get(proof).data[:100])
+    else:
+        store.objects.remove(blob)
+    engine = WatchedEngine()
+    again = run(plan, s3_place.url, settings, engine)
+    assert [request.id for batch in engine.asked for request in batch] == [victim.key]
+    assert again.manifest.ending is Ending.COMPLETE
+    assert again.manifest.counts[State.CACHED] == len(plan.steps) - 1
+    assert store.find(victim.key).blob == record.blob
+    aside = [entry.name for entry in store.objects.list("quarantine/")]
+    kinds = {name.split("/")[1].partition("-")[0] for name in aside}
+    assert kinds == DAMAGE[damage]
+    after = files(again)
+    assert pixels(after["product=p1.png"]) == pixels(before["product=p1.png"])
+
+
+def test_no_claim_stays_and_no_secret_is_in_anything(s3_place, settings, products):
+    products[1].write_bytes(b"broken")
+    run(product_plan(products), s3_place.url, settings)
+    objects = open_objects(s3_place.url, settings)
+    entries = list(objects.list(""))
+    assert {entry.name.partition("/")[0] for entry in entries} == {
+        "blobs",
+        "failures",
+        "records",
+        "runs",
+    }
+    for entry in entries:
+        data = objects.get(entry.name).data
+        assert ADMIN.secret.encode() not in data, entry.name
+        assert ADMIN.key.encode() not in data, entry.name
+
+
+def test_the_command_line_from_run_to_report(s3_place, kontext, recipe):
+    url = s3_place.url
+    ended = kontext("0", "run", recipe, "--store", url)
+    assert ended.returncode == 0, ended.stderr
+    lines = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines()[1:])
+    folder = lines["report"].removesuffix("/report.html")
+    assert folder.startswith(f"{url}/runs/")
+    assert lines["pull"] == f"kontext pull {folder} DIR"
+    assert lines["outputs"] == f"{folder} (10 files)"
+    told = json.loads(kontext("real", "plan", recipe, "--store", url, "--json").stdout)
+    assert (told["total"], told["done"]) == (20, 20)
+    objects = s3_place.objects()
+    name = folder.rpartition("/")[2]
+    page = objects.get(f"runs/{name}/report.html").data
+    for arguments in ([folder], [lines["report"]], [name, "--store", url]):
+        objects.remove(f"runs/{name}/report.html")
+        ended = kontext("real", "report", *arguments)
+        assert (ended.returncode, ended.stdout.strip()) == (0, lines["report"]), ended.stderr
+        assert objects.get(f"runs/{name}/report.html").data == page
+    assert "torch" not in ended.stderr.splitlines()[-1]
+
+
+def test_a_server_that_goes_away_ends_the_run_cleanly_and_a_rerun_goes_on(
+    own_seaweed, monkeypatch, start, kontext, recipe, tmp_path
+):
+    set_environment(monkeypatch, own_seaweed.endpoint)
+    monkeypatch.setenv("KONTEXT_S3__ATTEMPTS", "2")
+    monkeypatch.setenv("KONTEXT_S3__PATIENCE", "1")
+    url = f"s3://{BUCKET}/away"
+    with start("0.3", "run", recipe, "--store", url, "--batch", "2") as process:
+        for line in process.stderr:
+            if line.startswith("[4/20]"):
+                break
+        own_seaweed.kill9()
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    assert out == ""
+    told = [line for line in err.splitlines() if line.startswith(f"{url}")]
+    assert len(told) == 1, err
+    own_seaweed.start()
+    objects = open_objects(url)
+    made = {entry.name for entry in objects.list("records/")}
+    assert len(made) >= 4
+    ended = kontext("0", "run", recipe, "--store", url, "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["counts"]["cached"] == len(made)
+    assert told["counts"]["done"] == 20 - len(made)
+    name = told["folder"].rpartition("/")[2]
+    manifest = Manifest.model_validate_json(objects.get(f"runs/{name}/{FILE_NAME}").data)
+    assert manifest.whole
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("s3://b/x", "'b' cannot be a bucket; expected s3://bucket/prefix with 3 to 63 letters"),
+        ("s3://bucket/../x", "'../x' cannot be a prefix; expected at most"),
+        ("s3:/bucket/x", "'s3:…' is no place for pictures; expected a folder or s3://bucket"),
+        ("gs://bucket/x", "is no place for pictures; expected a folder or s3://bucket/prefix"),
+        ("s3://key:secret@bucket/x", "holds credentials or a signature"),
+    ],
+)
+def test_an_address_that_is_none_is_told_in_one_line(kontext, recipe, where, told):
+    ended = kontext("real", "run", recipe, "--store", where)
+    assert ended.returncode in {1, 2}
+    assert told in ended.stderr
+    assert "secret" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_has_no_presigned_links(kontext, recipe, tmp_path):
+    ended = kontext("real", "run", recipe, "--links", "presigned")
+    assert ended.returncode == 2
+    assert "only a store in S3 has such links" in ended.stderr
+    assert not (tmp_path / "out").exists()
