@@ -21,6 +21,8 @@ from flows.resident.tether import die_with_parent
 USAGE_ERROR = 2  # starting it again would only say the same again
 NOT_STARTED = 127
 
+_Mask = set[int | signal.Signals]
+
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = frozenset({signal.SIGCHLD, *_FORWARDED})
 
@@ -76,7 +78,7 @@ class _Keeper:
         self._stopping = False
         self._kill_at: float | None = None
 
-    def keep(self, mask: set[signal.Signals]) -> int:
+    def keep(self, mask: _Mask) -> int:
         failures = 0
         while True:
             began = time.monotonic()
@@ -129,7 +131,7 @@ class _Keeper:
         return come.si_signo if come is not None else None
 
 
-def _start(argv: Sequence[str], mask: set[signal.Signals]) -> int:
+def _start(argv: Sequence[str], mask: _Mask) -> int:
     """The process id of ``argv``, started in a process group of its own, with signals unblocked.
 
     Forked by hand, for what must happen between fork and exec; safe, as there is one thread.
@@ -141,10 +143,12 @@ def _start(argv: Sequence[str], mask: set[signal.Signals]) -> int:
     return pid
 
 
-def _become(argv: Sequence[str], parent: int, mask: set[signal.Signals]) -> NoReturn:
+def _become(argv: Sequence[str], parent: int, mask: _Mask) -> NoReturn:
     try:
         die_with_parent(parent)
         os.setpgid(0, 0)
+        for number in _FORWARDED:
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.execvp(argv[0], list(argv))  # noqa: S606 - the command that we were given
     except OSError as error:

@@ -42,6 +42,16 @@ class ResidentEngine:
         self.process = EngineProcess(options, number)
         self.process.start()
 
+    @classmethod
+    def over(
+        cls, process: EngineProcess, spec: ModelSpec, numerics: NumericsProfile | None = None
+    ) -> ResidentEngine:
+        """A model in a process that is there already, in place of the one that it holds."""
+        engine = cls.__new__(cls)
+        engine._model = Model(spec, numerics or NumericsProfile())
+        engine.process = process
+        return engine
+
     @property
     def spec(self) -> ModelSpec:
         """The model that the process is asked to hold."""

@@ -90,11 +90,13 @@ class PooledEngine:
         """
         packed, failed = pack_requests(requests)
         yield from failed
+
+        def ask(process: EngineProcess) -> Job:
+            return process.run(self._model, packed)
+
         for attempt in range(1, _TRIES + 1) if packed else ():
             try:
-                yield from self._with_engine(
-                    lambda process: process.run(self._model, packed), on_step
-                )
+                yield from self._with_engine(ask, on_step)
                 return
             except EngineDied as died:
                 if died.began or attempt == _TRIES:
@@ -117,11 +119,11 @@ class PooledEngine:
     def progressed(self) -> float:
         """When work for it last moved (``time.monotonic``), for whoever renews a lease.
 
-        While it waits its turn: when any lent engine last gave a sign of life.
+        While it waits its turn: when the work of any engine last moved.
         """
         with self._lock:
             working = self._working
-        return working[0].heard if working is not None else self._pool.heard()
+        return working[0].progressed if working is not None else self._pool.progressed()
 
     def _with_engine(
         self, ask: Callable[[EngineProcess], Job], on_step: StepCallback | None = None

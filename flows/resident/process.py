@@ -213,7 +213,7 @@ class EngineProcess:
 
     def _tell_soon(self, order: Cancel | Stop) -> None:
         # By a thread of its own: a process that hangs may have left the socket full.
-        threading.Thread(target=self._tell, args=(order,), daemon=True).start()
+        threading.Thread(target=self._tell, args=(order,), name="order", daemon=True).start()
 
     def _listen(self) -> None:
         channel = self._channel

@@ -1,0 +1,50 @@
+"""Requests, options and waiting that the tests of engine processes share."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from flows.resident.options import EngineLimits, ProcessOptions
+from kontext_engine.api import EditRequest
+from kontext_engine.fake import FAKE_SPEC
+
+SCRIPTED = ProcessOptions(engine="tests.resident.engines:scripted")
+OTHER_SPEC = replace(FAKE_SPEC, name="other", digest="0" * 64)
+
+
+def limited(silence: float) -> ProcessOptions:
+    return replace(SCRIPTED, limits=EngineLimits(silence=silence))
+
+
+def request(id_: str, prompt: str = "make it snow", steps: int = 4, **asked) -> EditRequest:
+    return EditRequest(id_, prompt, 1, steps, **asked)
+
+
+def pixels(answers) -> dict[str, bytes]:
+    return {answer.id: answer.image.tobytes() for answer in answers}
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie, which nobody may be there to reap, has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def eventually(true, limit: float = 60.0) -> bool:
+    """Whether something comes true; the limit is only so that a failing test ends."""
+    until = time.monotonic() + limit
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def environment() -> dict[str, str]:
+    """For scripts of the tests: this checkout can be imported."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

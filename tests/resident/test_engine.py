@@ -1,0 +1,243 @@
+"""One engine process behind the engine's protocol: its answers, its deaths, its being stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.resident.engine import ResidentEngine
+from flows.resident.errors import EngineDied, EngineStalled
+from flows.resident.loading import local_model
+from flows.resident.messages import pack_requests, unpack_requests
+from flows.resident.options import EngineState
+from kontext_engine.api import EditFailure, EngineOptions, Phase
+from kontext_engine.catalogue import resolve_model
+from kontext_engine.errors import CallLogError, Cancelled, ModelError
+from kontext_engine.fake import FAKE_SPEC, FakeEngine
+from kontext_engine.geometry import Size
+from kontext_engine.spec import NumericsProfile
+
+from .samples import OTHER_SPEC, SCRIPTED, eventually, gone, limited, pixels, request
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    shape = (height, width, len(Image.new(mode, (1, 1)).getbands()))
+    values = np.random.default_rng(width).integers(0, 256, shape, np.uint8)
+    return Image.fromarray(values.squeeze(), mode if mode == "L" else None)
+
+
+def damaged_picture() -> Image.Image:
+    """One whose file is cut off; opened, not read."""
+    buffer = io.BytesIO()
+    noise(64, 64).save(buffer, "PNG")
+    return Image.open(io.BytesIO(buffer.getvalue()[:2000]))
+
+
+def orders_are_out() -> None:
+    """Wait until what is told to processes by the way has been sent."""
+    for thread in threading.enumerate():
+        if thread.name == "order":
+            thread.join()
+
+
+@pytest.fixture
+def engine():
+    with ResidentEngine(FAKE_SPEC, options=SCRIPTED) as engine:
+        yield engine
+
+
+def test_the_answers_are_those_of_the_same_engine_in_process(engine):
+    picture = noise(70, 50)
+    asked = [
+        request("a", contexts=(picture,)),
+        request("b", contexts=(picture, noise(64, 64)), size=Size(64, 48)),
+        request("c", size=Size(63, 63)),
+    ]
+    here, there = [], []
+    mine = {answer.id: answer for answer in FakeEngine().run(asked, here.append)}
+    theirs = {answer.id: answer for answer in engine.run(asked, there.append)}
+    assert here == there
+    assert mine["c"] == theirs["c"]
+    assert isinstance(mine["c"], EditFailure)
+    for id_ in ("a", "b"):
+        assert mine[id_].image.tobytes() == theirs[id_].image.tobytes()
+        assert mine[id_].geometry == theirs[id_].geometry
+
+
+def test_a_damaged_picture_fails_alone(engine):
+    asked = [request("a", contexts=(damaged_picture(),)), request("b", contexts=(noise(64, 64),))]
+    answers = {answer.id: answer for answer in engine.run(asked)}
+    assert answers["a"].reason.startswith("context picture 1: damaged (")
+    assert answers["b"].image.size == (64, 64)
+
+
+def test_a_shared_picture_is_sent_once_and_any_kind_of_picture_arrives():
+    picture, mask = noise(40, 30, "RGBA"), noise(40, 30, "L")
+    packed, failed = pack_requests(
+        [request("a", contexts=(picture,), mask=mask), request("b", contexts=(picture,))]
+    )
+    assert not failed
+    assert packed[0].contexts[0] is packed[1].contexts[0]
+    first, second = unpack_requests(packed)
+    assert first.contexts[0] is second.contexts[0]
+    assert first.contexts[0].tobytes() == picture.convert("RGB").tobytes()
+    assert first.mask.tobytes() == mask.tobytes()
+    assert replace(first, contexts=(), mask=None) == packed[0].request
+
+
+def test_a_killed_process_is_told_of_by_name(engine):
+    steps = []
+    with pytest.raises(EngineDied) as died:
+        list(engine.run([request("a", "KILL@2"), request("b")], steps.append))
+    assert str(died.value) == (
+        f"engine 1 (pid {engine.process.pid}) died of signal 9 (killed; out of memory?) while "
+        "working on step 2 of 4 of a and 1 more"
+    )
+    assert died.value.began
+    assert [step.step for step in steps if step.phase is Phase.DENOISE] == [1, 2]
+    with pytest.raises(EngineDied, match="signal 9"):
+        list(engine.run([request("c")]))
+
+
+def test_answers_given_before_the_death_are_kept(engine):
+    asked = [request("a", steps=2), request("b", "KILL", steps=4)]
+    answers = engine.run(asked)
+    assert next(answers).id == "a"
+    with pytest.raises(EngineDied, match=r"of b$"):
+        next(answers)
+
+
+@pytest.mark.parametrize("how", ["SLEEP", "FREEZE"])
+def test_one_that_falls_silent_is_killed(how):
+    with ResidentEngine(FAKE_SPEC, options=limited(silence=2.0)) as engine:
+        with pytest.raises(EngineStalled) as stalled:
+            list(engine.run([request("a", f"{how}@3")]))
+        assert str(stalled.value) == (
+            f"engine 1 (pid {engine.process.pid}) gave no sign of life for 2 s while working on "
+            "step 3 of 4 of a, and was killed"
+        )
+        assert gone(engine.process.pid)
+
+
+def test_cancelling_stops_within_a_step_and_keeps_the_model(engine, tmp_path):
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+
+    def stop(progress):
+        if progress.step == 3:
+            raise Cancelled("enough")
+
+    # Into its fourth step it goes before it can know; there it waits until it does.
+    slow = request("a", f"MARK:{marks} GATE:{gate}@4", steps=1000)
+    with pytest.raises(Cancelled):
+        list(engine.run([slow], stop))
+    orders_are_out()
+    gate.touch()
+    assert engine.process.wait(EngineState.IDLE, limit=60)
+    steps = [int(line.split()[1]) for line in marks.read_text().splitlines()]
+    assert steps[:3] == [1, 2, 3]
+    assert len(steps) <= 5
+    assert [answer.notes for answer in engine.run([request("b")])] == [
+        (f"pid {engine.process.pid}",)
+    ]
+    assert engine.process.loads == 1
+
+
+def test_whoever_leaves_early_leaves_a_free_engine(engine, tmp_path):
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+    slow = request("b", f"MARK:{marks} GATE:{gate}", steps=1000)
+    answers = engine.run([request("a", steps=2), slow])
+    assert next(answers).id == "a"
+    assert eventually(marks.exists)
+    answers.close()
+    orders_are_out()
+    gate.touch()
+    assert pixels(engine.run([request("c")])).keys() == {"c"}
+    assert len(marks.read_text().splitlines()) < 1000
+
+
+def test_another_model_or_numerics_swaps_it_and_counts(engine):
+    process = engine.process
+    bf16 = NumericsProfile(dtype="bfloat16")
+    for spec, numerics in [(FAKE_SPEC, None), (OTHER_SPEC, None), (OTHER_SPEC, bf16)]:
+        other = ResidentEngine.over(process, spec, numerics)
+        made = pixels(other.run([request("a")]))
+        options = EngineOptions(numerics or NumericsProfile())
+        assert made == pixels(FakeEngine(spec, options).run([request("a")]))
+        assert process.model.spec is not None
+    assert process.loads == 3
+    assert pixels(ResidentEngine.over(process, OTHER_SPEC, bf16).run([request("b")]))
+    assert process.loads == 3
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_the_process_lives(engine):
+    absent = ResidentEngine.over(engine.process, replace(FAKE_SPEC, name="absent"))
+    with pytest.raises(ModelError, match=r"^model 'absent' is not on this machine$"):
+        absent.load()
+    with pytest.raises(ModelError):
+        list(absent.run([request("a")]))
+    assert pixels(engine.run([request("a")]))
+
+
+def test_an_error_on_purpose_keeps_its_kind(engine):
+    with pytest.raises(CallLogError, match=r"^calls\.jsonl: no space$"):
+        list(engine.run([request("a", "REFUSE")]))
+    assert engine.process.state is EngineState.IDLE
+
+
+def test_an_unexpected_error_ends_the_process_with_its_reason(engine):
+    with pytest.raises(EngineDied) as died:
+        list(engine.run([request("a", "BREAK")]))
+    assert re.fullmatch(
+        r"engine 1 \(pid \d+\) failed while working on step 1 of 4 of a: "
+        "RuntimeError: CUDA error: an illegal memory access was encountered",
+        str(died.value),
+    )
+    assert gone(engine.process.pid)
+
+
+def test_signals_to_the_group_are_left_to_the_parent(engine):
+    engine.load()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(engine.process.pid, number)
+    assert pixels(engine.run([request("a")]))
+
+
+def test_what_a_process_is_started_with():
+    options = replace(SCRIPTED, gpu="3", threads=2)
+    given = {"HOME": "/h", "AWS_SECRET_ACCESS_KEY": "s", "PREFECT_API_KEY": "k"}
+    made = options.environment(given)
+    assert made.pop("PYTHONPATH")
+    assert made == {
+        "HOME": "/h", "CUDA_VISIBLE_DEVICES": "3", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2",
+    }  # fmt: skip
+
+
+def test_the_model_planned_elsewhere_is_found_here_if_the_weights_are_the_same():
+    here = resolve_model("kontext-mini")
+    assert local_model(replace(here, source="/elsewhere/kontext-mini")) == here
+    with pytest.raises(ModelError, match="are not those that the run was planned with"):
+        local_model(replace(here, digest="0" * 64))
+
+
+def test_the_shipped_miniature_is_loaded_once_and_paints_the_same(tmp_path):
+    from kontext_engine.engine import KontextEngine
+
+    spec = resolve_model("kontext-mini")
+    picture = noise(128, 128)
+    batches = [
+        [request("a", "a red bag", steps=2, contexts=(picture,)), request("b", "snow", steps=1)],
+        [request("c", "make it a forest", steps=2, contexts=(picture,))],
+    ]
+    own = KontextEngine.load(spec, EngineOptions())
+    with ResidentEngine(spec) as engine:
+        for batch in batches:
+            assert pixels(engine.run(batch)) == pixels(own.run(batch))
+        assert engine.process.loads == 1
