@@ -26,6 +26,7 @@ from flows.recipe.step import Plan, SourceImage
 from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
 from flows.settings import Settings, load_settings
 from flows.store.address import is_s3, open_store
+from flows.store.base import StoreError
 from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.lock import Say, silent
@@ -163,13 +164,16 @@ def publish(
 ) -> Finished:
     """Write outputs, report and manifest of what has been made so far.
 
-    The manifest is last: where one is, everything that it names is there.
+    The manifest is last: where one is, everything that it names is there. Into a server that has
+    just been given up on nothing is written: each try would take as long again.
 
     Raises:
         StoreError: the home is full, cannot be written, or is away.
     """
     from flows.report.write import source_problems, write_report
 
+    if outcome.store_failed and not run.is_near:
+        raise StoreError(outcome.why)
     manifest = build_manifest(plan, outcome)
     records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
     outputs = OutputWriter(plan, store, run, _before(run)).write(records)

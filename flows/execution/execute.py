@@ -77,7 +77,7 @@ def run_plan(
     """
     run = _Run(plan, store, engine_factory, on_event=on_event, cancelled=cancelled, limits=limits)
     began = time.monotonic()
-    ending, why = Ending.COMPLETE, ""
+    ending, why, store_failed = Ending.COMPLETE, "", False
     try:
         run.work()
     except Cancelled:
@@ -85,11 +85,12 @@ def run_plan(
     except _Stopped as stop:
         ending, why = Ending.STOPPED, str(stop)
     except StoreError as error:
-        ending, why = Ending.STOPPED, str(error)
+        ending, why, store_failed = Ending.STOPPED, str(error), True
     steps = run.board.outcomes()
     if ending is Ending.COMPLETE and any(step.state is State.FAILED for step in steps.values()):
         ending = Ending.FAILED
-    return Outcome(steps, ending, why, time.monotonic() - began, run.load_seconds)
+    spent = time.monotonic() - began
+    return Outcome(steps, ending, why, spent, run.load_seconds, store_failed)
 
 
 class _Run:

@@ -46,13 +46,17 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All steps of the plan in its order, how the run ended, and how long it took (seconds)."""
+    """All steps of the plan in its order, how the run ended, and how long it took (seconds).
+
+    ``store_failed`` tells that it was the store that stopped it.
+    """
 
     steps: Mapping[str, StepOutcome]
     ending: Ending
     why: str = ""
     seconds: float = 0.0
     load_seconds: float = 0.0
+    store_failed: bool = False
 
     @property
     def counts(self) -> Mapping[State, int]:

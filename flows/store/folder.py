@@ -15,8 +15,8 @@ from flows.store.objects import Entry, Held, checked
 class LocalObjects:
     """``Objects`` under ``root``; folders are made when something is first written to them.
 
-    Reading needs no right to write. ``scratch`` is the folder for temporary files: one of the same
-    file system, below ``root``.
+    Reading needs no right to write. ``scratch`` is the folder below ``root`` for temporary files;
+    for a folder that is a link to another disk they lie in that one.
     """
 
     def __init__(self, root: Path, scratch: str = "tmp") -> None:
@@ -58,15 +58,13 @@ class LocalObjects:
         """Write a new file under ``name`` by ``link``, unless it is there; whether it was not."""
         path = self._path(name)
         with atomic.disk_errors(self.root):
-            self._make_folder_of(path)
-            return atomic.create(path, data, self._scratch)
+            return atomic.create(path, data, self._scratch_for(path))
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file by temporary file and rename, over whatever is there."""
         path = self._path(name)
         with atomic.disk_errors(self.root):
-            self._make_folder_of(path)
-            atomic.replace(path, data, self._scratch)
+            atomic.replace(path, data, self._scratch_for(path))
 
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove a file; with ``version`` only that one, a newer one that came is given back."""
@@ -79,7 +77,6 @@ class LocalObjects:
                 return False
             with contextlib.suppress(FileNotFoundError):
                 if _version(path.stat()) == version:
-                    self._make_ready()
                     return self._remove_version(path, version)
             return False
 
@@ -132,9 +129,12 @@ class LocalObjects:
         atomic.clean_scratch(self._scratch)
         self._ready = True
 
-    def _make_folder_of(self, path: Path) -> None:
+    def _scratch_for(self, path: Path) -> Path:
+        """Where the temporary file of a new ``path`` goes; everything is ready afterwards."""
         self._make_ready()
         self._make_folder(path.parent)
+        same = path.parent.stat().st_dev == self._scratch.stat().st_dev
+        return self._scratch if same else path.parent
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -142,13 +142,13 @@ class LocalObjects:
             atomic.sync_folder(folder.parent)
 
     def _remove_version(self, path: Path, version: str) -> bool:
-        aside = self._scratch / atomic.temporary_name()
+        aside = self._scratch_for(path) / atomic.temporary_name()
         path.rename(aside)
         try:
             if _version(aside.stat()) == version:
                 return True
             # Between the look and the move another process put a sound one: give it back.
-            atomic.create(path, aside.read_bytes(), self._scratch)
+            atomic.create(path, aside.read_bytes(), aside.parent)
             return False
         finally:
             aside.unlink(missing_ok=True)

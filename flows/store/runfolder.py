@@ -112,4 +112,4 @@ def open_run(
         home = str(folder.parent.parent if len(folder.parts) > 2 else whole.parent.parent)
         return RunFolder(LocalObjects(Path(home)), whole.name), store or home
     # Away from its home: temporary files lie beside the thumbnails while they are written.
-    return RunFolder(LocalObjects(folder, scratch=THUMBS), ""), store or str(whole.parent.parent)
+    return RunFolder(LocalObjects(folder, scratch=THUMBS), ""), store or str(folder)

@@ -1,0 +1,133 @@
+"""A folder as a home: listing, versions, links, another disk below it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.store import atomic
+from flows.store.base import NameLeaves, StoreError
+from flows.store.folder import LocalObjects
+
+ELSEWHERE = Path("/dev/shm")  # noqa: S108 - another file system, where there is one
+
+
+@pytest.fixture
+def home(tmp_path) -> LocalObjects:
+    return LocalObjects(tmp_path / "home")
+
+
+def names(home, prefix) -> list[str]:
+    return sorted(entry.name for entry in home.list(prefix))
+
+
+def test_a_listing_has_everything_below_and_nothing_beside(home):
+    for name in ("runs/a/report.html", "runs/a/x/y.png", "runs/ab/report.html", "gc.lock"):
+        home.replace(name, name.encode())
+    assert names(home, "runs/a/") == ["runs/a/report.html", "runs/a/x/y.png"]
+    assert names(home, "runs/a") == [*names(home, "runs/a/"), "runs/ab/report.html"]
+    assert names(home, "") == ["gc.lock", *names(home, "runs/")]
+    assert names(home, "nowhere/") == []
+    assert sorted(home.folders("runs/")) == ["a", "ab"]
+    assert list(home.folders("nowhere/")) == []
+    (entry,) = home.list("gc.lock")
+    assert entry == home.stat("gc.lock")
+    assert (entry.size, entry.version) == (7, home.get("gc.lock").version)
+    assert abs(entry.modified - time.time()) < 60
+
+
+def test_what_cannot_be_an_objects_name_is_not_listed(home):
+    home.replace("blobs/a", b"")
+    (home.root / "blobs" / "with\nbreak").write_text("")
+    assert names(home, "blobs/") == ["blobs/a"]
+
+
+def test_other_bytes_and_a_touch_give_another_version(home):
+    home.replace("a", b"one")
+    versions = [home.stat("a").version]
+    os.utime(home.root / "a", (1, 1))
+    versions.append(home.stat("a").version)
+    assert home.touch("a")
+    versions.append(home.stat("a").version)
+    assert home.stat("a").modified > time.time() - 60
+    home.replace("a", b"two")
+    versions.append(home.stat("a").version)
+    assert len(set(versions)) == 4
+    assert not home.touch("b")
+
+
+def test_only_the_version_asked_for_is_removed(home):
+    home.replace("a", b"one")
+    old = home.stat("a").version
+    home.replace("a", b"other")
+    assert not home.remove("a", old)
+    assert home.get("a").data == b"other"
+    assert home.remove("a", home.stat("a").version)
+    assert not home.remove("a")
+    assert home.get("a") is None
+    assert list((home.root / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a//b", "a/./b", "a\\b", "a\0b"])
+def test_only_plain_names_are_taken(home, name):
+    for ask in (home.get, home.stat, home.remove, home.touch):
+        with pytest.raises(ValueError, match="cannot name an object"):
+            ask(name)
+    with pytest.raises(ValueError, match="cannot name an object"):
+        home.create(name, b"")
+
+
+def test_a_link_below_runs_leads_nowhere(home, tmp_path):
+    home.replace("runs/a/x.png", b"")
+    (home.root / "runs/a/out").symlink_to(tmp_path)
+    (tmp_path / "secret").write_text("not yours")
+    with pytest.raises(NameLeaves, match="through a link"):
+        home.get("runs/a/out/secret")
+    assert names(home, "runs/") == ["runs/a/x.png"]
+
+
+def test_there_are_no_links_for_others(home):
+    with pytest.raises(StoreError, match="use --links relative"):
+        home.link("a", 60)
+
+
+@pytest.fixture
+def other_disk(home) -> Path:
+    """A folder of another file system, linked into the home as ``runs``."""
+    if ELSEWHERE.stat().st_dev == home.root.parent.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=ELSEWHERE) as folder:
+        home.root.mkdir()
+        (home.root / "runs").symlink_to(folder)
+        yield Path(folder)
+
+
+def test_a_folder_may_lie_on_another_disk(home, other_disk):
+    assert home.create("runs/a/x.png", b"one")
+    assert not home.create("runs/a/x.png", b"two")
+    home.replace("runs/a/x.png", b"three")
+    assert (other_disk / "a/x.png").read_bytes() == b"three"
+    assert names(home, "runs/") == ["runs/a/x.png"]
+    assert home.remove("runs/a/x.png", home.stat("runs/a/x.png").version)
+    assert list((other_disk / "a").iterdir()) == []
+
+
+def test_what_is_given_back_after_a_race_is_there_once(home, monkeypatch):
+    """The name changes hands between the look and the move: the newcomer keeps it."""
+    home.replace("a", b"one")
+    version = home.stat("a").version
+    name = atomic.temporary_name
+
+    def raced() -> str:
+        monkeypatch.setattr(atomic, "temporary_name", name)
+        home.replace("a", b"newcomer")
+        return name()
+
+    monkeypatch.setattr(atomic, "temporary_name", raced)
+    assert not home.remove("a", version)
+    assert home.get("a").data == b"newcomer"
+    assert names(home, "") == ["a"]
