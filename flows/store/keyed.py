@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,11 @@ from dataclasses import asdict
 
 from flows.store.base import BlobDamaged, FailureNote, StoreError, StoreReadOnly
 from flows.store.lanes import in_lanes
+from flows.store.lock import HomeClock, wait_for_collector
 from flows.store.objects import Held, Objects
 from flows.store.record import Record, RecordError, decode_record, encode_record, is_digest
+
+log = logging.getLogger(__name__)
 
 TOUCH_AFTER = 3600.0  # seconds; the least grace period of gc is longer
 
@@ -106,8 +110,10 @@ class KeyedStore:
             raise ValueError(f"record {record.key[:12]} does not name the blob it came with")
         name, data = _name("records", record.key), encode_record(record)
         for _ in range(_ATTEMPTS):
-            self._put_blob(record.blob, blob)
+            adopted = self._put_blob(record.blob, blob)
             if self.objects.create(name, data):
+                if adopted:
+                    self._let_clean_up_pass(name)
                 # A clean-up that looked before the record was there may have taken the blob since.
                 if self.objects.stat(_name("blobs", record.blob)) is None:
                     self._put_blob(record.blob, blob)
@@ -146,18 +152,28 @@ class KeyedStore:
         except (ValueError, TypeError):
             return None
 
-    def _put_blob(self, digest: str, blob: bytes) -> None:
+    def _let_clean_up_pass(self, name: str) -> None:
+        """Wait while a clean-up is under way: it may have looked at a blob before it was touched.
+
+        S3 removes by ETag, which a touch does not change. ``name`` was written a moment ago.
+        """
+        clock = HomeClock.of(self.objects, name)
+        if clock is not None:
+            wait_for_collector(self.objects, clock, log.info)
+
+    def _put_blob(self, digest: str, blob: bytes) -> bool:
+        """Put it, or make one that is there young; whether there was one."""
         name = _name("blobs", digest)
         for _ in range(_ATTEMPTS):
             if self.objects.create(name, blob):
-                return
+                return False
             held = self.objects.get(name)
             if held is None:
                 continue
             if _sha256(held.data) != digest:
                 self._set_aside(name, held, "another digest")
             elif self._is_young(name):
-                return
+                return True
         raise self._never_sound(name)
 
     def _is_young(self, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import threading
@@ -358,15 +359,51 @@ def meddle(monkeypatch, when: Callable[[str], bool], act: Callable[[], None]) ->
     return acted
 
 
+def adopt(objects, text: str, blob: bytes) -> threading.Thread:
+    """Another run puts a picture that is there; returns once its record is, or will soon be."""
+    thread = threading.Thread(target=keep, args=(KeyedStore(objects), text, blob))
+    thread.start()
+    end = time.monotonic() + 60
+    while objects.get(f"records/{digest(text)}") is None:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    return thread
+
+
 def test_a_blob_adopted_after_the_last_look_stays(objects, store, monkeypatch):
-    objects.create(f"blobs/{(record := keep(store, 'a', b'same')).blob}", b"")
-    objects.remove(f"records/{record.key}")
+    objects.create(f"blobs/{hashlib.sha256(b'same').hexdigest()}", b"same")
     age_all(objects)
+    threads = []
     acted = meddle(
-        monkeypatch, lambda name: name.startswith("blobs/"), lambda: keep(store, "b", b"same")
+        monkeypatch,
+        lambda name: name.startswith("blobs/"),
+        lambda: threads.append(adopt(objects, "b", b"same")),
     )
     assert gone(objects) == {}
+    threads[0].join(60)
     assert acted
+    assert store.read(store.find(digest("b"))) == b"same"
+
+
+def test_a_blob_adopted_as_it_is_removed_is_put_again(objects, store, monkeypatch):
+    """As in S3, where a touch changes no ETag: the removal succeeds after record and touch."""
+    name = f"blobs/{hashlib.sha256(b'same').hexdigest()}"
+    objects.create(name, b"same")
+    age_all(objects)
+    remove, threads, went = LocalObjects.remove, [], []
+
+    def late(self, asked, version=None):
+        if asked == name and not threads:
+            threads.append(adopt(objects, "b", b"same"))
+            time.sleep(0.2)  # time enough to look once more, were it not for the lock
+            went.append(remove(self, asked))
+            return True
+        return remove(self, asked, version)
+
+    monkeypatch.setattr(LocalObjects, "remove", late)
+    assert gone(objects) == {Kind.BLOBS: 1}
+    threads[0].join(60)
+    assert went == [True]
     assert store.read(store.find(digest("b"))) == b"same"
 
 
@@ -376,10 +413,12 @@ def test_a_record_remade_after_the_last_look_stays(objects, store, monkeypatch):
 
     def remake():
         objects.remove(f"records/{record.key}")
-        keep(store, "a")
+        threads.append(adopt(objects, "a", b"picture of a"))
 
+    threads = []
     meddle(monkeypatch, lambda name: name.startswith("records/"), remake)
     assert gone(objects) == {}
+    threads[0].join(60)
     assert store.find(record.key) == record
 
 
