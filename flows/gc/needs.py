@@ -53,9 +53,10 @@ class Needs:
             *(run.keys for run in self.runs.values()), *(claim.keys for claim in self.claims)
         )
         object.__setattr__(self, "keys", keys)
-        object.__setattr__(
-            self, "blobs", frozenset().union(*(run.blobs for run in self.runs.values()))
-        )
+        # A claim may name blobs among its keys: source pictures that no record names.
+        claimed = (claim.keys for claim in self.claims)
+        blobs = frozenset().union(*(run.blobs for run in self.runs.values()), *claimed)
+        object.__setattr__(self, "blobs", blobs)
 
     @property
     def running(self) -> frozenset[str]:

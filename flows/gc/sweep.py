@@ -23,8 +23,10 @@ by the home's own clock, looked up again right before the deletion.
    touched or found younger than ``touch_after`` at that time, so it was at most grace / 2 old
    then: it is not old now. Records go before blobs, so no sweep leaves a record without its blob.
 4. *A blob that a put adopts* between our last look at it and its removal: in a folder the touch
-   changes its version, and it is not removed. S3 keeps the ETag of a touched object, so there the
-   store, after it created the record, looks whether the blob is still there and puts it again.
+   changes its version, and it is not removed. S3 removes by ETag, which a touch does not change
+   (and a DELETE may be repeated for a minute); so a put that adopted a blob writes its record,
+   then waits while ``gc.lock`` is held, then looks whether the blob is still there, and puts it
+   again. If no lock was held, every later sweep looks at the blob after it was touched.
 5. *A run's folder* goes only if the run is unpinned, unclaimed and its manifest old enough; the
    manifest goes first. A crash in between leaves a folder without a manifest, which nobody lists
    as finished, and which a later sweep takes once everything in it is old. A run of the same name

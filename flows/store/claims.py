@@ -58,6 +58,8 @@ def claim(
 ) -> Iterator[None]:
     """Hold a claim on ``keys``: enter before the first look-up, leave once the manifest is there.
 
+    Digests of blobs that no record names (source pictures) may be among ``keys``.
+
     Waits, telling so through ``say``, while a clean-up is under way. Renewed by a thread; removed
     at the end, whatever the end is; after a SIGKILL it expires. In a home that cannot be written
     there is no claim, and nothing fails.

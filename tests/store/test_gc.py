@@ -115,6 +115,14 @@ def test_what_a_claim_names_stays_until_the_claim_is_dead(objects, store):
         assert gone(objects) == {Kind.CLAIMS: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
 
 
+def test_a_claim_may_name_a_source_picture(objects, store):
+    source = store.keep(b"a photograph")
+    age_all(objects)
+    with claim(objects, run=AUTUMN, plan=digest("p"), keys=[source]):
+        assert gone(objects) == {}
+    assert gone(objects) == {Kind.BLOBS: 1}
+
+
 def test_failures_quarantine_and_leftovers_go_when_they_are_old(objects, store):
     needed = keep(store, "needed")
     write_run(objects, AUTUMN, [needed])
