@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from flows.recipe.keys import step_key
+from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.step import (
     ContextRef,
     ParentStep,
@@ -68,7 +68,6 @@ class PlanMaker:
         self.outputs.append(PlannedOutput(key=keys[-1], variant=id_, **asked))
 
     def plan(self, name: str = "autumn looks") -> Plan:
-        digest = hashlib.sha256("".join(self.steps).encode()).hexdigest()
         return Plan(
             recipe=name,
             recipe_path=Path("recipes/autumn.yaml"),
@@ -78,7 +77,7 @@ class PlanMaker:
             steps=dict(self.steps),
             variants=tuple(self.variants),
             outputs=tuple(self.outputs),
-            digest=digest,
+            digest=plan_digest(self.steps, self.outputs),
         )
 
 
