@@ -16,7 +16,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("flows", "kontext_engine")
 TORCH = {"torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate"}
 S3 = {"boto3", "botocore"}
-PREFECT_MODULES = {"flows.run", "flows.worker", "flows.deploy"}
+PREFECT_MODULES = {
+    "flows.run", "flows.worker", "flows.deploy",
+    "flows.workers.queues", "flows.workers.running", "flows.workers.teller",
+}  # fmt: skip
 # The engine's vocabulary, and what a planner or a test of the pipeline needs besides.
 TORCH_FREE = {
     f"kontext_engine{name}"

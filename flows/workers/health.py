@@ -1,0 +1,86 @@
+"""A worker's page for whoever watches over it: ``/health`` and ``/metrics``, on loopback only."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from flows.metrics import CONTENT_TYPE
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``ailment`` is what only a restart of the worker may cure; nothing when all is well."""
+
+    worker: str
+    state: str
+    in_hand: int
+    scheduler_silence_seconds: float | None
+    ailment: str = ""
+
+    @property
+    def code(self) -> int:
+        """The HTTP status."""
+        return 503 if self.ailment else 200
+
+    def body(self) -> bytes:
+        """The answer."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+class HealthPage:
+    """Serves in a thread of its own; port 0 is any that is free. ``with`` starts and ends it."""
+
+    def __init__(
+        self, port: int, health: Callable[[], Health], metrics: Callable[[], bytes]
+    ) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10  # seconds; whoever says nothing must not keep a thread
+
+            def do_GET(self) -> None:
+                match self.path.partition("?")[0]:
+                    case "/health":
+                        now = health()
+                        self._answer(now.code, "application/json", now.body())
+                    case "/metrics":
+                        self._answer(200, CONTENT_TYPE, metrics())
+                    case _:
+                        self._answer(404, "text/plain", b"/health or /metrics\n")
+
+            def _answer(self, code: int, kind: str, body: bytes) -> None:
+                self.send_response(code)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass  # one line for each scrape tells nobody anything
+
+        self._server = ThreadingHTTPServer((HOST, port), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"http://{HOST}:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
