@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 from .servers.fixtures import (
+    become,
     careless,
     careless_place,
     faults,
@@ -14,6 +15,7 @@ from .servers.postgres import own_postgres, postgres
 from .servers.prefect import own_prefect, prefect_on_postgres, prefect_server
 
 __all__ = [
+    "become",
     "careless",
     "careless_place",
     "faults",

@@ -11,7 +11,6 @@ the same bytes are written anew (and is no digest of the bytes, where parts or K
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import time
 import uuid
@@ -20,7 +19,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import S3Settings
-from flows.store.base import StoreUnfit
 from flows.store.objects import Entry, Held
 from flows.store.s3_errors import (
     ABORTING,
@@ -33,8 +31,9 @@ from flows.store.s3_errors import (
     CutAnswer,
     Refused,
 )
+from flows.store.s3_guard import find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
-from flows.store.s3_probe import Abilities, Failed, hasty, probe
+from flows.store.s3_probe import Guard, hasty
 from flows.store.s3_retry import attempt
 from flows.store.s3_write import Upload, kept_as, seconds_of, write
 
@@ -44,10 +43,6 @@ if TYPE_CHECKING:
 CONFLICTS = 8  # how often a name may change hands under one call
 SETTLE = 0.25  # seconds in which a rival's write shows, on a server without conditions
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
-
-log = logging.getLogger(__name__)
-
-_abilities: dict[Place, Abilities] = {}  # found out once per process
 
 
 class S3Objects:
@@ -68,8 +63,8 @@ class S3Objects:
         return self._place.url
 
     def prepare(self) -> None:
-        """Try that it can be written, conditionally, also in parts; leaves nothing behind."""
-        self._find_out(hasty(self._settings))
+        """Try that it can be written, by one of several at once; leaves nothing behind."""
+        find_out(self._place, hasty(self._settings))
 
     def get(self, name: str) -> Held | None:
         """The whole object, its checksum verified where the server gives one."""
@@ -98,12 +93,13 @@ class S3Objects:
 
     def create(self, name: str, data: bytes) -> bool:
         """PUT it on the condition that it is new; whether it is this call's."""
-        target, able, mark = self._place.target(name), self._able(), uuid.uuid4().hex
-        if not able.conditional:
-            return self._create_unguarded(name, data, mark, able)
+        target, mark = self._place.target(name), uuid.uuid4().hex
+        if not is_guarded(self._place):
+            return self._create_unguarded(name, data, mark)
+        in_parts = goes_in_parts(self._place, data, {Guard.KEPT})
         for turn in range(CONFLICTS):
             try:
-                write(self._settings, target, data, mark, only_new=True, in_parts=able.parts)
+                write(self._settings, target, data, mark, only_new=True, in_parts=in_parts)
             except Refused as refused:
                 if not refused.trouble.conflict:
                     raise self._place.explained(refused, WRITING, name) from None
@@ -117,10 +113,12 @@ class S3Objects:
 
     def replace(self, name: str, data: bytes) -> None:
         """PUT it over whatever is there."""
-        target, able, mark = self._place.target(name), self._able(), uuid.uuid4().hex
+        target, mark = self._place.target(name), uuid.uuid4().hex
+        is_guarded(self._place)  # nobody writes where it is refused
+        in_parts = goes_in_parts(self._place, data)
         for turn in range(CONFLICTS):
             try:
-                return write(self._settings, target, data, mark, in_parts=able.parts)
+                return write(self._settings, target, data, mark, in_parts=in_parts)
             except Refused as refused:
                 if not refused.trouble.conflict:
                     raise self._place.explained(refused, WRITING, name) from None
@@ -188,7 +186,7 @@ class S3Objects:
         raise self._place.contested(name)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Everything whose name begins with ``prefix``, a page of 1,000 at a time."""
+        """Everything whose name begins with ``prefix``, a page at a time."""
         for page in self._place.pages({"Prefix": self._place.begin(prefix)}):
             for found in page.get("Contents", ()):
                 name = self._place.name(found["Key"])
@@ -244,45 +242,12 @@ class S3Objects:
             if not (refused.trouble.absent or refused.trouble.code == "NoSuchUpload"):
                 raise self._place.explained(refused, ABORTING, upload.name) from None
 
-    def _able(self) -> Abilities:
-        return _abilities.get(self._place) or self._find_out(self._settings)
-
-    def _find_out(self, settings: S3Settings) -> Abilities:
-        try:
-            able = probe(settings, self._place.bucket, self._place.folder)
-        except Failed as failed:
-            raise self._place.explained(failed.refused, failed.doing) from None
-        if not able.marks:
-            raise StoreUnfit(
-                f"{self.where}: this server does not keep an object's metadata, so nobody could "
-                "tell whose it is; use another server"
-            )
-        if not able.conditional:
-            self._refuse_or_warn()
-        if not able.parts:
-            log.info("%s: no multipart under a condition; objects go up whole", self.where)
-        _abilities[self._place] = able
-        return able
-
-    def _refuse_or_warn(self) -> None:
-        what = (
-            f"{self.where}: this server ignores the condition of a write (If-None-Match), so two "
-            "runs could overwrite each other's results"
-        )
-        if self._settings.unconditional == "refuse":
-            raise StoreUnfit(
-                f"{what}; use another server, or set s3.unconditional: degrade "
-                "(KONTEXT_S3__UNCONDITIONAL) where only one run at a time writes there"
-            )
-        if self._place not in _abilities:
-            log.warning("%s; going on as s3.unconditional says: degrade", what)
-
-    def _create_unguarded(self, name: str, data: bytes, mark: str, able: Abilities) -> bool:
+    def _create_unguarded(self, name: str, data: bytes, mark: str) -> bool:
         if self._place.head(name) is not None:
             return False
         target = self._place.target(name)
         try:
-            write(self._settings, target, data, mark, in_parts=able.parts)
+            write(self._settings, target, data, mark, in_parts=goes_in_parts(self._place, data))
         except Refused as refused:
             raise self._place.explained(refused, WRITING, name) from None
         time.sleep(SETTLE)

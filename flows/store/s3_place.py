@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_KEY = 1024  # bytes, S3's own limit
 
+PAGE = 1000  # entries a request lists, S3's most
+
 T = TypeVar("T")
 
 
@@ -110,7 +112,7 @@ class Place:
 
     def pages(self, asked: dict[str, Any]) -> Iterator[ListObjectsV2OutputTypeDef]:
         """A listing, page by page, each tried on its own."""
-        asked = {"Bucket": self.bucket, **asked}
+        asked = {"Bucket": self.bucket, "MaxKeys": PAGE, **asked}
         while True:
             page = self.tried(LISTING, "", lambda client: whole(client.list_objects_v2(**asked)))
             yield page

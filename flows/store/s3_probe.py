@@ -1,29 +1,39 @@
-"""What a server can do, found out by trying: some ignore ``If-None-Match`` and say nothing."""
+"""What a server can do, found out by trying: some ignore ``If-None-Match`` and say nothing.
+
+Others look whether the name is new and only then write, so that several writers at once all hear
+that they made it, while one after the other are told the truth. (SeaweedFS 4.16 does so with a
+PUT, 4.48 still when a multipart upload is completed.) So rivals are let loose on one name.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import Any
 
 from flows.settings import S3Settings
 from flows.store.s3_errors import REMOVING, WRITING, Doing, Refused
 from flows.store.s3_retry import attempt
-from flows.store.s3_write import WRITER, send_part, write
+from flows.store.s3_write import WRITER, kept_as, send_part, write
 
 PATIENCE = 20.0  # seconds: enough for a quick restart
+RIVALS = 8
+PUT_RACES = 2
+PART_RACES = 4  # of 40 races of 8 on SeaweedFS 4.48, 32 had several winners
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """``conditional``: a PUT can be made to leave a taken name alone. ``parts``: a multipart
-    upload works, and respects a condition if a PUT does. ``marks``: metadata are kept.
-    """
+class Guard(Enum):
+    """What a server makes of the condition "only if the name is new"."""
 
-    conditional: bool
-    parts: bool
-    marks: bool
+    KEPT = "kept"
+    IGNORED = "ignores the condition of a write (If-None-Match)"
+    RACY = "lets several writers at once pass the condition of a write (If-None-Match)"
+    UNMARKED = "does not keep the metadata of an object"
+    NO_PARTS = "has no multipart upload"
 
 
 class Failed(Exception):  # noqa: N818
@@ -41,69 +51,125 @@ def hasty(settings: S3Settings) -> S3Settings:
     return settings.model_copy(update={"attempts": 1, "patience": patience})
 
 
-def probe(settings: S3Settings, bucket: str, folder: str) -> Abilities:
-    """Try under a new name in ``folder`` (a key prefix, "" or ending in a slash).
+def probe(settings: S3Settings, bucket: str, folder: str) -> Guard:
+    """How a PUT fares under new names in ``folder`` (a key prefix, "" or ending in a slash).
 
     Raises:
         Failed: not even writing and removing works.
     """
-    key = f"{folder}tmp/probe-{uuid.uuid4().hex}"
-    target: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    return _on_new_names(settings, bucket, folder, _try_puts)
+
+
+def probe_parts(settings: S3Settings, bucket: str, folder: str) -> Guard:
+    """How completing a multipart upload fares. ``Failed`` likewise."""
+    return _on_new_names(settings, bucket, folder, _try_parts)
+
+
+def _on_new_names(
+    settings: S3Settings,
+    bucket: str,
+    folder: str,
+    trying: Callable[[S3Settings, Callable[[], dict[str, Any]]], Guard],
+) -> Guard:
+    used: list[dict[str, Any]] = []
+
+    def new() -> dict[str, Any]:
+        used.append({"Bucket": bucket, "Key": f"{folder}tmp/probe-{uuid.uuid4().hex}"})
+        return used[-1]
+
+    def remove(target: dict[str, Any], patience: float | None = None) -> None:
+        attempt(settings, lambda client: client.delete_object(**target), patience)
+
     try:
-        conditional = _put_is_conditional(settings, target)
-        marks = _marks(settings, target) in {"first", "second"}
-        parts = _parts_work(settings, target, conditional=conditional)
+        guard = trying(settings, new)
     except Refused as refused:
         with contextlib.suppress(Refused):
-            attempt(settings, lambda client: client.delete_object(**target), patience=0)
+            for target in used:
+                remove(target, 0)
         raise Failed(refused, WRITING) from None
     try:
-        attempt(settings, lambda client: client.delete_object(**target))
+        for target in used:
+            remove(target)
     except Refused as refused:
         raise Failed(refused, REMOVING) from None
-    return Abilities(conditional, parts, marks)
+    return guard
 
 
-def _put_is_conditional(settings: S3Settings, target: dict[str, Any]) -> bool:
+def _try_puts(settings: S3Settings, new: Callable[[], dict[str, Any]]) -> Guard:
+    target = new()
+    ignored = not (_created(settings, target, "first") and not _created(settings, target, "second"))
+    head = attempt(settings, lambda client: client.head_object(**target))
+    if head["Metadata"].get(WRITER) not in {"first", "second"}:
+        return Guard.UNMARKED
+    if ignored:
+        return Guard.IGNORED
+    for _ in range(PUT_RACES):
+        contested = new()
+        if _race(lambda mark, at=contested: _created(settings, at, mark)) > 1:  # type: ignore[misc]
+            return Guard.RACY
+    return Guard.KEPT
+
+
+def _created(settings: S3Settings, target: dict[str, Any], mark: str) -> bool:
     try:
-        write(settings, target, b"first", "first", only_new=True)
-    except Refused as refused:
-        if refused.trouble.unknown:
-            write(settings, target, b"first", "first")
-            return False
-        if not (refused.trouble.conflict and refused.doubtful):  # an answer that was lost
-            raise
-    try:
-        write(settings, target, b"second", "second", only_new=True)
+        write(settings, target, mark.encode(), mark, only_new=True)
     except Refused as refused:
         if refused.trouble.conflict:
-            return True
-        raise
-    return False
-
-
-def _marks(settings: S3Settings, target: dict[str, Any]) -> str:
-    answer = attempt(settings, lambda client: client.head_object(**target))
-    return str(answer["Metadata"].get(WRITER, ""))
-
-
-def _parts_work(settings: S3Settings, target: dict[str, Any], *, conditional: bool) -> bool:
-    """Whether completing an upload onto a name that is taken is refused as a PUT would be."""
-    begun: dict[str, Any] | None = None
-    try:
-        answer = attempt(settings, lambda client: client.create_multipart_upload(**target))
-        begun = {**target, "UploadId": answer["UploadId"]}
-        part = send_part(settings, begun, b"third", 1)
-        done = {**begun, "MultipartUpload": {"Parts": [part]}}
-        if conditional:
-            done["IfNoneMatch"] = "*"
-        attempt(settings, lambda client: client.complete_multipart_upload(**done))
-    except Refused as refused:
-        if begun is not None:
-            aborted = begun
-            with contextlib.suppress(Refused):
-                attempt(settings, lambda client: client.abort_multipart_upload(**aborted))
-        if refused.trouble.passing:
+            return refused.doubtful and mark == "first"  # its own: the name was nobody's
+        if not refused.trouble.unknown:
             raise
-        return conditional and refused.trouble.conflict and begun is not None
-    return not conditional
+        write(settings, target, mark.encode(), mark)  # without the condition
+    return True
+
+
+def _try_parts(settings: S3Settings, new: Callable[[], dict[str, Any]]) -> Guard:
+    taken = new()
+    try:
+        if not _completed(settings, _begun(settings, taken)):
+            return Guard.NO_PARTS
+        if _completed(settings, _begun(settings, taken)):
+            return Guard.IGNORED
+        for _ in range(PART_RACES):
+            contested = new()
+            begun = [_begun(settings, contested) for _ in range(RIVALS)]
+            if _race(lambda _, rest=begun: _completed(settings, rest.pop())) > 1:  # type: ignore[misc]
+                return Guard.RACY
+    except Refused as refused:
+        if refused.trouble.unknown:
+            return Guard.NO_PARTS
+        raise
+    return Guard.KEPT
+
+
+def _begun(settings: S3Settings, target: dict[str, Any]) -> dict[str, Any]:
+    """An upload of one small part, ready to be completed."""
+    asked = {**target, **kept_as(settings)}
+    answer = attempt(settings, lambda client: client.create_multipart_upload(**asked))
+    upload = {**target, "UploadId": answer["UploadId"]}
+    return {**upload, "MultipartUpload": {"Parts": [send_part(settings, upload, b"x", 1)]}}
+
+
+def _completed(settings: S3Settings, begun: dict[str, Any]) -> bool:
+    asked = {**begun, "IfNoneMatch": "*"}
+    try:
+        attempt(settings, lambda client: client.complete_multipart_upload(**asked))
+    except Refused as refused:
+        upload = {name: begun[name] for name in ("Bucket", "Key", "UploadId")}
+        with contextlib.suppress(Refused):
+            attempt(settings, lambda client: client.abort_multipart_upload(**upload))
+        if refused.trouble.conflict:
+            return False
+        raise
+    return True
+
+
+def _race(run: Callable[[str], bool]) -> int:
+    """How many of ``RIVALS``, let loose at one moment, say that they were first."""
+    start = threading.Barrier(RIVALS)
+
+    def rival(number: int) -> bool:
+        start.wait()
+        return run(f"rival {number}")
+
+    with ThreadPoolExecutor(RIVALS) as pool:
+        return sum(pool.map(rival, range(RIVALS)))

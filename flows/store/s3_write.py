@@ -78,7 +78,7 @@ def write(
     writer: str,
     *,
     only_new: bool = False,
-    in_parts: bool = True,
+    in_parts: bool = False,
 ) -> None:
     """Write an object whole, marked as ``writer``'s; nothing of a failed write can be seen.
 
@@ -94,7 +94,7 @@ def write(
         **kept_as(settings),
     }
     condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
-    if in_parts and len(data) > settings.part_size:
+    if in_parts:
         _write_parts(settings, target, data, kept, condition)
         return
     body: dict[str, Any] = {"Body": data, **_sum(settings, data)}

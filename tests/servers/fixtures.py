@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -20,7 +20,7 @@ from flows.store.s3 import S3Objects
 
 from .careless import Careless
 from .faults import Faults
-from .seaweed import BUCKET, FOREIGN, REGION, Seaweed, environment
+from .seaweed import BUCKET, FOREIGN, REGION, Identity, Seaweed, environment
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,26 @@ def set_environment(monkeypatch, endpoint: str) -> dict[str, str]:
     values = environment(endpoint)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    forget_clients()  # they hold the credentials of the environment they were made in
     return values
+
+
+@pytest.fixture
+def become(monkeypatch) -> Iterator[Callable[..., None]]:
+    """Call it with an identity, or variables: this process's clients are that one's until the end.
+
+    A client keeps the credentials of the environment that it was made in.
+    """
+
+    def change(identity: Identity | None = None, **variables: str | None) -> None:
+        for name, value in ((identity.environment if identity else {}) | variables).items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        forget_clients()
+
+    yield change
+    forget_clients()
 
 
 @pytest.fixture
