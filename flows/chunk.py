@@ -88,7 +88,8 @@ def pack_chunks(
     packer = _Packer(plan, expected, {key: at for at, key in enumerate(order)})
     load, level = 0.0, 0
     for piece in sorted(_pieces(plan, parts, cost), key=lambda piece: (piece.level, piece.look)):
-        if piece.level != level or load + piece.cost > target:
+        # Joined where that comes nearer to the target than stopping short of it.
+        if piece.level != level or load + piece.cost / 2 > target:
             packer.close()
             load, level = 0.0, piece.level
         packer.keys.extend(piece.keys)

@@ -140,6 +140,13 @@ def test_chains_stay_whole_when_they_are_joined():
     assert all(chunk.after == () for chunk in chunks)
 
 
+def test_pieces_are_joined_where_that_is_nearer_to_a_minute_than_not():
+    plan = loose_steps(6, steps=38).plan()
+    assert sizes(pack_chunks(plan, plan.steps, seconds_by_steps)) == [2, 2, 2]
+    plan = loose_steps(6, steps=42).plan()
+    assert sizes(pack_chunks(plan, plan.steps, seconds_by_steps)) == [1] * 6
+
+
 def test_alike_pieces_come_together_so_that_little_is_reloaded():
     maker = PlanMaker()
     for number in range(12):
