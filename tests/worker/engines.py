@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from kontext_engine.errors import ModelError
 from kontext_engine.fake import FakeEngine, FakeFaults
 
 SECONDS = "TEST_SECONDS_PER_EDIT"
@@ -15,6 +16,6 @@ def slow(spec, options):
     return FakeEngine(spec, options, FakeFaults(prompts=("FAIL",)), seconds_per_edit=seconds)
 
 
-def broken(spec, options):
-    """A model that is not there."""
-    raise RuntimeError("no weights here")
+def absent(spec, options):
+    """A model that is not on this machine."""
+    raise ModelError("not here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling
 from prometheus_client.parser import text_string_to_metric_families
@@ -98,10 +101,8 @@ class Board:
         self.api = api
         self.pool = pool
         self._client = SyncPrefectClient(api)
-        try:
+        with contextlib.suppress(ObjectAlreadyExists):
             self._client.create_work_pool(WorkPoolCreate(name=pool, type=CHUNKS_POOL_TYPE))
-        except ObjectAlreadyExists:
-            pass
         flow = self._client.create_flow_from_name(MAKE_CHUNK)
         self._deployment = self._client.create_deployment(
             flow, name=pool, work_pool_name=pool, enforce_parameter_schema=False
@@ -137,9 +138,8 @@ class Board:
         return {queue["name"]: queue["priority"] for queue in found.json()}
 
     def logs(self, flow_run: uuid.UUID) -> str:
-        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-
-        found = self._client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run])))
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run]))
+        found = self._client.read_logs(wanted, limit=200, offset=0, sort=LogSort.TIMESTAMP_ASC)
         return "\n".join(log.message for log in found)
 
 
@@ -166,7 +166,12 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**kept, **environment, SECONDS: str(seconds_per_edit), "PYTHONUNBUFFERED": "1"},
+                env={
+                    **kept,
+                    **environment,
+                    SECONDS: str(seconds_per_edit),
+                    "PYTHONUNBUFFERED": "1",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -200,7 +205,8 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"{self.page}{path}", timeout=30) as answer:
+            url = f"{self.page}{path}"
+            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -211,7 +217,9 @@ class WorkerProcess:
         found = {}
         for family in text_string_to_metric_families(self.get("/metrics")[1]):
             for sample in family.samples:
-                labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+                labels = ",".join(
+                    f"{name}={value}" for name, value in sorted(sample.labels.items())
+                )
                 found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
         return found
 
