@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from flows.chunk import cut_chunks
+from flows.chunk import TARGET, pack_chunks
 from flows.coordination.ledger import ChunkList, ChunkSheet
+from flows.coordination.sizing import StepTimes, chunk_seconds
+from flows.estimate import SAMPLE
 from flows.recipe.step import Plan
 from flows.store.keyed import KeyedStore
 
 
-def cut_run(plan: Plan, store: KeyedStore) -> ChunkList:
-    """The chunks of what ``store`` lacks; each after those that make its parents."""
+def cut_run(plan: Plan, store: KeyedStore, engines: int = 1) -> ChunkList:
+    """The chunks of what ``store`` lacks; each after those that make its parents.
+
+    Worth about a minute by the times in the store's records, less where there is little to do
+    for so many ``engines``.
+    """
     held = dict(store.has_all(plan.steps))
     missing = [key for key, found in held.items() if not found]
-    chunks = cut_chunks(plan, missing)
+    times = StepTimes(plan, store.sample(SAMPLE) if missing else ())
+    expected = [times.seconds(plan.steps[key]) for key in missing]
+    known = [seconds for seconds in expected if seconds is not None]
+    target = chunk_seconds(sum(known), engines) if known else TARGET
+    chunks = pack_chunks(plan, missing, times.seconds, target=target)
     width = len(str(len(chunks)))
-    names = [f"c{number:0{width}d}" for number in range(1, len(chunks) + 1)]
-    maker = {key: name for name, chunk in zip(names, chunks, strict=True) for key in chunk.keys}
-    sheets = []
-    for name, chunk in zip(names, chunks, strict=True):
-        parents = {parent for key in chunk.keys for parent in plan.steps[key].parents}
-        after = {maker[parent] for parent in parents if parent in maker} - {name}
-        sheets.append(ChunkSheet(name=name, keys=chunk.keys, after=tuple(sorted(after))))
+    names = {chunk.id: f"c{number:0{width}d}" for number, chunk in enumerate(chunks, 1)}
+    sheets = tuple(
+        ChunkSheet(
+            name=names[chunk.id],
+            keys=chunk.keys,
+            after=tuple(sorted(names[one] for one in chunk.after)),
+        )
+        for chunk in chunks
+    )
     cached = tuple(key for key, found in held.items() if found)
-    return ChunkList(chunks=tuple(sheets), cached=cached)
+    return ChunkList(chunks=sheets, cached=cached)
