@@ -19,6 +19,9 @@ S3 = {"boto3", "botocore"}
 PREFECT_MODULES = {
     "flows.run", "flows.worker", "flows.deploy",
     "flows.workers.queues", "flows.workers.running", "flows.workers.teller",
+    # The coordinator, and what it and `kontext deploy` say to the server.
+    "flows.coordinator", "flows.orchestration.api", "flows.orchestration.artifacts",
+    "flows.orchestration.dispatcher", "flows.orchestration.nights", "flows.orchestration.parents",
 }  # fmt: skip
 # The engine's vocabulary, and what a planner or a test of the pipeline needs besides.
 TORCH_FREE = {

@@ -1,0 +1,113 @@
+"""``kontext deploy``: pools, queues, deployments and the nightly schedule in Prefect."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli import ExitCode, recipe_errors
+from flows.cli.options import chosen
+
+DEFAULT_RECIPES = "recipes"
+
+
+def deploy(
+    recipes: Annotated[
+        str,
+        typer.Option(
+            "--recipes",
+            metavar="PLACE",
+            help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
+        ),
+    ] = DEFAULT_RECIPES,
+    *,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--store",
+            metavar="PLACE",
+            help="Where pictures and runs are kept; default: the setting. Repeat for more to "
+            "choose from; each needs a coordinator.",
+        ),
+    ] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option(
+            "--cron",
+            metavar="CRON",
+            help="When the nightly run starts, such as '0 22 * * *'; '' for never; default: as "
+            "it was.",
+        ),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option("--time-zone", metavar="ZONE", help="Of --cron; default: UTC."),
+    ] = None,
+    nightly: Annotated[
+        str | None,
+        typer.Option(
+            "--nightly",
+            metavar="FOLDER",
+            help="The recipes of a night: a folder of the coordinator's recipes or "
+            "s3://bucket/prefix; '' for all; default: as it was.",
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            "--deadline",
+            metavar="HOURS",
+            min=0,
+            help="What a night has not begun after so many hours stays undone; 0 for none; "
+            "default: as it was.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            min=0,
+            help="Recipes of a night at once; 0 for any number; default: as it was.",
+        ),
+    ] = None,
+) -> None:
+    """Create or update what Prefect needs to know; run it again whenever recipes come or go.
+
+    The server is the one that PREFECT_API_URL names.
+    """
+    from flows.coordination.dispatch import DispatchError
+    from flows.coordination.shelf import Shelf
+    from flows.deploy import DeployError, Deployment, NoServerError
+    from flows.deploy import deploy as carry_out
+
+    stores = [chosen(store=one) for one in store] if store else [chosen()]
+    with recipe_errors():
+        names = Shelf(recipes, stores[0]).names()
+    wanted = Deployment(
+        tuple(names),
+        tuple(_address(one.store) for one in stores),
+        cron,
+        time_zone,
+        nightly,
+        deadline,
+        concurrency,
+    )
+    try:
+        deployed = carry_out(wanted)
+    except (NoServerError, DispatchError, DeployError) as error:
+        typer.echo(str(error), err=True)
+        wrong = not isinstance(error, DispatchError)
+        raise typer.Exit(ExitCode.WRONG if wrong else ExitCode.FAILED) from None
+    for change in deployed.changes or ("nothing to change",):
+        typer.echo(change)
+    typer.echo(f"dashboard  {deployed.dashboard}")
+
+
+def _address(store: str) -> str:
+    from pathlib import Path
+
+    from flows.store.address import is_s3
+
+    return store if is_s3(store) else str(Path(store).absolute())
