@@ -37,7 +37,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--reroll",
-            metavar="STEP\\[VARIANT]",
+            metavar="STEP[VARIANT]",
             help="Give this frame a new seed, and keep it. Repeat for more.",
         ),
     ] = None,
@@ -123,7 +123,7 @@ def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     hooks = Hooks(
         on_event=both(interrupts.hear, progress.hear),
         cancelled=interrupts.asked,
-        say=lambda text: typer.echo(text, err=True),
+        say=lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False),
     )
     try:
         with recipe_errors(), interrupts.caught():
