@@ -13,21 +13,21 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
+from flows.resident.channel import Channel
 from flows.resident.loading import KONTEXT, EngineLoader, find_loader
 from flows.resident.messages import (
     Answered,
     Began,
     Broken,
     Cancel,
-    Channel,
     Ended,
     Load,
     Loaded,
@@ -210,7 +210,7 @@ def main() -> int:
     logging.basicConfig(format=f"%(asctime)s engine {os.getpid()}: %(message)s")
     log.setLevel(logging.INFO)
     _offer_to_the_oom_killer()
-    channel = Channel(Connection(options.channel))
+    channel = Channel(socket.socket(fileno=options.channel))
     try:
         loader = find_loader(options.engine)
     except Exception as error:

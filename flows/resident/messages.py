@@ -1,19 +1,15 @@
-"""What a worker and its engine processes tell each other, and how it crosses the socket.
+"""What a worker and its engine processes tell each other.
 
 Orders go down (``Load``, ``Run``, ``Cancel``, ``Stop``), tidings come up. Every job, a load or a
 run, has a number and ends with exactly one ``Ended`` or ``Refused``, or with the process.
-
-Both ends are the same user's processes running the same code over a private socket pair, so the
-standard library's pickled connection carries them; pictures go as their raw pixels.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from typing import Any
+from pickle import PickleBuffer
+from typing import SupportsIndex
 
 from PIL import Image
 
@@ -38,7 +34,11 @@ class Pixels:
 
     mode: str
     size: tuple[int, int]
-    data: bytes
+    data: bytes | bytearray
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[Pixels], tuple[object, ...]]:
+        # Wrapped, so that a channel sends it beside the pickle and not within.
+        return Pixels, (self.mode, self.size, PickleBuffer(self.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,36 +178,6 @@ class Broken:
 
 Order = Load | Run | Cancel | Stop
 Tiding = Ready | Loading | Loaded | Began | Progress | Answered | Ended | Refused | Broken
-
-
-class Channel:
-    """One end of the socket between a worker and an engine process."""
-
-    def __init__(self, connection: Connection[Any, Any]) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
-
-    def send(self, message: Order | Tiding) -> None:
-        """Hand over a message; any thread may.
-
-        Raises:
-            OSError: the other end is gone.
-        """
-        with self._sending:
-            self._connection.send(message)
-
-    def receive(self) -> Any:
-        """The next message; one thread only.
-
-        Raises:
-            EOFError, OSError: the other end is gone.
-        """
-        return self._connection.recv()
-
-    def close(self) -> None:
-        """Nothing further will be sent or received."""
-        with self._sending:
-            self._connection.close()
 
 
 # --- packing

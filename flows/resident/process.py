@@ -13,8 +13,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
+from flows.resident.channel import Channel
 from flows.resident.errors import EngineDied, EngineStalled
 from flows.resident.job import Job, Tally, doing
 from flows.resident.messages import (
@@ -22,7 +22,6 @@ from flows.resident.messages import (
     Began,
     Broken,
     Cancel,
-    Channel,
     Ended,
     Load,
     Loaded,
@@ -135,7 +134,7 @@ class EngineProcess:
                 self._last_words = f"it cannot be started: {error.strerror or error}"
                 self._die(None)
                 return
-        self._channel = Channel(Connection(ours.detach()))
+        self._channel = Channel(ours)
         for work in (self._listen, self._watch):
             name = f"engine-{self.number}-{work.__name__.strip('_')}"
             threading.Thread(target=work, name=name, daemon=True).start()
@@ -286,9 +285,17 @@ class EngineProcess:
     # --- how it ends
 
     def _watch(self) -> None:
-        while not self._over.wait(self._options.limits.look):
-            limit = self._options.limits.of(self._state)
-            if limit is not None and time.monotonic() - self._heard > limit:
+        # Silence is counted in looks, not read off the clock: when this process was itself
+        # suspended, the signs of life that came meanwhile are not read yet.
+        limits = self._options.limits
+        heard, silent = self._heard, 0.0
+        while not self._over.wait(limits.look):
+            limit = limits.of(self._state)
+            if limit is None or self._heard != heard:
+                heard, silent = self._heard, 0.0
+                continue
+            silent += limits.look
+            if silent > limit:
                 self._stalled = limit
                 self.kill()
                 return

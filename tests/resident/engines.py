@@ -1,8 +1,8 @@
 """Engines for the child process whose trouble is written in the prompt. Loaded there by name.
 
 Words of a prompt, acted on after the denoise step that they name (``WORD@STEP``; no step: 1):
-KILL, BREAK, REFUSE, SLEEP (for ever), FREEZE; GATE:PATH waits for a file; MEET:FOLDER leaves a
-file there and waits until there are two; MARK:FILE appends a line for every step.
+KILL, BREAK, REFUSE, DOZE, SLEEP (for ever), FREEZE. GATE:PATH waits for a file; MEET:FOLDER
+leaves a file there and waits until there are two; MARK:FILE appends a line for every step.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ def sleep(_):
     wait_for(lambda: False)
 
 
+def doze(_):
+    time.sleep(0.05)
+
+
 def gate(path):
     wait_for(Path(path).exists)
 
@@ -95,7 +99,7 @@ def meet(folder):
 
 DEEDS = {
     "KILL": kill, "BREAK": break_down, "REFUSE": refuse, "SLEEP": sleep, "FREEZE": freeze,
-    "GATE": gate, "MEET": meet,
+    "GATE": gate, "MEET": meet, "DOZE": doze,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import threading
 from dataclasses import replace
 
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flows.resident.channel import Channel
 from flows.resident.engine import ResidentEngine
 from flows.resident.errors import EngineDied, EngineStalled
 from flows.resident.loading import local_model
-from flows.resident.messages import pack_requests, unpack_requests
+from flows.resident.messages import Model, Run, pack_requests, unpack_requests
 from flows.resident.options import EngineState
 from kontext_engine.api import EditFailure, EngineOptions, Phase
 from kontext_engine.catalogue import resolve_model
@@ -26,6 +28,8 @@ from kontext_engine.geometry import Size
 from kontext_engine.spec import NumericsProfile
 
 from .samples import OTHER_SPEC, SCRIPTED, eventually, gone, limited, pixels, request
+
+MODEL = Model(FAKE_SPEC, NumericsProfile())
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -86,11 +90,21 @@ def test_a_shared_picture_is_sent_once_and_any_kind_of_picture_arrives():
     )
     assert not failed
     assert packed[0].contexts[0] is packed[1].contexts[0]
-    first, second = unpack_requests(packed)
+    ours, theirs = map(Channel, socket.socketpair())
+    sender = threading.Thread(target=ours.send, args=(Run(1, MODEL, packed),))
+    sender.start()
+    run = theirs.receive()
+    sender.join()
+    assert run.model == MODEL
+    first, second = unpack_requests(run.requests)
     assert first.contexts[0] is second.contexts[0]
     assert first.contexts[0].tobytes() == picture.convert("RGB").tobytes()
     assert first.mask.tobytes() == mask.tobytes()
     assert replace(first, contexts=(), mask=None) == packed[0].request
+    ours.close()
+    with pytest.raises(EOFError):
+        theirs.receive()
+    theirs.close()
 
 
 def test_a_killed_process_is_told_of_by_name(engine):
