@@ -6,13 +6,10 @@ server that is away, for a minute or for good, stops nothing that is in hand and
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -24,15 +21,8 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import httpx
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
@@ -56,8 +46,8 @@ from flows.workers.gpus import GpuMemory
 from flows.workers.health import Health
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
-from flows.workers.queues import count_waiting, make_queues
-from flows.workers.teller import Teller, state_of
+from flows.workers.queues import count_waiting, find_stopped, make_queues
+from flows.workers.teller import Teller, in_words, state_of
 from flows.workers.workshop import Workshop, priority_of
 
 log = logging.getLogger(__name__)
@@ -114,9 +104,9 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
         """Nothing to be set for a single run: no process is started for it."""
-        # The server takes no empty configuration.
-        configuration = {"env": {}}
-        return {"job_configuration": configuration, "variables": {"properties": {}}}
+        nothing: dict[str, Any] = {}
+        # The server takes no configuration that is empty itself.
+        return {"job_configuration": {"env": nothing}, "variables": {"properties": nothing}}
 
     def health(self) -> Health:
         """How it is, asked from any thread."""
@@ -150,7 +140,7 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         """
         # Whatever fails is tried again here, in its own time, and often enough.
         quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
-        with temporary_settings(quick), _signals(self.stop):
+        with temporary_settings(quick):
             async with self, anyio.create_task_group() as loops:
                 loops.start_soon(self._teller.work, self.client)
                 loops.start_soon(self._pulse)
@@ -178,8 +168,6 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         with anyio.move_on_after(FAREWELL_SECONDS):
             await self._teller.settled()
             await APILogHandler.aflush()
-        if self._runs_task_group is not None:
-            self._runs_task_group.cancel_scope.cancel()
         return not left
 
     # --- what it does again and again
@@ -233,19 +221,10 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         """One question for all in hand."""
         if not self._hands:
             return
-        stopping = FlowRunFilterStateType(any_=[StateType.CANCELLING, StateType.CANCELLED])
-        found = await self.client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                id=FlowRunFilterId(any_=list(self._hands)),
-                state=FlowRunFilterState(type=stopping),
-            ),
-            # Named, because the server refuses what the client sends for those that are not.
-            sort=FlowRunSort.ID_DESC,
-            limit=len(self._hands),
-        )
+        found = await find_stopped(self.client, list(self._hands))
         self._heard()
         for flow_run in found:
-            attempt = self._hands.get(flow_run.id)
+            attempt = self._hands.get(flow_run)
             if attempt is not None and not attempt.cancelled():
                 attempt.say(logging.INFO, "cancelled: it stops at its next denoise step")
                 attempt.cancel()
@@ -264,17 +243,16 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         does not come can end the whole worker, with everything in hand.
         """
         self._hand_over(flow_run.id, None)
-        try:
-            if await self._claim(flow_run):
-                await self.run(flow_run, BaseJobConfiguration())
-        except Exception:
-            log.exception("flow run %s", flow_run.id)
-        finally:
-            self._hands.pop(flow_run.id, None)
-            self.scheduler.in_hand = len(self._hands)
-            self._submitting_flow_run_ids.discard(flow_run.id)
-            self._release_limit_slot(flow_run.id)
-            self._moved.set()
+        with anyio.CancelScope() as scope:
+            self._scheduled_task_scopes.add(scope)  # which are cancelled at the very end
+            try:
+                if await self._claim(flow_run):
+                    await self.run(flow_run, BaseJobConfiguration())
+            except Exception:
+                log.exception("flow run %s", flow_run.id)
+            finally:
+                self._scheduled_task_scopes.discard(scope)
+                self._let_go(flow_run.id)
 
     async def run(
         self,
@@ -325,6 +303,13 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         self._hands[flow_run] = attempt
         self.scheduler.in_hand = len(self._hands)
 
+    def _let_go(self, flow_run: UUID) -> None:
+        self._hands.pop(flow_run, None)
+        self.scheduler.in_hand = len(self._hands)
+        self._submitting_flow_run_ids.discard(flow_run)
+        self._release_limit_slot(flow_run)
+        self._moved.set()
+
     # --- how it is
 
     async def _until_moved(self, seconds: float) -> None:
@@ -344,22 +329,3 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         if all(one.state.value in {"dead", "starting"} and one.last_death for one in engines):
             return f"no engine runs: {engines[0].last_death}"
         return ""
-
-
-@contextmanager
-def _signals(handle: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, handle)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
-def in_words(error: Exception) -> str:
-    """An error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

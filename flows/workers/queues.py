@@ -1,10 +1,14 @@
-"""The work pool's queues: made where they are missing, counted for the metrics."""
+"""What a worker asks Prefect beside its work: about queues, and about what was cancelled."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -13,12 +17,14 @@ from prefect.client.schemas.filters import (
     WorkQueueFilterName,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.orchestration.names import PRIORITIES
 
-_WAITING = FlowRunFilter(
-    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+_SCHEDULED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+_STOPPED = FlowRunFilterState(
+    type=FlowRunFilterStateType(any_=[StateType.CANCELLING, StateType.CANCELLED])
 )
 
 
@@ -40,7 +46,18 @@ async def count_waiting(client: PrefectClient, pool: str) -> dict[str, int]:
         queue: await client.count_flow_runs(
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
             work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[queue])),
-            flow_run_filter=_WAITING,
+            flow_run_filter=FlowRunFilter(state=_SCHEDULED),
         )
         for queue in PRIORITIES
     }
+
+
+async def find_stopped(client: PrefectClient, flow_runs: Sequence[UUID]) -> list[UUID]:
+    """Those of these that somebody has cancelled; one question for all."""
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs)), state=_STOPPED),
+        # Named, because the server refuses what the client sends for those that are not.
+        sort=FlowRunSort.ID_DESC,
+        limit=len(flow_runs),
+    )
+    return [flow_run.id for flow_run in found]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import anyio
 import httpx
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL
 
-from flows.worker import KontextWorker, in_words
+from flows.worker import KontextWorker
 from flows.workers.health import HealthPage
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
+from flows.workers.teller import in_words
 from flows.workers.workshop import Workshop
 
 
@@ -53,9 +56,14 @@ def run_worker(
             f"{options.slots} chunks in hand, pool '{options.pool}' at {api}"
         )
         try:
-            return anyio.run(worker.serve)
+            return anyio.run(_serve, worker)
         except (httpx.HTTPError, PrefectException) as error:
             raise WorkerError(f"Prefect at {api}: {in_words(error)}") from error
+
+
+async def _serve(worker: KontextWorker) -> bool:
+    with _signals(worker.stop):
+        return await worker.serve()
 
 
 def _page(worker: KontextWorker, port: int) -> HealthPage:
@@ -66,3 +74,16 @@ def _page(worker: KontextWorker, port: int) -> HealthPage:
             f"port {port} cannot be had ({error.strerror}); expected a free one; give "
             "--metrics-port another, or 0 for any"
         ) from error
+
+
+@contextmanager
+def _signals(handle: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -49,7 +49,7 @@ def told(client, *states, between=None):
 
 def test_it_is_told_again_until_there_is_an_answer():
     run = uuid4()
-    client = Deaf(httpx.ConnectError("away"), refusal(503), httpx.ReadTimeout("slow"))
+    client = Deaf(httpx.ConnectError("away"), refusal(503))
     assert told(client, (run, Completed())) == [(run, "Completed", True)]
 
 

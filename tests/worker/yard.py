@@ -98,7 +98,6 @@ class Board:
     """A Prefect server as those see it who send chunks and look at them."""
 
     def __init__(self, api: str, pool: str) -> None:
-        self.api = api
         self.pool = pool
         self._client = SyncPrefectClient(api)
         with contextlib.suppress(ObjectAlreadyExists):
@@ -107,6 +106,9 @@ class Board:
         self._deployment = self._client.create_deployment(
             flow, name=pool, work_pool_name=pool, enforce_parameter_schema=False
         )
+
+    def close(self) -> None:
+        self._client._client.close()
 
     def send(self, parameters, queue: str | None = None) -> uuid.UUID:
         return self._client.create_flow_run_from_deployment(
