@@ -10,9 +10,11 @@ last and removed last, so a run is either whole or garbage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +25,12 @@ from flows.store.base import StoreError
 from flows.store.objects import Entry, Objects, checked
 
 FOLDER = "active/"
+
+KEPT = 8  # plans and chunk lists that a process remembers
+_KEPT: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
+_KEPT_LOCK = threading.Lock()
+
+T = TypeVar("T")
 
 Queue = Literal["urgent", "nightly"]
 
@@ -169,14 +177,14 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read.
         """
-        name = f"{FOLDER}{run}/plan"
-        held = self.objects.get(name)
-        if held is None:
-            return None
-        try:
-            return decode_plan(held.data, self.objects)
-        except PlanFileError as error:
-            raise LedgerError(f"{name}: {error}") from None
+
+        def decode(name: str, data: bytes) -> Plan:
+            try:
+                return decode_plan(data, self.objects)
+            except PlanFileError as error:
+                raise LedgerError(f"{name}: {error}") from None
+
+        return self._kept(f"{FOLDER}{run}/plan", decode)
 
     def chunks(self, run: str) -> ChunkList | None:
         """How a run was cut, or ``None`` when it was not yet.
@@ -184,9 +192,7 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read.
         """
-        name = f"{FOLDER}{run}/chunks.json"
-        held = self.objects.get(name)
-        return None if held is None else ChunkList.parse(name, held.data)
+        return self._kept(f"{FOLDER}{run}/chunks.json", ChunkList.parse)
 
     def cut(self, run: str, chunks: ChunkList) -> None:
         """Write how a run is cut, unless it was."""
@@ -249,6 +255,27 @@ class Ledger:
             if entry.name != last:
                 self.objects.remove(entry.name)
         self.objects.remove(last)
+
+    def _kept(self, name: str, decode: Callable[[str, bytes], T]) -> T | None:
+        """An object decoded, once per version and process: a plan of 10^5 steps takes seconds."""
+        entry = self.objects.stat(name)
+        if entry is None:
+            return None
+        key = (self.objects.where, name, entry.version)
+        with _KEPT_LOCK:
+            if key in _KEPT:
+                _KEPT.move_to_end(key)
+                kept: T = _KEPT[key]
+                return kept
+        held = self.objects.get(name)
+        if held is None:
+            return None
+        value = decode(name, held.data)
+        with _KEPT_LOCK:
+            _KEPT[key] = value
+            while len(_KEPT) > KEPT:
+                _KEPT.popitem(last=False)
+        return value
 
 
 def attempts_in(run: str, entries: Mapping[str, Entry]) -> Mapping[str, Mapping[int, Sight]]:
