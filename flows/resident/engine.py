@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flows.resident.errors import EngineDied
+from flows.resident.errors import EngineDied, EnginesStopping
 from flows.resident.job import Job
 from flows.resident.messages import (
     Answered,
@@ -121,7 +121,7 @@ def converse(
     try:
         while not over:
             tiding = job.inbox.get()
-            over = isinstance(tiding, Ended | Refused | EngineDied)
+            over = isinstance(tiding, Ended | Refused | EngineDied | EnginesStopping)
             match tiding:
                 case Progress(progress=progress):
                     if on_step is not None:
@@ -132,7 +132,7 @@ def converse(
                     raise Cancelled("asked to stop")
                 case Refused():
                     raise error_of(tiding)
-                case EngineDied():
+                case EngineDied() | EnginesStopping():
                     raise tiding
     finally:
         if not over:

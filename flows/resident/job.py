@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass, field
 
-from flows.resident.errors import EngineDied
+from flows.resident.errors import EngineDied, EnginesStopping
 from flows.resident.messages import Cancel, Model, Tiding
 from flows.resident.options import EngineState
 from kontext_engine.api import StepProgress
@@ -15,14 +15,14 @@ from kontext_engine.api import StepProgress
 class Job:
     """Something asked of a process. ``inbox`` gets all it says of it, then an end, exactly one.
 
-    The end is ``Ended``, ``Refused``, or an ``EngineDied``; ``Cancel`` comes before it if the
+    The end is ``Ended``, ``Refused``, or the error of its death; ``Cancel`` comes before if the
     caller's side gave up waiting.
     """
 
     number: int
     model: Model
     ids: tuple[str, ...] = ()
-    inbox: queue.SimpleQueue[Tiding | Cancel | EngineDied] = field(
+    inbox: queue.SimpleQueue[Tiding | Cancel | EngineDied | EnginesStopping] = field(
         default_factory=queue.SimpleQueue
     )
     began: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.resident.backoff import Backoff
-from flows.resident.errors import EngineDied, PoolClosed
+from flows.resident.errors import EngineDied, EnginesStopping
 from flows.resident.job import Tally
 from flows.resident.lending import Waiter, next_loan
 from flows.resident.messages import Model
@@ -89,7 +89,7 @@ class EnginePool:
     def drain(self, limit: float) -> bool:
         """Lend nothing more and wait until no engine works; whether that came within ``limit`` s.
 
-        Those who wait for an engine get ``PoolClosed``.
+        Those who wait for an engine get ``EnginesStopping``.
         """
         with self._changed:
             self._closing = True
@@ -165,7 +165,7 @@ class EnginePool:
 
         Raises:
             Cancelled: ``withdraw`` was called.
-            PoolClosed: the pool is being stopped.
+            EnginesStopping: the pool is being stopped.
             EngineDied: no engine process can be started.
         """
         with self._changed:
@@ -202,7 +202,7 @@ class EnginePool:
         if waiter.cancelled:
             raise Cancelled("asked to stop")
         if self._closing:
-            raise PoolClosed("the engines are being stopped")
+            raise EnginesStopping("the engines are being stopped")
         places = self._places.values()
         if all(place.failures >= _HOPELESS for place in places):
             why = next(place.last_death for place in places)

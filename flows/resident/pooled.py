@@ -55,13 +55,12 @@ class PooledEngine:
     def load(self) -> PooledEngine:
         """Make sure that the model can be loaded here; for ``run_plan``'s ``engine_factory``.
 
-        Returns at once if an engine of the pool has loaded it before, and when cancelled: the run
-        asks for itself whether to stop, right after.
+        Returns at once if an engine of the pool has loaded it before, and when cancelled or the
+        pool is stopping: ``run`` tells that, as what it is.
 
         Raises:
             ModelError: the model is not on this machine, or cannot be used.
             EngineDied: no engine survives loading it.
-            PoolClosed: the pool is being stopped.
         """
         for attempt in range(1, _TRIES + 1):
             if self._pool.knows(self._model):
@@ -85,7 +84,7 @@ class PooledEngine:
             Cancelled: ``on_step`` raised it, or ``cancel`` was called.
             EngineDied: the engine's process ended after it had begun; one that ended before is
                 replaced by another without a word.
-            PoolClosed: the pool is being stopped.
+            EnginesStopping: the pool is being stopped.
             EngineError: what the engine raised.
         """
         packed, failed = pack_requests(requests)

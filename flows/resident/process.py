@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from flows.resident.channel import Channel
-from flows.resident.errors import EngineDied, EngineStalled
+from flows.resident.errors import EngineDied, EnginesStopping, EngineStalled
 from flows.resident.job import Job, Tally, doing
 from flows.resident.messages import (
     Answered,
@@ -143,7 +143,7 @@ class EngineProcess:
         """Have it hold ``model``; it must be idle.
 
         Raises:
-            EngineDied: it is dead already.
+            EngineDied, EnginesStopping: it is dead already.
         """
         job = self._new_job(model)
         return self._send(job, Load(job.number, model))
@@ -152,7 +152,7 @@ class EngineProcess:
         """Have it answer ``requests``; it must be idle.
 
         Raises:
-            EngineDied: it is dead already.
+            EngineDied, EnginesStopping: it is dead already.
         """
         job = self._new_job(model, tuple(item.request.id for item in requests))
         return self._send(job, Run(job.number, model, requests))
@@ -185,7 +185,7 @@ class EngineProcess:
     def _new_job(self, model: Model, ids: tuple[str, ...] = ()) -> Job:
         with self._changed:
             if self._state is EngineState.DEAD:
-                raise EngineDied(self.death, began=False)
+                raise self._obituary(began=False)
             if self._state is not EngineState.IDLE:
                 raise RuntimeError(f"engine {self.number} is {self._state}, not idle")
             self._jobs += 1
@@ -314,12 +314,17 @@ class EngineProcess:
             )
             if job is not None:
                 self.tally.busy_seconds += time.monotonic() - self._asked
-                kind = EngineStalled if self._stalled else EngineDied
-                job.inbox.put(kind(self.death, began=job.began))
+                job.inbox.put(self._obituary(began=job.began))
             self._model = None
             self._enter(EngineState.DEAD)
         self._over.set()
         self._on_change(self, EngineState.DEAD)
+
+    def _obituary(self, *, began: bool) -> EngineDied | EnginesStopping:
+        if self._stopping:
+            return EnginesStopping(self.death)
+        kind = EngineStalled if self._stalled else EngineDied
+        return kind(self.death, began=began)
 
     def _reap(self, process: subprocess.Popen[bytes]) -> int:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
 from flows.resident.backoff import Backoff
-from flows.resident.errors import EngineDied, PoolClosed
+from flows.resident.errors import EngineDied, EnginesStopping
 from flows.resident.options import EngineState
 from flows.resident.pool import EnginePool
 from flows.resident.pooled import PooledEngine
@@ -200,8 +199,9 @@ def test_the_more_urgent_goes_first(pool, threads, tmp_path):
     assert steps == [1, 2, 3, 4, 1, 2, 1, 2, 3]
 
 
-def test_each_model_stays_with_its_engine(threads):
+def test_each_model_stays_with_its_engine():
     with EnginePool(2, SCRIPTED) as pool:
+        assert eventually(lambda: all(stats.state == "idle" for stats in pool.stats()))
         for _ in range(3):
             made(pool, request("a"))
             made(pool, request("b"), spec=OTHER_SPEC)
@@ -226,7 +226,7 @@ def test_draining_waits_for_work_and_takes_no_more(pool, threads, tmp_path):
     waiting = threads.submit(made, pool, request("b"))
     assert eventually(lambda: pool.waiting)
     assert not pool.drain(limit=0.01)
-    with pytest.raises(PoolClosed):
+    with pytest.raises(EnginesStopping):
         waiting.result(timeout=60)
     gate.touch()
     assert pixels(busy.result()).keys() == {"a"}
@@ -241,6 +241,22 @@ def test_closing_ends_also_what_hangs(pool, threads, how):
     pool.close(limit=0.2)
     assert gone(pool.stats()[0].pid)
     assert pool.stats()[0].state is EngineState.DEAD
-    with pytest.raises((EngineDied, Cancelled)):
+    with pytest.raises(Cancelled):
         busy.result(timeout=60)
-    assert threading.active_count() < 100
+
+
+@pytest.mark.parametrize("how", ["DOZE", "SLEEP"])
+def test_a_run_whose_engines_are_stopped_is_interrupted_and_nothing_is_blamed(
+    pool, threads, tmp_path, how
+):
+    store = LocalStore(tmp_path / "out")
+    plan = plan_of(*(f"{how} {number}" for number in range(40)))
+    one_by_one = Limits(requests=1)
+    run = threads.submit(run_plan, plan, store, borrowed(pool).load, limits=one_by_one)
+    assert eventually(lambda: pool.stats()[0].batches)
+    pool.close(limit=0.5)
+    outcome = run.result(timeout=60)
+    assert outcome.ending is Ending.INTERRUPTED
+    assert not outcome.counts[State.FAILED]
+    assert outcome.counts[State.PENDING]
+    assert all(store.last_failure(key) is None for key in plan.steps)
