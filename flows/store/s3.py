@@ -35,7 +35,7 @@ from flows.store.s3_guard import find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
 from flows.store.s3_probe import Guard, hasty
 from flows.store.s3_retry import attempt
-from flows.store.s3_write import Upload, kept_as, seconds_of, write
+from flows.store.s3_write import Upload, kept_as, seconds_of, told, write
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -71,7 +71,7 @@ class S3Objects:
         target = self._place.target(name)
 
         def read(client: S3Client) -> Held:
-            answer = client.get_object(**target)
+            answer = told(client.get_object(**target), "ETag", "LastModified")
             with contextlib.closing(answer["Body"]) as body:
                 data = body.read()
             return Held(data, _version(answer["ETag"], seconds_of(answer["LastModified"])))

@@ -13,7 +13,7 @@ from flows.store.base import StoreError
 from flows.store.objects import MAX_NAME, checked
 from flows.store.s3_errors import LISTING, READING, CutAnswer, Doing, Refused
 from flows.store.s3_retry import attempt
-from flows.store.s3_write import WRITER
+from flows.store.s3_write import WRITER, told
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -94,7 +94,10 @@ class Place:
         """What is told of an object without its bytes; ``None`` when there is none."""
         target = self.target(name)
         try:
-            return attempt(self.settings, lambda client: client.head_object(**target))
+            return attempt(
+                self.settings,
+                lambda client: told(client.head_object(**target), "ETag", "LastModified"),
+            )
         except Refused as refused:
             if refused.trouble.absent:
                 return None

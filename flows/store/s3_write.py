@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.settings import S3Settings
 from flows.store.s3_errors import CutAnswer, Refused
@@ -16,6 +16,8 @@ from flows.store.s3_retry import attempt
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+Answer = TypeVar("Answer", bound=Mapping[str, Any])
 
 WRITER = "kontext-writer"  # the metadata that says whose write an object is of
 
@@ -59,6 +61,17 @@ def media_type(name: str, data: bytes) -> str:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     return "application/json" if data.startswith(b"{") else "application/octet-stream"
+
+
+def told(answer: Answer, *names: str) -> Answer:
+    """``answer`` if it tells all of this.
+
+    Raises:
+        CutAnswer: a server, or a proxy before it, lost what every such answer has.
+    """
+    if not all(answer.get(name) for name in names):
+        raise CutAnswer
+    return answer
 
 
 def kept_as(settings: S3Settings) -> dict[str, Any]:
@@ -108,7 +121,9 @@ def _write_parts(
     kept: dict[str, Any],
     condition: dict[str, Any],
 ) -> None:
-    begun = attempt(settings, lambda client: client.create_multipart_upload(**target, **kept))
+    begun = attempt(
+        settings, lambda client: told(client.create_multipart_upload(**target, **kept), "UploadId")
+    )
     target = {**target, "UploadId": begun["UploadId"]}
     try:
         parts = list(_send_parts(settings, target, data))
@@ -129,8 +144,7 @@ def _complete(
     answer = client.complete_multipart_upload(
         **target, MultipartUpload={"Parts": parts}, **condition
     )
-    if not answer.get("ETag"):
-        raise CutAnswer  # the server answers 200 before it has done the work
+    told(answer, "ETag")  # the server answers 200 before it has done the work
 
 
 def _send_parts(
@@ -146,7 +160,7 @@ def send_part(
 ) -> CompletedPartTypeDef:
     """Send one part; what completing the upload must tell of it."""
     given: dict[str, Any] = {"Body": body, "PartNumber": number, **_sum(settings, body)}
-    answer = attempt(settings, lambda client: client.upload_part(**target, **given))
+    answer = attempt(settings, lambda client: told(client.upload_part(**target, **given), "ETag"))
     part: Any = {"PartNumber": number, "ETag": answer["ETag"]}
     part.update((name, value) for name, value in answer.items() if name.startswith("Checksum"))
     part.pop("ChecksumType", None)

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from flows.manifest import Manifest, read_manifest
 from flows.store.local import LocalStore
+from flows.target import MEMORY
 from kontext_engine.catalogue import MODELS_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -57,14 +59,17 @@ class Kontext:
     environment: dict[str, str]
     zygote: subprocess.Popen
     folder: Path = Path()
+    fake: float | None = None  # seconds that an edit of a fake engine takes
     _names: dict[int, Path] = field(default_factory=dict)
 
     def start(self, *arguments: object, die: int = 0) -> int:
         """Start a forked one; its process id. ``die``: see ``zygote``."""
-        name = self.folder / f".process-{len(self._names)}"
+        name = self.folder / f".process-{uuid.uuid4().hex[:8]}"
         asked = {
             "run": list(map(str, arguments)),
             "cwd": str(self.folder),
+            "environment": self.environment,
+            "fake": self.fake,
             "stdout": f"{name}.out",
             "stderr": f"{name}.err",
             "die": die,
@@ -93,6 +98,13 @@ class Kontext:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def at(
+        self, folder: Path, environment: Mapping[str, str], fake: float | None = None
+    ) -> Kontext:
+        """Another place, and variables beside this one's."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return Kontext(self.environment | dict(environment), self.zygote, folder, fake)
 
     def fresh(self, *arguments: object, options: tuple[str, ...] = ()) -> Ended:
         """Run ``python -m flows.cli`` to its end."""
@@ -163,6 +175,15 @@ class Results:
         """A done step's blob."""
         store = LocalStore(self.root)
         return store.read(store.find(key))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """A pulled or local run's files, without what ``pull`` remembers."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MEMORY
+    }
 
 
 def labels(manifest: Manifest, *states: str) -> set[str]:

@@ -4,12 +4,14 @@ A script: it imports the libraries that the engine needs, nothing of this projec
 child for each order it reads from stdin. The child runs the command line from its very beginning.
 Orders and answers are one JSON object a line:
 
-    {"run": [ARGUMENT...], "cwd": DIR, "stdout": FILE, "stderr": FILE, "die": N}  ->  {"pid": PID}
+    {"run": [ARGUMENT...], "cwd": DIR, "environment": {NAME: VALUE}, "stdout": FILE,
+     "stderr": FILE, "die": N, "fake": SECONDS or null}  ->  {"pid": PID}
     {"wait": PID}  ->  {"status": EXIT CODE, or minus the signal's number}
 
 With ``die`` the child kills itself (SIGKILL) before the Nth time that it creates a file in the
 store or opens the engine's call log: moments that always lie inside a run's work, between any two
-steps of "log the start, compute, log the end, blob, record".
+steps of "log the start, compute, log the end, blob, record". With ``fake`` its engine is the fake
+one of ``tests/run/fake_kontext.py``, taking so many seconds an edit.
 """
 
 from __future__ import annotations
@@ -49,13 +51,25 @@ def die_at(moment: int) -> None:
     sys.addaudithook(watch)
 
 
+def take_fake_engine(seconds: float) -> None:
+    import flows.recipe.plan
+    from kontext_engine.fake import FAKE_SPEC
+    from tests.run.fake_kontext import install
+
+    flows.recipe.plan.resolve_model = lambda name: FAKE_SPEC
+    install(str(seconds))
+
+
 def child(order: dict) -> None:
     os.chdir(order["cwd"])
+    os.environ.update(order["environment"])
     for number, name in ((1, order["stdout"]), (2, order["stderr"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if order.get("die"):
         die_at(order["die"])
+    if order["fake"] is not None:
+        take_fake_engine(order["fake"])
     from flows.cli import main
 
     main(order["run"])
