@@ -94,9 +94,12 @@ def trouble_of(error: Exception) -> Trouble | None:
         return _answered(error.response)
     if isinstance(error, BadSetting):
         return Trouble(str(error))
-    if isinstance(error, of_boto.SSLError):
-        return Trouble("Certificate" if "CERTIFICATE_VERIFY_FAILED" in str(error) else "Tls")
+    if isinstance(error, of_boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Trouble("Certificate")
     kinds: tuple[tuple[str, tuple[type[Exception], ...]], ...] = (
+        # boto3 asks where a bucket is whose server says "elsewhere", again and again.
+        ("PermanentRedirect", (RecursionError,)),
+        ("Tls", (of_boto.SSLError,)),
         ("Unreachable", (of_boto.EndpointConnectionError, of_boto.ConnectTimeoutError)),
         ("Proxy", (of_boto.ProxyConnectionError,)),
         ("TimedOut", (of_boto.ReadTimeoutError,)),

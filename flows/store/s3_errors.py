@@ -29,6 +29,15 @@ class Trouble:
     wait: float = 0.0
 
     @property
+    def shown(self) -> str:
+        """The code, stripped of whatever is none, and the status."""
+        code = re.sub(r"[^A-Za-z0-9._-]", "", self.code)[:60] or "unknown"
+        if not self.status:
+            return code
+        status = f"status {self.status}"
+        return status if code == str(self.status) else f"{code}, {status}"
+
+    @property
     def passing(self) -> bool:
         """Whether the same request may succeed a little later."""
         if self.full:
@@ -90,7 +99,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the caller
 
     def explained(self, place: str, doing: Doing, settings: S3Settings) -> StoreError:
         """The error for people; ``place`` is ``s3://bucket/prefix/name``."""
-        code = _shown(self.trouble.code)
+        code = self.trouble.shown
         begin = f"{place}: {doing.words} it failed: "
         if self.trouble.full:
             return StoreFull(
@@ -103,7 +112,8 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the caller
                 f"{begin}these credentials may not do that ({code}); ask the bucket's owner for "
                 f"{doing.rights}, or use other credentials"
             )
-        tried = f"{self.tries} tries in {self.seconds:.0f} s"
+        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        tried = f"{tries} in {self.seconds:.0f} s"
         known = _KNOWN.get(self.trouble.code)
         if known is None and self.trouble.passing:
             known = (
@@ -112,7 +122,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the caller
             )
         why, remedy = known or ("the server answered {code}", "check the settings under s3:")
         words = {
-            "code": code if self.trouble.status == 0 else f"{code}, status {self.trouble.status}",
+            "code": code,
             "tried": tried,
             "server": server_of(settings),
             "region": settings.region or "none is set",
@@ -127,10 +137,6 @@ def server_of(settings: S3Settings) -> str:
         return "AWS"
     plain = re.sub(r"^(\w+://)[^/@]*@", r"\1", settings.endpoint_url)
     return re.split(r"[?#]", plain)[0].rstrip("/")
-
-
-def _shown(code: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "", code)[:60] or "unknown"
 
 
 # Codes of this program's own for what never got an answer of the server (see boto.trouble_of).
@@ -214,6 +220,10 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "IllegalLocationConstraintException": _WRONG_REGION,
     "IncorrectEndpoint": _WRONG_REGION,
     "301": _WRONG_REGION,
+    "NotImplemented": (
+        "the server does not offer what was asked of it ({code})",
+        "an older server may want s3.checksums: when_required (KONTEXT_S3__CHECKSUMS)",
+    ),
     "EntityTooLarge": ("the object is too large for one request", "use a server with multipart"),
     "InvalidStorageClass": ("the server has no such storage class", "check s3.storage_class"),
     "BadEndpoint": (

@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import Self
 from xml.sax.saxutils import escape
 
+from .chunked import read_chunked, unwrap
+
 HOST = "127.0.0.1"
 KEPT = ("content-type", "x-amz-server-side-encryption", "x-amz-storage-class")
 
@@ -175,9 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
         assert bucket == home.bucket, f"no bucket {bucket}"
         headers = {name.lower(): value for name, value in self.headers.items()}
         home.requests.append(Request(self.command, key, query, headers))
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("transfer-encoding") == "chunked":
+            _, body = read_chunked(self.rfile)
+        else:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if "aws-chunked" in self.headers.get("content-encoding", ""):
-            body = _dechunked(body)
+            body = unwrap(body)
         return home, key, query, body
 
     def _kept(self) -> dict[str, str]:
@@ -293,18 +298,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status != 204:
             self.wfile.write(text)
-
-
-def _dechunked(body: bytes) -> bytes:
-    """The payload of boto3's ``aws-chunked`` bodies."""
-    data, rest = b"", body
-    while rest:
-        line, _, rest = rest.partition(b"\r\n")
-        size = int(line.partition(b";")[0], 16)
-        if size == 0:
-            break
-        data, rest = data + rest[:size], rest[size + 2 :]
-    return data
 
 
 def _md5(data: bytes) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from .chunked import read_chunked
+
 HOST = "127.0.0.1"
 CHUNK = 65536
 
@@ -63,23 +65,8 @@ class EmptyAnswer:
     """Let the server do its work, then tell 200 and nothing else."""
 
 
-@dataclass(frozen=True)
-class Slow:
-    """Answer this many seconds late."""
-
-    seconds: float
-
-
 Fault = (
-    Answer
-    | Hang
-    | CutUpload
-    | CutDownload
-    | LoseAnswer
-    | SpoilDownload
-    | SpoilUpload
-    | EmptyAnswer
-    | Slow
+    Answer | Hang | CutUpload | CutDownload | LoseAnswer | SpoilDownload | SpoilUpload | EmptyAnswer
 )
 SLOW_DOWN = Answer(503, "SlowDown")
 FULL = Answer(507, "InsufficientStorage")
@@ -140,6 +127,7 @@ class Faults:
         self._ended = threading.Event()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server((HOST, 0), backlog=128)
+        self._listener.settimeout(0.2)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -183,7 +171,6 @@ class Faults:
         self._thread.join(5)
 
     def _accept(self) -> None:
-        self._listener.settimeout(0.2)
         while not self._ended.is_set():
             try:
                 connection, _ = self._listener.accept()
@@ -223,7 +210,8 @@ class Faults:
         if isinstance(fault, CutUpload):
             self._cut_upload(head, reader)
             return
-        body = reader.read(head.length)
+        chunked = head.headers.get("transfer-encoding", "").lower() == "chunked"
+        body = read_chunked(reader)[0] if chunked else reader.read(head.length)
         if isinstance(fault, Hang):
             self._wait_until_gone(client)
         elif isinstance(fault, Answer):
@@ -244,8 +232,6 @@ class Faults:
         if isinstance(fault, EmptyAnswer):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
-        if isinstance(fault, Slow):
-            self._ended.wait(fault.seconds)
         if isinstance(fault, SpoilDownload):
             text = _spoilt(text)
         if isinstance(fault, CutDownload):

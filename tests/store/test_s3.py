@@ -310,8 +310,9 @@ def test_who_may_only_read_is_told_so(s3_place, become):
     with pytest.raises(StoreReadOnly) as caught:
         objects.prepare()
     assert str(caught.value) == (
-        f"{s3_place.url}: writing it failed: these credentials may not do that (AccessDenied); "
-        "ask the bucket's owner for s3:PutObject and s3:GetObject, or use other credentials"
+        f"{s3_place.url}: writing it failed: these credentials may not do that (AccessDenied, "
+        "status 403); ask the bucket's owner for s3:PutObject and s3:GetObject, "
+        "or use other credentials"
     )
     with pytest.raises(StoreReadOnly, match="s3:DeleteObject"):
         objects.remove("a")
@@ -444,5 +445,7 @@ def test_nobody_may_do_nothing(s3_place, become):
         lambda: objects.stat("a"),
         lambda: list(objects.list("")),
     ):
-        with pytest.raises(Exception, match="these credentials may not do that \\(AccessDenied\\)"):
+        with pytest.raises(
+            Exception, match="these credentials may not do that \\(AccessDenied, status 403\\)"
+        ):
             act()
