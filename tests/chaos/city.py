@@ -1,0 +1,251 @@
+"""Servers, a coordinator and workers as real processes; Prefect's API to order runs by.
+
+``kontext coordinator`` and ``kontext worker`` are started as an operator starts them, supervised;
+nothing here ever starts them again. Servers are the operator's, and are brought back by ``Servers``
+alone. A parent run is no process: it lives in the coordinator, and dies and comes back with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+
+from flows.orchestration.names import NIGHTLY, RUN_RECIPE, deployment
+from tests.servers.postgres import Postgres
+from tests.servers.prefect import Prefect
+from tests.servers.process import Server
+from tests.servers.seaweed import BUCKET, Seaweed
+
+from .calls import CallBook
+from .engines import CALLS, SECONDS
+from .processes import child_of, is_alive, until
+from .verdict import Home
+
+ROOT = Path(__file__).parents[2]
+KONTEXT = str(Path(sys.executable).with_name("kontext"))
+PATIENCE = 420.0  # seconds for what takes ten on a machine with time to spare
+PREFIX = "studio"
+
+
+class Kept:
+    """``kontext coordinator`` or ``kontext worker`` with its supervisor."""
+
+    def __init__(self, name: str, folder: Path, *command: str, **environment: str) -> None:
+        self.name = name
+        self.supervisor = Server(name, folder / f"{name}.log")
+        self.supervisor.launch([KONTEXT, *command], environment, ROOT)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that does the work; none while it is being started again."""
+        return child_of(self.supervisor.pid, "--no-supervised")
+
+    @property
+    def engine(self) -> int | None:
+        pid = self.pid
+        return None if pid is None else child_of(pid, "flows.resident.child")
+
+    def stop(self) -> int:
+        """SIGTERM to the supervisor, as systemd would; the exit code."""
+        process = self.supervisor._process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        return process.wait(PATIENCE)
+
+    @property
+    def log(self) -> str:
+        return self.supervisor.log_file.read_text("utf-8", "replace")
+
+
+class City:
+    """One of everything, and two workers."""
+
+    def __init__(self, folder: Path, *, patience: float = 20.0, lease: float = 5.0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.patience, self.lease = patience, lease
+        self.seaweed = Seaweed(folder / "seaweed")
+        self.postgres = Postgres()
+        self.prefect = Prefect(folder / "prefect", self.postgres.url)
+        self.kept: dict[str, Kept] = {}
+        self.home: Home
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> City:
+        try:
+            self._stack.enter_context(self.postgres)
+            self.prefect = Prefect(self.folder / "prefect", self.postgres.url)
+            self._stack.enter_context(self.seaweed)
+            self._stack.enter_context(self.prefect)
+            self.seaweed.make_bucket(BUCKET)
+            self.home = Home(self.seaweed, BUCKET, PREFIX)
+            self.client = SyncPrefectClient(self.prefect.api)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        for one in self.kept.values():
+            one.supervisor.end(signal.SIGKILL)
+        with contextlib.suppress(AttributeError):
+            self.client._client.close()
+        self._stack.close()
+
+    # --- what the operator does
+
+    @property
+    def store(self) -> str:
+        return f"s3://{BUCKET}/{PREFIX}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        dropped = ("PREFECT_", "KONTEXT_", "AWS_", "TEST_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        return {
+            **kept,
+            **self.seaweed.environment,
+            **self.prefect.environment,
+            "KONTEXT_STORE": self.store,
+            "OMP_NUM_THREADS": "1",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def kontext(self, *arguments: str) -> str:
+        """Run ``kontext`` to its end; what it printed."""
+        done = subprocess.run(
+            [KONTEXT, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_coordinator(self) -> Kept:
+        options = ("--patience", f"{self.patience:g}", "--lease", f"{self.lease:g}", "--supervised")
+        return self._keep("coordinator", "coordinator", *options)
+
+    def start_worker(
+        self, name: str, *options: str, engine: str = "logged", seconds: float = 0.0
+    ) -> Kept:
+        return self._keep(
+            name,
+            *("worker", "--supervised", "--engines", "1", "--threads", "1"),
+            *("--name", f"{name}-{self.prefect.port}", "--engine", f"tests.chaos.engines:{engine}"),
+            *options,
+            **{CALLS: str(self.folder / f"calls-{name}.jsonl"), SECONDS: str(seconds)},
+        )
+
+    def open(self) -> None:
+        """Deploy, and start a coordinator and two workers."""
+        self.kontext("deploy")
+        self.start_coordinator()
+        for name in ("worker-1", "worker-2"):
+            self.start_worker(name)
+
+    def _keep(self, name: str, *command: str, **extra: str) -> Kept:
+        self.kept[name] = Kept(name, self.folder, *command, **self.environment, **extra)
+        return self.kept[name]
+
+    # --- what people do
+
+    def order(self, recipe: str, *overrides: str, only: tuple[str, ...] = ()) -> UUID:
+        """Start ``run-recipe``, as the form does; asked again while Prefect is away."""
+        parameters = {
+            "recipe": recipe,
+            "overrides": list(overrides),
+            "only": list(only),
+            "store": self.store,
+        }
+        return self._start(RUN_RECIPE, parameters)
+
+    def night(self) -> UUID:
+        return self._start(NIGHTLY, {})
+
+    def _start(self, flow: str, parameters: dict[str, object]) -> UUID:
+        def create() -> UUID:
+            found = self.client.read_deployment_by_name(deployment(flow)).id
+            return self.client.create_flow_run_from_deployment(found, parameters=parameters).id
+
+        return self._asked(create)
+
+    def flow_run(self, id_: UUID) -> FlowRun:
+        return self._asked(lambda: self.client.read_flow_run(id_))
+
+    def cancel(self, id_: UUID) -> None:
+        self._asked(lambda: self.client.set_flow_run_state(id_, Cancelling()))
+
+    def ended(self, id_: UUID, seconds: float = PATIENCE) -> FlowRun:
+        """The flow run once its state is final."""
+
+        def final() -> FlowRun | None:
+            run = self.flow_run(id_)
+            return run if run.state is not None and run.state.is_final() else None
+
+        return until(final, seconds, self.said)
+
+    def _asked(self, ask):
+        """Whoever clicks again until the page answers."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask()
+            except httpx.HTTPError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    # --- what is to be seen
+
+    @property
+    def workers(self) -> list[Kept]:
+        return [one for name, one in self.kept.items() if name.startswith("worker")]
+
+    @property
+    def calls(self) -> CallBook:
+        return CallBook.read(self.folder.glob("calls-*.jsonl"))
+
+    def said(self) -> str:
+        return "\n".join(f"--- {one.name}\n{one.log[-2500:]}" for one in self.kept.values())
+
+    def victim(self, name: str) -> int | None:
+        """The process id behind a name: ``engine-1``, ``worker-2``, ``coordinator``, ``s3`` …"""
+        servers = {"prefect": self.prefect, "postgres": self.postgres, "s3": self.seaweed}
+        if name in servers:
+            return servers[name].pid
+        if name.startswith("engine-"):
+            return self.kept[name.replace("engine", "worker")].engine
+        return self.kept[name].pid
+
+    def strike(self, name: str) -> int | None:
+        """SIGKILL; the id of the process that is dead now, none if there was none at the moment."""
+        servers = {"prefect": self.prefect, "postgres": self.postgres, "s3": self.seaweed}
+        pid = self.victim(name)
+        if pid is None:
+            return None
+        if name in servers:
+            servers[name].kill9()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert until(lambda: not is_alive(pid), PATIENCE)
+        return pid
+
+    def restore(self, name: str) -> None:
+        """Bring a server back."""
+        {"prefect": self.prefect, "postgres": self.postgres, "s3": self.seaweed}[name].start()
