@@ -22,7 +22,11 @@ LOOK_EVERY = 2.0  # seconds between two looks at whether this attempt is still w
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Where attempts are carried out: who, with what engines, stopped how."""
+    """Where attempts are carried out: who, with what engines, stopped how.
+
+    ``moved`` tells when engines last moved for it (``time.monotonic``): while a model is loaded, or
+    others' work is waited for, nothing is heard of the run itself.
+    """
 
     holder: str
     engine: Callable[[Plan, int], EngineFactory]
@@ -30,6 +34,7 @@ class Station:
     cancelled: CancelSignal
     hear: Listener = ignore
     renew_every: float = RENEW_EVERY
+    moved: Callable[[], float] = lambda: float("-inf")
 
 
 def do_chunk(store: KeyedStore, attempt: AttemptName, station: Station) -> Result | None:
@@ -131,7 +136,11 @@ class _Watch:
                     looked = now
                     self.fenced = self.fenced or self.ledger.is_fenced(self.attempt)
                     self._cancelled = self._cancelled or self.ledger.is_cancelled(self.attempt.run)
-                if self._progress > told and now - renewed >= self.station.renew_every:
+                if now - renewed < self.station.renew_every:
+                    continue
+                if self._progress == told and self.station.moved() > renewed:
+                    self._progress += 1  # the same words again would be no news
+                if self._progress > told:
                     told, renewed = self._progress, now
                     self.ledger.renew(
                         self.attempt,

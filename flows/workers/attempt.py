@@ -74,6 +74,12 @@ class Attempt:
             self._stop.set()
             self.let_go()
 
+    def moved(self) -> float:
+        """When an engine last moved for it, or for those before it (``time.monotonic``)."""
+        with self._lock:
+            engine = self._engine
+        return engine.progressed() if engine is not None else float("-inf")
+
     def let_go(self) -> None:
         """End its waiting for an engine, or its work there; why, its own signals tell."""
         with self._lock:

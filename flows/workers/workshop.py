@@ -87,6 +87,7 @@ class Workshop:
             draining=self._draining.is_set,
             cancelled=attempt.cancelled,
             hear=both(self.counts.hear, attempt.hear),
+            moved=attempt.moved,
         )
         result = do_chunk(store, name, station)
         verdict = judge(result, cancelled=attempt.cancelled())
