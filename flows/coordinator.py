@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from flows.coordination.conductor import Conductor, Patience
 from flows.coordination.dispatch import DispatchError
-from flows.coordination.holds import Holds, runs_under_way
+from flows.coordination.holds import Holds
 from flows.coordination.intake import Intake, Intaken, RunForm
 from flows.coordination.ledger import Ledger, Order
 from flows.coordination.seat import LEASE, Seat
@@ -136,6 +136,9 @@ class _Desk:
             if self._complaints.get(what) != str(error):
                 self._complaints[what] = str(error)
                 log.warning("%s", error)
+        except Exception:
+            # Not to be expected; but to die of it would stop everything else, too.
+            log.exception("%s", what)
         else:
             if self._complaints.pop(what, None):
                 log.info("%s: well again", what)
@@ -148,8 +151,7 @@ class _Desk:
         now = time.monotonic()
         if now - self._swept < SWEEP_EVERY:
             return
-        under_way = runs_under_way(self._store.objects)
-        self._holds.release_ended(under_way)
+        under_way = self._holds.release_ended()
         self._labels = {run: found for run, found in self._labels.items() if run in under_way}
         self._swept = now
 

@@ -19,10 +19,10 @@ from prefect.client.schemas.objects import DeploymentSchedule, WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from flows.coordination.intake import ChunkForm, NightlyForm, RunForm
 from flows.orchestration.api import NoServerError, PrefectApi, open_api
+from flows.orchestration.forms import chunk_schema, nightly_schema, run_schema
 from flows.orchestration.names import (
     CHUNKS_POOL,
     CHUNKS_POOL_TYPE,
@@ -148,7 +148,7 @@ def _deployments(
         RUNS_POOL,
         "urgent",  # the night itself takes no place; its recipes wait in 'nightly'
         "Run every recipe of a folder, each as a run of its own, when nothing is urgent.",
-        _schema(NightlyForm, {"store": _stores(wanted.stores)}),
+        nightly_schema(wanted.stores),
         {
             "recipes": kept.get("recipes", "")
             if wanted.nightly_recipes is None
@@ -163,47 +163,9 @@ def _deployments(
         CHUNKS_POOL,
         "nightly",
         "A chunk of a run. The coordinator starts these; nobody needs to.",
-        _schema(ChunkForm, {}),
+        chunk_schema(),
         {},
     )
-
-
-def run_schema(recipes: Sequence[str], stores: Sequence[str]) -> dict[str, Any]:
-    """The form of ``run-recipe``: recipes and output prefixes to choose from, or to write."""
-    recipe: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 1000}
-    if recipes:
-        named = {"title": "By name", "type": "string", "enum": list(recipes)}
-        written = {
-            "title": "By address",
-            "type": "string",
-            "pattern": r"^s3://[^/]+/.+\.ya?ml$",
-            "description": "s3://bucket/path/recipe.yaml",
-        }
-        recipe = {"anyOf": [named, written]}
-    return _schema(RunForm, {"recipe": recipe, "store": _stores(stores)})
-
-
-def _stores(stores: Sequence[str]) -> dict[str, Any]:
-    return {"type": "string", "enum": list(stores), "default": stores[0]}
-
-
-def _schema(form: type[BaseModel], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A form's schema as Prefect wants it, some fields' types replaced."""
-    schema = form.model_json_schema()
-    properties = schema["properties"]
-    for position, name in enumerate(properties):
-        kept = {key: properties[name][key] for key in ("title", "description")}
-        if name in fields:
-            properties[name] = {**fields[name], **kept}
-        properties[name]["position"] = position
-    return {
-        "title": "Parameters",
-        "type": "object",
-        "properties": properties,
-        "required": schema.get("required", []),
-        "definitions": schema.get("$defs", {}),
-        "additionalProperties": False,
-    }
 
 
 def _pool(api: PrefectApi, name: str, kind: str, description: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection
 
 from flows.coordination.ledger import FOLDER, Ledger
 from flows.recipe.step import Plan
@@ -79,12 +78,18 @@ class Holds:
                 self.hold(run, plan)
                 self.entered(run)
 
-    def release_ended(self, under_way: Collection[str]) -> None:
-        """Let go of the runs that were entered and are not under way any more."""
+    def release_ended(self) -> frozenset[str]:
+        """Let go of the runs that were entered and are not under way any more; those that are.
+
+        Raises:
+            StoreError: the store fails.
+        """
         with self._lock:
-            ended = self._entered - set(under_way)
+            entered = set(self._entered)
+        ended = {run for run in entered if not _is_under_way(self._objects, run)}
         for run in ended:
             self.drop(run)
+        return frozenset(entered - ended)
 
     def release_all(self) -> None:
         """Let go of everything."""
@@ -94,6 +99,10 @@ class Holds:
             self.drop(run)
 
 
+def _is_under_way(objects: Objects, run: str) -> bool:
+    return objects.stat(f"{FOLDER}{run}/order.json") is not None
+
+
 def runs_under_way(objects: Objects) -> list[str]:
-    """The names of the runs that have anything in ``active/``."""
+    """The names that may be of runs under way; in a folder, those of ended ones may stay."""
     return [name.rstrip("/").rpartition("/")[2] for name in objects.folders(FOLDER)]

@@ -100,7 +100,7 @@ class Nights:
         now = self._clock()
         if night.created < len(recipes):
             if self._is_asked_to_stop(night):
-                self._end(night, Cancelled(message="interrupted before it began"))
+                night.created = len(recipes)  # those that there are, are stopped
                 return
             for recipe in recipes[night.created :]:
                 self._create(night, recipe)
@@ -176,6 +176,8 @@ class Nights:
 
 def night_state(parents: Sequence[FlowRun], cancelled: bool) -> State[None]:
     """How a nightly run ends, by how its recipes have."""
+    if not parents:
+        return Cancelled(message="interrupted before it began")
     counts = Counter(parent.state_name or "unknown" for parent in parents)
     text = ", ".join(f"{count} {name.lower()}" for name, count in sorted(counts.items()))
     message = f"{len(parents)} recipes: {text}"

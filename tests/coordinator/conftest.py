@@ -8,14 +8,14 @@ from .town import Town, Zygote
 
 
 @pytest.fixture(scope="session")
-def prefect_client(prefect_server):
+def prefect_client(prefect_on_postgres):
     """The session's Prefect server is this process's, and here is a client of it."""
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (
-        temporary_settings({PREFECT_API_URL: prefect_server.api}),
-        SyncPrefectClient(prefect_server.api) as client,
+        temporary_settings({PREFECT_API_URL: prefect_on_postgres.api}),
+        SyncPrefectClient(prefect_on_postgres.api) as client,
     ):
         yield client
 

@@ -20,12 +20,15 @@ from prefect.states import Completed, Pending, Running
 
 from flows.coordination.duty import Station, do_chunk
 from flows.coordination.ledger import AttemptName
+from flows.coordination.shelf import Shelf
 from flows.deploy import Deployed, Deployment, deploy
 from flows.orchestration.api import PrefectApi
 from flows.orchestration.names import CHUNKS_POOL, RUN_RECIPE, deployment
+from flows.settings import load_settings
 from flows.store.address import open_store
 from kontext_engine.fake import FakeEngine, FakeFaults
-from tests.run.conftest import write_recipe
+from tests.run.conftest import RECIPE
+from tests.run.samples import ten_products
 
 SCRIPT = Path(__file__).with_name("zygote.py")
 
@@ -61,6 +64,8 @@ class Town:
     def __init__(self, folder: Path, zygote: Zygote, client: SyncPrefectClient) -> None:
         self.folder = folder
         self.store = str(folder / "store")
+        self.recipes = str(folder / "recipes")
+        self.environment: dict[str, str] = {}
         self.api = PrefectApi(client)
         self.log = folder / "coordinator.log"
         self.living: dict[str, int] = {}
@@ -76,23 +81,28 @@ class Town:
     def client(self) -> SyncPrefectClient:
         return self.api._client
 
-    def recipe(self, name: str = "ten", text: str | None = None) -> Path:
-        path = write_recipe(self.folder / "recipes")
-        kept = path.read_text().replace("ten products", name)
-        path.unlink()
-        path = self.folder / "recipes" / f"{name}.yaml"
-        path.write_text(text or kept)
+    def recipe(self, name: str = "ten", text: str = RECIPE) -> Path:
+        folder = self.folder / "recipes"
+        if not (folder / "in").exists():
+            ten_products(folder / "in")
+        path = folder / f"{name}.yaml"
+        path.write_text(text.replace("ten products", name))
         return path
+
+    def said(self) -> str:
+        """What the coordinators have said."""
+        return self.log.read_text() if self.log.exists() else ""
 
     def start(self, name: str = "first", *, die: int = 0, lease: float = 2.0) -> int:
         order = {
             "store": self.store,
-            "recipes": str(self.folder / "recipes"),
+            "recipes": self.recipes,
             "name": name,
             "api": str(self.client.api_url),
             "log": str(self.log),
             "lease": lease,
             "die": die,
+            "env": self.environment,
         }
         self.living[name] = self._zygote.ask(order)["pid"]
         return self.living[name]
@@ -114,7 +124,7 @@ class Town:
     # --- what people do
 
     def deploy(self, **changes) -> Deployed:
-        names = sorted(path.stem for path in (self.folder / "recipes").glob("*.yaml"))
+        names = Shelf(self.recipes, load_settings()).names()
         return deploy(Deployment(tuple(names), (self.store,), **changes))
 
     def order(self, recipe: str = "ten", **parameters) -> UUID:
@@ -129,9 +139,9 @@ class Town:
         """Wait for something true, and return it."""
         deadline = time.monotonic() + seconds
         while not (found := what()):
-            log = self.log.read_text() if self.log.exists() else ""
-            assert time.monotonic() < deadline, f"in vain; the coordinator said:\n{log[-3000:]}"
-            time.sleep(0.05)
+            told = f"in vain; the coordinator said:\n{self.said()[-3000:]}"
+            assert time.monotonic() < deadline, told
+            time.sleep(0.2)  # each look is a question to a server that has other work
         return found
 
     def ended(self, id_: UUID, seconds: float = 60.0) -> FlowRun:
@@ -144,7 +154,7 @@ class Town:
 
     def _work(self) -> None:
         with contextlib.suppress(Exception):
-            while not self._stop.wait(0.05):
+            while not self._stop.wait(0.2):
                 found = self.client.get_scheduled_flow_runs_for_work_pool(CHUNKS_POOL)
                 mine = [f.flow_run for f in found if f.flow_run.parameters["store"] == self.store]
                 for flow_run in mine:

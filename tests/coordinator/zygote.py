@@ -4,7 +4,7 @@ A script: it imports what the coordinator needs and then forks a child for each 
 from stdin. Orders and answers are one JSON object a line:
 
     {"store": PLACE, "recipes": PLACE, "name": NAME, "api": URL, "log": FILE, "lease": SECONDS,
-     "die": N}  ->  {"pid": PID}
+     "die": N, "env": {NAME: VALUE}}  ->  {"pid": PID}
     {"wait": PID}  ->  {"status": EXIT CODE, or minus the signal's number}
 
 With ``die`` the child kills itself (SIGKILL) before the Nth time that it writes to the store or
@@ -28,7 +28,7 @@ import flows.recipe.plan
 from flows import coordinator
 from flows.coordination.conductor import Patience
 from flows.orchestration.api import PrefectApi
-from flows.settings import Settings
+from flows.settings import load_settings
 from flows.store.folder import LocalObjects
 from kontext_engine.fake import FAKE_SPEC
 
@@ -61,16 +61,17 @@ def child(order: dict) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(message)s")
     logging.getLogger("flows").setLevel(logging.INFO)
+    os.environ.update(order["env"])
     if order.get("die"):
         die_at(order["die"])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     options = coordinator.CoordinatorOptions(
-        Settings(store=order["store"]),
+        load_settings().given(store=order["store"]),
         order["recipes"],
         order["name"],
-        Patience(lease=3.0, pickup=6.0),
-        tick=0.1,
+        Patience(lease=30.0, pickup=30.0),  # the workers live, however slow the machine
+        tick=0.2,
         lease=order["lease"],
     )
     with temporary_settings({PREFECT_API_URL: order["api"]}):
