@@ -18,7 +18,7 @@ from flows.workers.attempt import End, Verdict
 
 log = logging.getLogger(__name__)
 
-LONGEST = 15.0  # seconds between two tries
+LONGEST = 5.0  # seconds between two tries
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
 
 
