@@ -125,7 +125,12 @@ class City:
 
     def kontext(self, *arguments: str) -> str:
         """Run ``kontext`` to its end; what it printed."""
-        done = subprocess.run(
+        done = self._carry_out(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _carry_out(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [KONTEXT, *arguments],
             cwd=ROOT,
             env=self.environment,
@@ -133,8 +138,6 @@ class City:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def start_coordinator(self) -> Kept:
         options = ("--patience", f"{self.patience:g}", "--lease", f"{self.lease:g}", "--supervised")
@@ -153,10 +156,18 @@ class City:
 
     def open(self) -> None:
         """Deploy, and start a coordinator and two workers."""
-        self.kontext("deploy")
+        self.deploy()
         self.start_coordinator()
         for name in ("worker-1", "worker-2"):
             self.start_worker(name)
+
+    def deploy(self, *options: str) -> None:
+        """Again while the server does not answer: a busy machine in its first minute."""
+
+        def deployed() -> bool:
+            return self._carry_out("deploy", *options).returncode == 0
+
+        until(deployed, PATIENCE, self.prefect.log)
 
     def _keep(self, name: str, *command: str, **extra: str) -> Kept:
         self.kept[name] = Kept(name, self.folder, *command, **self.environment, **extra)

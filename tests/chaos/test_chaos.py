@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
-from .city import City
+from flows.execution.outcome import Ending, State
+from flows.store.local import LocalStore
+
+from .city import PATIENCE, City
+from .measure import noticed
+from .processes import until
 from .storm import Storm
-from .verdict import Home, planned
+from .verdict import Home, pixels, planned
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -21,9 +28,6 @@ def city(tmp_path_factory):
 
 def assert_same_pictures(home: Home, keys, folder) -> None:
     """Contract 4 in float32: at most one level of 255, in at most 0.1 % of values."""
-    from flows.store.local import LocalStore
-    from tests.chaos.verdict import pixels
-
     local = LocalStore(folder)
     far = []
     for key in keys:
@@ -62,4 +66,59 @@ def test_whatever_is_killed_a_run_ends_complete(city):
     assert ran.verdict.good, ran.verdict
     assert ran.state == "Completed"
     assert not ran.unexcused, ran.unexcused
+    assert set(city.calls.loads().values()) == {1}
+
+
+def test_a_cancelled_run_stops_within_a_denoise_step(city):
+    sets, only = ("defaults.steps=50", "defaults.seed=6"), ("character=raccoon",)
+    plan = planned("storyboard", *sets, only=only)  # one chunk
+    keys = set(plan.steps)
+    order = city.order("storyboard", *sets, only=only)
+    until(lambda: city.calls.of("step", keys), PATIENCE, city.said)
+    engines = {worker.engine for worker in city.workers}
+    asked = time.time()
+    city.cancel(order)
+    assert city.ended(order).state.name == "Cancelled", city.said()
+    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    manifest = city.home.manifest(plan)
+    assert manifest is not None
+    assert manifest.ending is Ending.INTERRUPTED
+    assert manifest.in_state(State.PENDING)
+    steps = city.calls.of("step", keys)
+    for worker in city.workers:
+        at = noticed(worker.log, asked)
+        if at is not None:
+            # The one that was under way, and one more if that ended in this very moment.
+            assert sum(call.time > at for call in steps if call.worker == worker.name) <= 2
+    # The engines have kept their models, and nobody computes any more for what was cancelled.
+    sets = ("defaults.steps=2", "defaults.seed=6")
+    again = planned("storyboard", *sets)
+    assert city.ended(city.order("storyboard", *sets)).state.name == "Completed"
+    assert city.home.judge(again).good
+    assert len(city.calls.of("step", keys)) == len(steps)
+    assert {call.pid for call in city.calls.of("start", set(again.steps))} <= engines
+
+
+def test_a_drained_worker_hands_back_what_it_did_not_do(city):
+    sets = ("defaults.steps=4", "defaults.seed=7")
+    plan = planned("style-series", *sets)
+    keys = set(plan.steps)
+    order = city.order("style-series", *sets)
+
+    def at_work() -> bool:
+        return any(c.worker == "worker-2" for c in city.calls.of("step", keys))
+
+    until(at_work, PATIENCE, city.said)
+    assert city.kept["worker-2"].stop() == 0, city.said()
+    stopped = time.time()
+    city.start_worker("worker-2")
+    assert city.ended(order).state.name == "Completed", city.said()
+    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    verdict = city.home.judge(plan)
+    assert verdict.good, verdict
+    # What was in the batch that was stopped is made once more, and nothing else.
+    again = {key for key, count in city.calls.computations(keys).items() if count > 1}
+    left = [c.time for c in city.calls.of("start", again) if c.worker == "worker-2"]
+    assert not left or min(left) < stopped
+    assert max(city.calls.computations(keys).values()) <= 2
     assert set(city.calls.loads().values()) == {1}

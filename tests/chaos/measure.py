@@ -1,0 +1,186 @@
+"""``python -m tests.chaos.measure cancel drain overhead pair night``: each once, printed.
+
+Times are of this machine at this moment; what must hold on any is in the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from .city import PATIENCE, City
+from .long import say
+from .processes import until
+from .verdict import RECIPES, planned
+
+EDITS = 1.0  # seconds that a sleeping engine takes for one
+
+
+def cancelled(city: City) -> str:
+    """Cancel a run of one chunk at work, and say what the engine did after that."""
+    sets, only = (
+        ("defaults.steps=50", f"defaults.seed={time.time_ns() % 10**6}"),
+        "character=monkey",
+    )
+    plan = planned("storyboard", *sets, only=(only,))
+    order = city.order("storyboard", *sets, only=(only,))
+    keys = set(plan.steps)
+    until(lambda: len(city.calls.of("step", keys)) > 8, PATIENCE, city.said)
+    asked = time.time()
+    city.cancel(order)
+    city.ended(order)
+    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    steps = city.calls.of("step", keys)
+    pace = statistics.median(b.time - a.time for a, b in itertools.pairwise(steps))
+    text = f"last step {steps[-1].time - asked:.1f} s after the click (a step takes {pace:.2f} s)"
+    (worker,) = {call.worker for call in steps}
+    at = noticed(city.kept[worker].log, asked)
+    if at is None:
+        return f"{text}; the worker saw it in the store first"
+    late = sum(call.time > at for call in steps)
+    return f"{text}; the worker saw it after {at - asked:.1f} s; {late} steps ended after that"
+
+
+def noticed(log: str, since: float) -> float | None:
+    """When the worker said that something was cancelled: its log shows the time of day."""
+    day = datetime.fromtimestamp(since)
+    for line in log.splitlines():
+        if "cancelled: it stops" in line:
+            clock = datetime.strptime(line.split(" | ")[0].strip(), "%H:%M:%S.%f")
+            at = datetime.combine(day.date(), clock.time())
+            if at < day - timedelta(hours=12):
+                at += timedelta(days=1)
+            if at.timestamp() >= since - 0.001:
+                return at.timestamp()
+    return None
+
+
+def drained(city: City) -> tuple[int, float]:
+    """SIGTERM to a worker at work: its exit code and the seconds that it took."""
+    sets = ("defaults.steps=8", f"defaults.seed={time.time_ns() % 10**6}")
+    plan = planned("style-series", *sets)
+    order = city.order("style-series", *sets)
+    worker = city.kept["worker-2"]
+    keys = set(plan.steps)
+    until(
+        lambda: any(c.worker == worker.name for c in city.calls.of("step", keys)),
+        PATIENCE,
+        city.said,
+    )
+    began = time.time()
+    code = worker.stop()
+    seconds = time.time() - began
+    del city.kept["worker-2"]
+    assert city.ended(order).state.name == "Completed", city.said()
+    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    verdict = city.home.judge(plan)
+    assert verdict.good, verdict
+    return code, seconds
+
+
+def slept(city: City, *sets: str) -> tuple[float, float, int]:
+    """All recipes at once by sleeping engines: wall from the first chunk's start to the last
+    manifest, engine seconds, and chunks sent."""
+    plans = {path.stem: planned(path.stem, *sets) for path in sorted(RECIPES.glob("*.yaml"))}
+    orders = [city.order(recipe, *sets) for recipe in plans]
+    sent: set[str] = set()
+
+    def over() -> bool:
+        sent.update(name for name in city.home.names("active/") if name.endswith(".ticket"))
+        return all(city.flow_run(order).state.is_final() for order in orders)
+
+    until(over, PATIENCE * 4, city.said)
+    keys = {key for plan in plans.values() for key in plan.steps}
+    written = [found.written for plan in plans.values() if (found := city.home.manifest(plan))]
+    assert len(written) == len(plans)
+    last = max(map(datetime.fromisoformat, written)).timestamp()
+    begun = city.calls.of("start", keys)
+    return last - begun[0].time, EDITS * len(begun), len(sent)
+
+
+def night(city: City) -> None:
+    """The six recipes by the schedule: every minute until it has started, then never again."""
+    plans = {path.stem: planned(path.stem) for path in sorted(RECIPES.glob("*.yaml"))}
+    began = time.time()
+    city.deploy("--cron", "* * * * *")
+    found: list = []
+
+    def started() -> bool:
+        runs = city._asked(lambda: city.client.read_flow_runs(limit=50))
+        found[:] = [run for run in runs if run.auto_scheduled and run.start_time]
+        return bool(found)
+
+    until(started, PATIENCE, city.said)
+    city.deploy("--cron", "")
+    begun = time.time()
+    say(f"night: started by its schedule after {begun - began:.0f} s")
+    state = city.ended(found[0].id, 3600.0 * 3).state
+    say(f"night: {state.name}: {state.message}; {time.time() - begun:.0f} s")
+    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    for name, plan in plans.items():
+        verdict, made = city.home.judge(plan), city.calls.computations(set(plan.steps))
+        say(
+            f"  {name:<20} {len(plan.steps):>4} edits, lost {len(verdict.lost)}, corrupt "
+            f"{len(verdict.corrupt)}, computations {sum(made.values())}, most {max(made.values())}"
+        )
+    say(f"  in all {sum(len(plan.steps) for plan in plans.values())} edits")
+
+
+def measure(city: City, wanted: list[str]) -> None:
+    if "cancel" in wanted:
+        say(f"cancel: {cancelled(city)}")
+    if "night" in wanted:
+        night(city)
+    if "drain" in wanted:
+        code, seconds = drained(city)
+        say(f"drain: exit {code} after {seconds:.1f} s; the other worker made the rest, 0 lost")
+        city.start_worker("worker-2")
+    loads = city.calls.loads()
+    say(f"model loads: {len(loads)} engine processes, most of one {max(loads.values(), default=0)}")
+
+
+def sleep(city: City, wanted: list[str]) -> None:
+    runs: dict[int, tuple[float, float, int]] = {}
+    for count in (2, 1) if "pair" in wanted else (2,):
+        runs[count] = slept(city, f"defaults.seed={count}")
+        total, engine, chunks = runs[count]
+        say(
+            f"{count} sleeping engines: {total:.1f} s wall, {engine:.1f} s of engines, {chunks} "
+            f"chunks; overhead {total / (engine / count):.3f}"
+        )
+        if count == 2 and "pair" in wanted:
+            assert city.kept.pop("worker-2").stop() == 0
+    if len(runs) == 2:
+        say(f"two engines against one: {runs[1][0] / runs[2][0]:.2f}x")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("wanted", nargs="+")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="kontext-measure-"))
+    parts: list[tuple[str, set[str], Callable[[City, list[str]], None]]] = [
+        ("logged", {"cancel", "drain", "night"}, measure),
+        ("sleeping", {"overhead", "pair"}, sleep),
+    ]
+    for engine, names, carry_out in parts:
+        if names & set(asked.wanted):
+            with City(folder / engine, patience=60.0) as city:
+                city.deploy()
+                city.start_coordinator()
+                for name in ("worker-1", "worker-2"):
+                    city.start_worker(name, engine=engine, seconds=EDITS)
+                carry_out(city, asked.wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
