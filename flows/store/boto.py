@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 64  # kept open at most; more threads than that wait for each other
 
-_clients: dict[S3Settings, S3Client] = {}
+_clients: dict[Hashable, S3Client] = {}
 _making = threading.Lock()
 
 
@@ -24,18 +24,32 @@ class BadSetting(Exception):  # noqa: N818
     """A client cannot be made of these settings; the code says why."""
 
 
+def connection(settings: S3Settings) -> Hashable:
+    """Of the settings those that make a client what it is."""
+    return (
+        settings.endpoint_url,
+        settings.region,
+        settings.addressing,
+        settings.checksums,
+        settings.ca_bundle,
+        settings.connect_timeout,
+        settings.read_timeout,
+    )
+
+
 def client(settings: S3Settings) -> S3Client:
     """This process's client for these settings; safe for threads.
 
     Credentials are those that boto3's chain finds when it is first asked for.
     """
-    found = _clients.get(settings)
+    key = connection(settings)
+    found = _clients.get(key)
     if found is not None:
         return found
     with _making:
-        if settings not in _clients:
-            _clients[settings] = _make(settings)
-        return _clients[settings]
+        if key not in _clients:
+            _clients[key] = _make(settings)
+        return _clients[key]
 
 
 def forget_clients() -> None:

@@ -1,8 +1,9 @@
 """A small S3-like server that ignores conditions: ``If-None-Match`` and ``If-Match`` do nothing.
 
 A fixture for what the program does on such a server, in memory, without checking signatures. Like
-some real servers it can also be told to reject boto3's default checksums (``old``), to drop
-metadata, to have no multipart, or not to copy.
+some real servers it can be told to keep conditions only of writers that come one after the other
+(``racy``), to reject boto3's default checksums (``old``), to drop metadata, to have no multipart,
+or not to copy.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import ssl
 import sys
 import threading
+import time
 import urllib.parse
 import uuid
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from xml.sax.saxutils import escape
 
 from .chunked import read_chunked, unwrap
@@ -57,6 +59,7 @@ class Careless:
         self,
         bucket: str = "careless",
         *,
+        conditions: Literal["ignored", "racy"] = "ignored",
         old: bool = False,
         metadata: bool = True,
         multipart: bool = True,
@@ -64,6 +67,7 @@ class Careless:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.bucket = bucket
+        self.conditions = conditions
         self.old = old
         self.metadata = metadata
         self.multipart = multipart
@@ -127,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, headers={"ETag": f'"{_md5(body)}"'})
         elif "x-amz-copy-source" in self.headers:
             self._copy(home, key)
+        elif self._spurned(home, key):
+            self._refuse(412, "PreconditionFailed")
         else:
             thing = self._keep(home, key, body, self._kept())
             self._answer(200, headers={"ETag": thing.etag})
@@ -192,6 +198,14 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in self.headers.items()
             if name.lower() in KEPT or (metadata and name.lower().startswith("x-amz-meta-"))
         }
+
+    def _spurned(self, home: Careless, key: str) -> bool:
+        """A racy server looks whether the name is new, and writes a while later."""
+        if home.conditions == "ignored" or self.headers.get("if-none-match") != "*":
+            return False
+        taken = key in home.things
+        time.sleep(0.1)
+        return taken
 
     def _keep(self, home: Careless, key: str, data: bytes, headers: dict[str, str]) -> Thing:
         thing = Thing(data, headers, _now(), f'"{_md5(data)}"')

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import pytest
 
-from flows.store import s3_retry
+from flows.store import s3_guard, s3_retry
 from flows.store.base import StoreError, StoreFull
+from flows.store.boto import connection
 from flows.store.s3_errors import Trouble
 
 from ..servers.faults import (
@@ -226,12 +227,10 @@ def large() -> bytes:
 @pytest.fixture
 def in_parts(faulty_place, faults, monkeypatch):
     """As a server whose multipart keeps conditions: SeaweedFS does, one writer at a time."""
-    from flows.store import s3_guard
-
     made = faulty_place.objects(**FOUR | {"part_size": PART})
     made.create("ready", b"x")
-    bucket = (BUCKET, faulty_place.settings(**FOUR | {"part_size": PART}))
-    monkeypatch.setitem(s3_guard._parts, bucket, s3_guard.Guard.KEPT)
+    server = (BUCKET, connection(faulty_place.settings(**FOUR)))
+    monkeypatch.setitem(s3_guard._parts, server, s3_guard.Guard.KEPT)
     faults.requests.clear()
     return made
 
