@@ -33,6 +33,7 @@ from flows.store.objects import Entry
 log = logging.getLogger(__name__)
 
 GONE_AFTER = 5.0  # seconds: the listing may be older than what the scheduler says
+BLIND_AFTER = 5.0  # seconds that a look may take; beyond, the store was away
 
 Publish = Callable[[Order, Plan, Outcome], Finished]
 
@@ -65,6 +66,7 @@ class Conductor:
         self._patience = patience
         self._clock = clock
         self._runs: dict[str, UnderWay] = {}
+        self._blind_since: float | None = None
 
     def tick(self) -> int:
         """Look once at every run under way and do what is next; how many there are.
@@ -74,7 +76,7 @@ class Conductor:
         Raises:
             StoreError: the store itself cannot be listed.
         """
-        found = self.ledger.look()
+        found = self._look()
         under_way = {run: entries for run, entries in found.items() if "order.json" in entries}
         for gone in set(self._runs) - set(under_way):
             del self._runs[gone]
@@ -86,6 +88,23 @@ class Conductor:
             except (StoreError, DispatchError) as error:
                 log.warning("%s: %s", name, error)
         return len(under_way)
+
+    def _look(self) -> Mapping[str, Mapping[str, Entry]]:
+        if self._blind_since is None:
+            self._blind_since = self._clock()
+        found = self.ledger.look()
+        now = self._clock()
+        blind, self._blind_since = now - self._blind_since, None
+        if blind > BLIND_AFTER:
+            self._forgive(blind, now)
+        return found
+
+    def _forgive(self, blind: float, now: float) -> None:
+        """While the store was away nobody could renew a lease: that time does not count."""
+        for run in self._runs.values():
+            run.seen = {
+                attempt: (lease, min(now, at + blind)) for attempt, (lease, at) in run.seen.items()
+            }
 
     def _adopt(self, name: str) -> UnderWay | None:
         order, plan = self.ledger.order(name), self.ledger.plan(name)
