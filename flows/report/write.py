@@ -17,7 +17,7 @@ from flows.recipe.step import SourceImage
 from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
 from flows.report.view import build_page
-from flows.store.base import BlobDamaged, Store
+from flows.store.base import Store
 from flows.store.lanes import in_lanes
 from flows.store.runfolder import RunFolder
 from kontext_engine.errors import PictureError
@@ -61,13 +61,10 @@ def write_report(run: RunFolder, manifest: Manifest, store: Store, links: Links 
 def _make_thumbnail(step: StepEntry, thumbs: Thumbnails, store: Store) -> None:
     if step.blob is None or thumbs.get(step.blob):
         return
-    record = store.find(step.key)
-    if record is None or record.blob != step.blob:
+    found = store.find_picture(step.key)
+    if found is None or found[0].blob != step.blob:
         return
-    try:
-        data = store.read(record)
-    except BlobDamaged:
-        return
+    data = found[1]
     thumbs.make(step.blob, lambda: Image.open(io.BytesIO(data), formats=["PNG"]))
 
 

@@ -84,6 +84,9 @@ class Store(Protocol):
         A damaged record, or one whose blob is missing or damaged, is quarantined: ``None``.
         """
 
+    def find_picture(self, key: str) -> tuple[Record, bytes] | None:
+        """``find``, and the picture's bytes that it has read."""
+
     def has(self, key: str) -> bool:
         """Whether ``find`` would most likely succeed: record sound, blob there with its size.
 

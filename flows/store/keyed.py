@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from flows.store.base import BlobDamaged, FailureNote, StoreError, StoreReadOnly
 from flows.store.lanes import in_lanes
-from flows.store.lock import HomeClock, wait_for_collector
+from flows.store.lock import HomeClock, passing_seconds, wait_for_collector
 from flows.store.objects import Held, Objects
 from flows.store.record import Record, RecordError, decode_record, encode_record, is_digest
 
@@ -47,6 +47,11 @@ class KeyedStore:
 
     def find(self, key: str) -> Record | None:
         """The verified record of a done step, or ``None``; damage is quarantined."""
+        found = self.find_picture(key)
+        return None if found is None else found[0]
+
+    def find_picture(self, key: str) -> tuple[Record, bytes] | None:
+        """``find``, and the picture's bytes that it has read."""
         name = _name("records", key)
         held = self.objects.get(name)
         if held is None:
@@ -57,10 +62,9 @@ class KeyedStore:
             self._set_aside(name, held, f"the record {why}")
             return None
         try:
-            self.read(record)
+            return record, self.read(record)
         except BlobDamaged:
             return None
-        return record
 
     def has(self, key: str) -> bool:
         """Whether the record is sound and its blob there with the right size."""
@@ -110,12 +114,15 @@ class KeyedStore:
             raise ValueError(f"record {record.key[:12]} does not name the blob it came with")
         name, data = _name("records", record.key), encode_record(record)
         for _ in range(_ATTEMPTS):
+            began = passing_seconds()
             adopted = self._put_blob(record.blob, blob)
             if self.objects.create(name, data):
                 if adopted:
                     self._let_clean_up_pass(name)
-                # A clean-up that looked before the record was there may have taken the blob since.
-                if self.objects.stat(_name("blobs", record.blob)) is None:
+                # A clean-up that looked before the record was there may have taken the blob since,
+                # unless it is new: nothing so young goes.
+                late = passing_seconds() - began > self._touch_after
+                if (adopted or late) and self.objects.stat(_name("blobs", record.blob)) is None:
                     self._put_blob(record.blob, blob)
                 return record
             if winner := self.find(record.key):
