@@ -1,0 +1,204 @@
+"""Small pictures to a store in S3 and back: this program, a plain loop over boto3, and ``s5cmd``.
+
+All take turns in one run, block by block, so that a busy machine or server slows all of them; each
+pulls what it has pushed, and what arrives is compared with what was sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from flows.settings import Settings
+from flows.store import boto
+from flows.store.address import S3Address, open_objects, parse_address
+from flows.store.lanes import LANES, in_lanes
+from flows.throughput.sides import LOOP, S5CMD, SIDE, ThroughputError, make_sides
+
+PICTURES = 2000
+BLOCK = 250  # pictures that one side handles before the next has its turn
+
+_COUNTING = "throughput"
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One side's pictures in one direction.
+
+    ``processor`` are seconds of this machine's processors that its own processes took, the
+    server's aside. ``requests`` a picture, where they can be counted.
+    """
+
+    side: str
+    pictures: int
+    seconds: float
+    processor: float
+    requests: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.pictures / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What was measured: ``size`` is a picture's in bytes on average."""
+
+    where: str
+    size: float
+    pushed: tuple[Timing, ...]
+    pulled: tuple[Timing, ...]
+
+    def table(self) -> str:
+        """The figures as lines of text, with ratios to a plain loop over boto3."""
+        count = self.pushed[0].pictures
+        lines = [f"{count} pictures of {self.size / 1000:.0f} kB on average, {self.where}"]
+        for what, timings in (("push", self.pushed), ("pull", self.pulled)):
+            base = next(one for one in timings if one.side == LOOP).rate
+            lines += [f"{what}  {_line(one, base)}" for one in timings]
+        return "\n".join(lines)
+
+
+def _line(one: Timing, base: float) -> str:
+    asked = "" if one.requests is None else f", {one.requests:.2f} requests"
+    return (
+        f"{one.side:<27}{one.seconds:8.2f} s{one.rate:8.1f}/s{one.rate / base:6.2f}x   a picture: "
+        f"{1000 * one.processor / one.pictures:.2f} ms of processor{asked}"
+    )
+
+
+def measure(
+    where: str, settings: Settings, *, pictures: int = PICTURES, watch: Watch = lambda *_: None
+) -> Throughput:
+    """Time ``pictures`` of about 25 kB on each side below ``where``; what is written there goes.
+
+    Raises:
+        AddressError: ``where`` is no address.
+        ThroughputError: it is not in S3; or something else arrived than was sent.
+        StoreError: the store fails.
+    """
+    address = parse_address(where)
+    if not isinstance(address, S3Address):
+        raise ThroughputError(f"{where}: only a store in S3 is measured; use s3://bucket/prefix")
+    prefix = f"{address.prefix}/bench-{uuid.uuid4().hex[:12]}".lstrip("/")
+    home = S3Address(address.bucket, prefix)
+    sides = make_sides(home, settings)
+    spent = {(way, name): _Spent(settings) for way in ("push", "pull") for name in sides}
+    with tempfile.TemporaryDirectory() as scratch, _swept(home, settings):
+        blocks = list(_drawn(Path(scratch), pictures))
+        came = Path(scratch) / "came"
+        turns = _turns(blocks, list(sides))
+        for number, (block, name) in enumerate(turns, 1):
+            with spent["push", name]:
+                sides[name].push(block, str(number))
+            with spent["pull", name]:
+                sides[name].pull(str(number), came)
+            _compare(name, block, came)
+            shutil.rmtree(came)
+            watch(number, len(turns))
+        size = sum(path.stat().st_size for block in blocks for path in block.iterdir()) / pictures
+
+    def timings(way: str) -> tuple[Timing, ...]:
+        return tuple(spent[way, name].timing(name, pictures) for name in sides)
+
+    return Throughput(where, size, timings("push"), timings("pull"))
+
+
+def _turns(blocks: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str]]:
+    """Every side on every block, each side once first."""
+    return [
+        (block, names[(number + turn) % len(names)])
+        for number, block in enumerate(blocks)
+        for turn in range(len(names))
+    ]
+
+
+class _Spent:
+    """A stopwatch that counts this process's requests and its and its children's processor time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = boto.client(settings.s3)
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+        self._requests = 0
+        self._processor = 0.0
+        self._began = (0.0, 0.0)
+
+    def __enter__(self) -> None:
+        self._client.meta.events.register("before-send.s3", self._count, unique_id=_COUNTING)
+        self._began = time.perf_counter(), _processor()
+
+    def __exit__(self, *error: object) -> None:
+        self._seconds += time.perf_counter() - self._began[0]
+        self._processor += _processor() - self._began[1]
+        self._client.meta.events.unregister("before-send.s3", unique_id=_COUNTING)
+
+    def _count(self, **_: object) -> None:
+        with self._lock:
+            self._requests += 1
+
+    def timing(self, side: str, pictures: int) -> Timing:
+        """What came of it."""
+        asked = None if side == S5CMD else self._requests / pictures
+        return Timing(side, pictures, self._seconds, self._processor, asked)
+
+
+def _processor() -> float:
+    taken = os.times()
+    return taken.user + taken.system + taken.children_user + taken.children_system
+
+
+def _drawn(scratch: Path, pictures: int) -> Iterator[Path]:
+    """Folders of pictures that do not compress and are all different."""
+    dice = random.Random(0)
+    for start in range(0, pictures, BLOCK):
+        folder = scratch / f"block-{start}"
+        folder.mkdir()
+        for number in range(start, min(start + BLOCK, pictures)):
+            noise = Image.frombytes("RGB", (SIDE, SIDE), dice.randbytes(SIDE * SIDE * 3))
+            buffer = io.BytesIO()
+            noise.save(buffer, "PNG", compress_level=1)
+            (folder / f"{number:06}.png").write_bytes(buffer.getvalue())
+        yield folder
+
+
+def _compare(side: str, sent: Path, came: Path) -> None:
+    here, there = Counter(_digests(sent)), Counter(_digests(came))
+    if here != there:
+        raise ThroughputError(
+            f"{side}: of {here.total()} pictures {(here & there).total()} arrived as they were sent"
+        )
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in folder.iterdir():
+        if path.suffix == ".png":
+            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _swept(home: S3Address, settings: Settings) -> Iterator[None]:
+    """Remove what was written, whatever the end."""
+    objects = open_objects(str(home), settings)
+    try:
+        yield
+    finally:
+        for _ in in_lanes(lambda entry: objects.remove(entry.name), objects.list(""), LANES):
+            pass
