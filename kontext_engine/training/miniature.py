@@ -121,6 +121,7 @@ def write_model(
     }
     for name, (library, part) in parts.items():
         _rounded(part, dtype).save_pretrained(draft / name)
+        _forget_origin(draft / name / "config.json")
         index[name] = [library, type(part).__name__]
     (draft / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     write_spec(draft, miniature_spec(str(folder), ""))
@@ -130,6 +131,13 @@ def write_model(
         folder.rename(old)
     draft.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out where a part was read from: nobody else has that folder."""
+    if config.is_file():
+        kept = {k: v for k, v in json.loads(config.read_text()).items() if k != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def _rounded(part: Any, dtype: torch.dtype) -> Any:
