@@ -61,11 +61,13 @@ class CallBook:
         """How often each key was begun."""
         return Counter(call.id for call in self.of("start", keys))
 
-    def loads(self) -> Counter[int]:
-        """How often each engine process loaded a model; those that computed are all in it."""
-        loads = Counter(call.pid for call in self.of("load"))
-        loads.update(dict.fromkeys({call.pid for call in self.of("start")}, 0))
-        return loads
+    def loads(self) -> Counter[tuple[int, str]]:
+        """How often each engine process loaded each model's weights."""
+        return Counter((call.pid, call.id) for call in self.of("load"))
+
+    def unloaded(self) -> set[int]:
+        """Engine processes that computed and loaded nothing: there are none."""
+        return {call.pid for call in self.of("start")} - {call.pid for call in self.of("load")}
 
     def unexcused(self, keys: Collection[str], strikes: Iterable[Strike]) -> list[str]:
         """Repetitions that no kill accounts for; a kill accounts for one of each key."""

@@ -61,7 +61,9 @@ class Kept:
         process = self.supervisor._process
         assert process is not None
         process.send_signal(signal.SIGTERM)
-        return process.wait(PATIENCE)
+        code = process.wait(PATIENCE)
+        self.supervisor.end()
+        return code
 
     @property
     def log(self) -> str:

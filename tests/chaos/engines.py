@@ -48,14 +48,14 @@ class Logged:
 def logged(spec, options):
     """The real engine, with the model of this machine."""
     log = CallLog(os.environ[CALLS])
-    log.write("load", [spec.name])
+    log.write("load", [f"{spec.name} {spec.digest}"])
     return Logged(load_kontext(spec, replace(options, call_log=os.environ[CALLS])), log)
 
 
 def sleeping(spec, options):
     """Takes the time that it is told to, and none of the processor's."""
     log = CallLog(os.environ[CALLS])
-    log.write("load", [spec.name])
+    log.write("load", [f"{spec.name} {spec.digest}"])
     options = replace(options, call_log=os.environ[CALLS])
     seconds = float(os.environ[SECONDS])
     return Logged(FakeEngine(spec, options, seconds_per_edit=seconds), log)

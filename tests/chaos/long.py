@@ -52,7 +52,7 @@ def main() -> int:
         loads = city.calls.loads()
         say(
             f"{len(storm.strikes)} rounds, {runs} runs, {bad} bad; {len(loads)} engine processes "
-            f"computed or loaded, most loads of one: {max(loads.values())}"
+            f"loaded a model, most loads in one: {max(loads.values())}"
         )
     return 1 if bad or max(loads.values()) > 1 else 0
 
