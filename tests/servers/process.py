@@ -70,10 +70,15 @@ class Server:
                 raise RuntimeError(f"{self.name} has ended: {self.log()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} not ready after {seconds:.0f} s: {self.log()}")
-            time.sleep(0.05)
+            time.sleep(0.2)  # asking takes what a busy machine has little of
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.wait(seconds)
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal and wait for the end; nothing when it is not running."""

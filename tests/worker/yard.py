@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -31,13 +30,14 @@ from flows.recipe.keys import plan_digest
 from flows.store.local import LocalStore
 
 from ..run.samples import PlanMaker
+from ..servers.process import Server
 from .engines import SECONDS
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240.0  # seconds: nothing here takes five on a machine with time to spare
+PATIENCE = 600.0  # seconds: nothing here takes five on a machine with time to spare
 
 
-def until(wanted: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.05):
+def until(wanted: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.1):
     """The first true answer."""
     end = time.monotonic() + seconds
     while not (found := wanted()):
@@ -157,39 +157,25 @@ class WorkerProcess:
         engine: str = "slow",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.log_file = folder / "worker.log"
         command = [
             *(sys.executable, "-m", "flows.cli", "worker", "--metrics-port", "0"),
             *("--engine", f"tests.worker.engines:{engine}", "--name", f"w-{uuid.uuid4().hex[:8]}"),
             *options,
         ]
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "KONTEXT_"))}
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={
-                    **kept,
-                    **environment,
-                    SECONDS: str(seconds_per_edit),
-                    "PYTHONUNBUFFERED": "1",
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = Server("worker", folder / "worker.log")
+        self.process.launch(command, {**kept, **environment, SECONDS: str(seconds_per_edit)}, ROOT)
 
     @property
     def log(self) -> str:
-        return self.log_file.read_text("utf-8", "replace")
+        return self.process.log_file.read_text("utf-8", "replace")
 
     def matched(self, pattern: str, after: int = 0) -> re.Match[str]:
         """The first match in what it writes from place ``after`` on."""
 
         def look():
             found = re.search(pattern, self.log[after:])
-            assert found or self.process.poll() is None, self.log[-3000:]
+            assert found or self.process.is_running, self.log[-3000:]
             return found
 
         return until(look)
@@ -229,15 +215,13 @@ class WorkerProcess:
         """The process ids of its engines."""
         return children_of(self.pid)
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
-        self.process.send_signal(number)
+        self.process.send(number)
         return self.process.wait(PATIENCE)
 
     def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.end()
 
 
 def children_of(pid: int) -> list[int]:
