@@ -116,11 +116,18 @@ def careless_place(careless) -> Place:
     return Place(careless.endpoint, careless.bucket, "home")
 
 
+@pytest.fixture(scope="session")
+def proxy(seaweed) -> Iterator[Faults]:
+    with Faults(seaweed.ports["s3"]) as made:
+        yield made
+
+
 @pytest.fixture
-def faults(seaweed) -> Iterator[Faults]:
-    """A proxy before ``seaweed`` that does harm on command."""
-    with Faults(seaweed.ports["s3"]) as proxy:
-        yield proxy
+def faults(proxy) -> Iterator[Faults]:
+    """A proxy before ``seaweed`` that does harm on command; healed afterwards."""
+    proxy.requests.clear()
+    yield proxy
+    proxy.heal()
 
 
 @pytest.fixture

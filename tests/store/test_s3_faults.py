@@ -24,6 +24,7 @@ from ..servers.faults import (
     CutDownload,
     CutUpload,
     EmptyAnswer,
+    Faults,
     Hang,
     LoseAnswer,
     SpoilDownload,
@@ -318,12 +319,12 @@ def _await_more(made: dict[str, bytes], lanes) -> None:
         time.sleep(0.01)
 
 
-def test_a_server_that_cannot_be_reached_is_named(s3_place, faults):
-    place = replace(s3_place, endpoint=faults.endpoint)
-    faults.close()
+def test_a_server_that_cannot_be_reached_is_named(s3_place):
+    with Faults(1) as gone:
+        place = replace(s3_place, endpoint=gone.endpoint)
     told = refusal(place.objects(**THRICE))
     assert re.fullmatch(
-        f"{place.url}/a: reading it failed: {faults.endpoint} cannot be reached "
+        f"{place.url}/a: reading it failed: {gone.endpoint} cannot be reached "
         r"\(3 tries in \d+ s\); check s3.endpoint_url \(KONTEXT_S3__ENDPOINT_URL\) and the "
         "network, then run again",
         told,
