@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 
-from flows.coordination.ledger import FOLDER, Ledger
+from flows.coordination.ledger import FOLDER, Ledger, LedgerError
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
 from flows.store.claims import claim
@@ -63,18 +63,23 @@ class Holds:
                 stack.close()
 
     def adopt(self, ledger: Ledger) -> None:
-        """Hold for every run that is under way, as after a restart.
+        """Hold for every run that is under way, as after a restart; end what was half closed.
 
         Raises:
             StoreError: the store fails.
         """
         for run in runs_under_way(self._objects):
             try:
-                plan = ledger.plan(run) if ledger.order(run) is not None else None
-            except StoreError as error:
+                if ledger.order(run) is None:
+                    continue
+                plan = ledger.plan(run)
+            except LedgerError as error:
                 log.warning("%s: %s", run, error)
                 continue
-            if plan is not None:
+            if plan is None:
+                # Its plan was written before its order: somebody died while closing it.
+                ledger.close(run)
+            else:
                 self.hold(run, plan)
                 self.entered(run)
 

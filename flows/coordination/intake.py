@@ -186,6 +186,8 @@ class Intake:
         before = self._ledger.order(run)
         if before is not None:
             return entered if before.flow_run == flow_run else _same(run)
+        # An attempt that outlived an earlier run of this name may have left something there.
+        self._ledger.close(run)
         self._holds.hold(run, plan)
         try:
             put_sources(plan, self._store)

@@ -92,22 +92,25 @@ class Seat:
         Raises:
             StoreError: the store fails.
         """
-        seen: tuple[Entry | None, float] = (None, self._clock())
+        seen: tuple[Entry | None, float] | None = None  # the object, and since when it is so
         told = ""
         while True:
             sitter, entry = self._look()
             now = self._clock()
-            if entry != seen[0]:
-                seen = (entry, now)
-            stale = sitter is not None and (sitter.is_dead or now - seen[1] > self._lease)
-            if entry is not None and (stale or (sitter and sitter.id == self._id)):
-                self._objects.remove(NAME, entry.version)
-                entry = None
-            if entry is None and self._create():
-                return True
-            if sitter is not None and not stale and told != sitter.id:
-                told = sitter.id
-                log.info("standing by: %s conducts %s", sitter.name, self._objects.where)
+            if sitter is None or entry is None:
+                # Renewing leaves a moment without it: so it must be missing twice in a row.
+                if seen is not None and seen[0] is None and self._create():
+                    return True
+                seen = (None, now)
+            else:
+                if seen is None or entry != seen[0]:
+                    seen = (entry, now)
+                stale = sitter.is_dead or sitter.id == self._id or now - seen[1] > self._lease
+                if stale and self._objects.remove(NAME, entry.version) and self._create():
+                    return True
+                if not stale and told != sitter.id:
+                    told = sitter.id
+                    log.info("standing by: %s conducts %s", sitter.name, self._objects.where)
             if wait(min(1.0, self._lease / 10)):
                 return False
 
@@ -136,12 +139,18 @@ class Seat:
         while not self._stop.wait(self._lease / 5):
             before = self._clock()
             with contextlib.suppress(StoreError):  # tried again; meanwhile it runs out
-                sitter, _ = self._look()
-                if sitter is None or sitter.id != self._id:
+                if not self._write_again():
                     self._lost = True
                     return
-                self._objects.replace(NAME, self._body())
                 self._renewed = before
+
+    def _write_again(self) -> bool:
+        """Whether it was ours and is again. Whoever slept in here does not overwrite another's."""
+        sitter, entry = self._look()
+        mine = sitter is not None and sitter.id == self._id
+        if entry is not None and not (mine and self._objects.remove(NAME, entry.version)):
+            return False
+        return self._objects.create(NAME, self._body())
 
     def _look(self) -> tuple[Sitter | None, Entry | None]:
         entry = self._objects.stat(NAME)

@@ -12,11 +12,15 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling
 
+import flows.recipe.plan
+from flows.coordination.ledger import AttemptName, Ledger, Order, Result, StepSheet
 from flows.execution.outcome import Ending, State
 from flows.manifest import read_manifest
 from flows.orchestration.names import NIGHTLY, RUNS_POOL, deployment, nightly_tag, run_tag
+from flows.pipeline import RunRequest, plan_recipe, run_folder
 from flows.store.address import open_objects
 from flows.store.runfolder import RunFolder
+from kontext_engine.fake import FAKE_SPEC
 
 WRONG = """\
 version: 1
@@ -38,6 +42,10 @@ def artifacts(town, flow_run) -> dict[str, object]:
     asked = {"artifacts": {"flow_run_id": {"any_": [str(flow_run)]}}}
     found = town.client.request("POST", "/artifacts/filter", json=asked).json()
     return {one["type"]: one["data"] for one in found}
+
+
+def chunks_of(town, parent):
+    return town.api.flow_runs_of(tag=run_tag(parent.name))
 
 
 def test_a_run_from_the_form_to_the_report(town):
@@ -68,8 +76,7 @@ def test_a_run_from_the_form_to_the_report(town):
     # Nothing is left behind: neither in the store nor in the queue.
     town.until(lambda: not names_in(town, "claims/"))
     assert names_in(town, "active/") == []
-    chunks = town.api.flow_runs_of(tag=run_tag(parent.name))
-    assert {run.state.is_final() for run in chunks} == {True}
+    assert all(run.state.is_final() for run in chunks_of(town, parent))
 
     # The same plan on the same day is the same run; what is there is not made again.
     before = sum(town.made.values())
@@ -151,9 +158,43 @@ def test_cancelling_a_parent_interrupts_its_run(town):
     found = manifest(town, parent.name)
     assert found.ending is Ending.INTERRUPTED
     assert found.counts[State.PENDING] > 0
+    order_sheet = f"active/{parent.name}/order.json"
+    town.until(lambda: order_sheet not in names_in(town, "active/"))
+    town.until(lambda: all(run.state.is_final() for run in chunks_of(town, parent)))
+
+    # Whatever the stopped attempts have left behind, the same run can be ordered again.
+    town.seconds = 0.0
+    again = town.ended(town.order())
+    assert (again.name, again.state.name) == (parent.name, "Completed")
+    assert manifest(town, parent.name).ending is Ending.COMPLETE
+
+
+def test_a_closing_that_was_cut_short_is_ended(town, monkeypatch):
+    monkeypatch.setattr(flows.recipe.plan, "resolve_model", lambda name: FAKE_SPEC)
+    plan = plan_recipe(RunRequest(town.recipe(), town.store))
+    town.deploy()
+    ledger = Ledger(open_objects(town.store))
+    order = Order(run="2026-11-23-ten-half", recipe="ten", plan=plan.digest, created="now")
+    ledger.open(order, plan)
+    ledger.objects.remove(f"active/{order.run}/plan")
+    town.start()
     town.until(lambda: not names_in(town, "active/"))
-    chunks = town.api.flow_runs_of(tag=run_tag(parent.name))
-    assert {run.state.is_final() for run in chunks} == {True}
+
+
+def test_what_an_earlier_run_of_the_name_left_is_not_believed(town, monkeypatch):
+    monkeypatch.setattr(flows.recipe.plan, "resolve_model", lambda name: FAKE_SPEC)
+    plan = plan_recipe(RunRequest(town.recipe(), town.store))
+    town.deploy()
+    ledger = Ledger(open_objects(town.store))
+    run = run_folder(plan, ledger.objects).name
+    lie = StepSheet(state=State.FAILED, reason="long ago")
+    result = Result(holder="ghost", steps=dict.fromkeys(plan.steps, lie), seconds=1.0)
+    for number in range(1, 30):
+        ledger.settle(AttemptName(run, f"c{number}", 1), result)
+    ledger.cancel(run)
+    town.hire()
+    town.start()
+    assert town.ended(town.order()).state.message == "20 done"
 
 
 def test_what_is_wrong_is_told_and_stops_nothing(town):
