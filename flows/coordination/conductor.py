@@ -141,7 +141,12 @@ class Conductor:
         if stopping:
             self._stop(run, [attempt for attempt in waiting if attempt not in lost])
         else:
-            for attempt in lost | self._undelivered(run, waiting, sights):
+            for attempt in lost:
+                chunk = next(sheet for sheet in run.chunks.chunks if sheet.name == attempt.chunk)
+                self._count_strike(run, chunk, "its worker or engine was lost")
+                self._replace(run, attempt)
+            # Nobody had taken these, so no step of theirs can have done harm.
+            for attempt in self._undelivered(run, waiting, sights):
                 self._replace(run, attempt)
             self._issue(run, sights, len(waiting))
         self._tell(run)
@@ -170,8 +175,6 @@ class Conductor:
         """Its worker is taken for dead: fence it off and try again."""
         log.warning("%s: its worker is gone; it is tried again", attempt)
         run.standing.strikes += 1
-        chunk = next(sheet for sheet in run.chunks.chunks if sheet.name == attempt.chunk)
-        self._count_strike(run, chunk, "its worker or engine was lost")
         self.ledger.issue(AttemptName(attempt.run, attempt.chunk, attempt.number + 1))
         self._dispatcher.recall(run.order, [attempt])
 

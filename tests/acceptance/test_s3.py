@@ -231,6 +231,7 @@ def test_damage_in_the_bucket_is_set_aside_and_exactly_that_is_made_again(both, 
     steps = {step.label: step for step in read_manifest(both.folder(name)).steps}
     victims = ["face[character=raccoon]", "snow[character=raccoon]", "face[character=monkey]"]
     bitten, torn, lost = (steps[label] for label in victims)
+    before = {label: objects.get(f"blobs/{step.blob}").data for label, step in steps.items()}
     blob = objects.get(f"blobs/{bitten.blob}").data
     objects.replace(f"blobs/{bitten.blob}", blob[:500] + b"\0" + blob[501:])
     record = objects.get(f"records/{torn.key}").data
@@ -246,7 +247,10 @@ def test_damage_in_the_bucket_is_set_aside_and_exactly_that_is_made_again(both, 
     assert labels(manifest, "cached") == steps.keys() - set(victims)
     for step in manifest.steps:
         held = objects.get(f"blobs/{step.blob}").data
-        assert hashlib.sha256(held).hexdigest() == step.blob == steps[step.label].blob
+        assert hashlib.sha256(held).hexdigest() == step.blob
+        # In a batch of another size: one level, the tolerance of fp32 (contract 4).
+        change = pixels(held).astype(int) - pixels(before[step.label]).astype(int)
+        assert abs(change).max() <= 1
     aside = [entry.name.removeprefix("quarantine/") for entry in objects.list("quarantine/")]
     kept = sorted(name.rpartition("-")[0] for name in aside if not name.endswith(".json"))
     records = [f"record-{step.key}" for step in (bitten, torn, lost)]
