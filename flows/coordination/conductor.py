@@ -87,6 +87,8 @@ class Conductor:
                     self._advance(run, entries)
             except (StoreError, DispatchError) as error:
                 log.warning("%s: %s", name, error)
+            except Exception:  # a flaw met in one run must not hold up the others
+                log.exception("%s", name)
         return len(under_way)
 
     def _look(self) -> Mapping[str, Mapping[str, Entry]]:
