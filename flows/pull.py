@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -203,19 +203,13 @@ class _Pull:
         return found
 
     def _fetch_all(self, wanted: Sequence[Wanted], jobs: int) -> None:
-        total, ended = sum(item.size for item in wanted), 0
+        total = sum(item.size for item in wanted)
         pool = ThreadPoolExecutor(max(1, min(jobs, len(wanted))), thread_name_prefix="pull")
         try:
-            waiting: dict[Future[_Fetched], Wanted] = {
-                pool.submit(self._fetch, item): item for item in wanted
-            }
-            while waiting:
-                over, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in over:
-                    item = waiting.pop(future)
-                    self._note(item, future.result())
-                    ended += 1
-                    self._bytes += item.size
+            futures = {pool.submit(self._fetch, item): item for item in wanted}
+            for ended, future in enumerate(as_completed(futures), 1):
+                self._note(futures[future], future.result())
+                self._bytes += futures[future].size
                 self._tell(Progress(ended, len(wanted), self._bytes, total))
         finally:
             pool.shutdown(cancel_futures=True)
