@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from kontext_engine.errors import ModelError
+from kontext_engine.memory import keep_freed_memory
 from kontext_engine.sampling import Shift
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
@@ -62,6 +63,8 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
 
     folder = Path(spec.source)
     device, dtype = device_and_dtype(numerics)
+    if device.type == "cpu":
+        keep_freed_memory()
 
     def part(kind: Any, name: str, **options: Any) -> Any:
         try:

@@ -29,10 +29,12 @@ from kontext_engine.training.wording import caption, instruct
 # Shares of the editing categories in training. The global edits are many-to-one and learned
 # soonest; the local ones need more looks at small areas.
 CATEGORY_WEIGHTS = {
-    "background": 0.17, "recolour": 0.20, "weather": 0.11, "uncover": 0.17, "add": 0.12,
-    "replace": 0.08, "remove": 0.04, "box": 0.11,
+    "background": 0.10, "recolour": 0.17, "weather": 0.07, "uncover": 0.26, "add": 0.13,
+    "replace": 0.10, "remove": 0.03, "box": 0.14,
 }  # fmt: skip
 
+
+AHEAD = 128  # families that may be rendered before they are encoded
 
 TEXT_TO_IMAGE = "text-to-image"  # the category of what is drawn without a context
 
@@ -101,8 +103,11 @@ def build_shard(
     looks: list[tuple[Look, ...]] = []
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, _start_worker, (list(subjects), list(props))) as pool:
-        jobs = ((seed, size) for seed in seeds)
-        for noun, family_looks, pictures in pool.imap(_render, jobs, chunksize=8):
+        jobs = [(seed, size) for seed in seeds]
+        # Some at a time: rendering is the faster, and what waits to be encoded is a megabyte each.
+        slices = (jobs[k : k + AHEAD] for k in range(0, len(jobs), AHEAD))
+        rendered = (family for some in slices for family in pool.imap(_render, some, chunksize=8))
+        for noun, family_looks, pictures in rendered:
             latents.append(encode(model, pictures).cpu().numpy().astype(np.float16))
             nouns.append(noun)
             looks.append(family_looks)
@@ -156,7 +161,7 @@ class Corpus:
         self,
         shards: Sequence[Shard],
         seed: int = 0,
-        text_to_image: float = 0.15,
+        text_to_image: float = 0.10,
         caption_dropout: float = 0.08,
     ) -> None:
         self._shards, self._seed = list(shards), seed

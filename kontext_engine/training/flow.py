@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from kontext_engine.conditioning import grid_of, pack, position_ids
 from kontext_engine.sampling import Conditions, Prompt, Shift, velocity
@@ -45,6 +46,7 @@ class FlowRun:
     ema: float = 0.998
     weight_decay: float = 0.02
     change_weight: float = 4.0  # see change_weights
+    wear: float = 0.3  # see worn
     clip: float = 1.0
     seed: int = 0
     save_every: int = 250
@@ -207,9 +209,12 @@ class FlowTrainer:
         noise = pack(torch.randn(batch.target.shape, generator=noise_source)).to(self.device)
         times = self._times(len(batch.prompts), target.shape[1], noise_source).to(self.device)
         noisy = (1 - times[:, None, None]) * target + times[:, None, None] * noise
-        context = None if batch.context is None else pack(batch.context).to(self.device)
+        context = given = None
+        if batch.context is not None:
+            context = pack(batch.context).to(self.device)
+            given = pack(worn(batch.context, self.run.wear, noise_source)).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            conditions = Conditions(self._embed(batch.prompts), self._positions(batch), context)
+            conditions = Conditions(self._embed(batch.prompts), self._positions(batch), given)
             predicted = velocity(self.modules["transformer"], noisy, times, conditions)
         errors = (predicted.float() - (noise - target)).pow(2).mean(dim=2)
         weights = change_weights(target, context, self.run.change_weight)
@@ -251,6 +256,20 @@ class FlowTrainer:
                 self._tokens.clear()
             self._tokens[prompt] = (ids(self.model.tokenizer), ids(self.model.tokenizer_2))
         return self._tokens[prompt]
+
+
+def worn(context: Tensor, share: float, source: torch.Generator) -> Tensor:
+    """Context latents (b, c, h, w) of which about ``share`` are blurred and made noisy.
+
+    In a chain of edits the context is itself a model's picture. Clean targets behind worn contexts
+    teach to hand on what is meant and not to copy what was lost, as far as blur and white noise
+    resemble that.
+    """
+    count = len(context)
+    chosen, blur, noise = torch.rand((3, count, 1, 1, 1), generator=source)
+    white = torch.randn(context.shape, generator=source)
+    soft = torch.lerp(context, avg_pool2d(context, 3, 1, 1, count_include_pad=False), 0.5 * blur)
+    return torch.where(chosen < share, soft + 0.3 * noise * white, context)
 
 
 def change_weights(target: Tensor, context: Tensor | None, extra: float) -> Tensor:

@@ -21,6 +21,7 @@ from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.codec import from_levels
 from kontext_engine.engine import KontextEngine
+from kontext_engine.memory import keep_freed_memory
 from kontext_engine.spec import NumericsProfile
 from kontext_engine.training.autoencoder import AutoencoderRun, psnr, train_autoencoder
 from kontext_engine.training.corpus import (
@@ -81,6 +82,7 @@ class Workshop:
         """
         if self.device == "cuda" and not torch.cuda.is_available():
             raise TrainingError("--device cuda: no CUDA device here; use --device cpu")
+        keep_freed_memory()
         if self.threads:
             torch.set_num_threads(self.threads)
         return torch.device(self.device)

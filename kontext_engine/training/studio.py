@@ -9,7 +9,7 @@ function of (cut-outs, seed, size).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -103,12 +103,15 @@ class Studio:
         subject = subject or drawn
         stage = Stage.place(subject, seed, size)
         chosen = tuple(looks) if looks is not None else draw_looks(np.random.default_rng([seed, 3]))
-        pictures = np.stack([self._render(stage, look) for look in chosen])
+        sets = {
+            scene: stage.shadow(render_scene(scene, seed, size), stage.box)
+            for scene in dict.fromkeys(look.scene for look in chosen)
+        }
+        pictures = np.stack([self._render(stage, look, sets[look.scene]) for look in chosen])
         return Family(subject, chosen, pictures, seed)
 
-    def _render(self, stage: Stage, look: Look) -> NDArray[np.uint8]:
-        canvas = render_scene(look.scene, stage.seed, stage.size)
-        canvas = stage.shadow(canvas, stage.box)
+    def _render(self, stage: Stage, look: Look, canvas: Pixels) -> NDArray[np.uint8]:
+        """A look on the empty set ``canvas``, which stays as it is."""
         actor = stage.actor
         if look.colour:
             actor = np.dstack([tint(actor[..., :3], TINTS[look.colour]), actor[..., 3:]])
@@ -223,28 +226,39 @@ def outline(canvas: Pixels, box: tuple[int, int, int, int], thickness: int = 2) 
 
 
 def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
-    """A family's fourteen: three sets, three colours, two weathers, two covers, three things.
+    """A family's twenty-two: three sets, three colours, two weathers, four covers, four things, a
+    red box, and five looks that combine a colour, a thing, another set and a weather.
 
-    Two things stand on one side, where a box is drawn too, the third on the other side.
+    Three things stand on one side, where a box is drawn too, one on the other side. The combined
+    looks are what a chain of edits comes by: each differs in one thing from another look.
     """
 
-    def some(names: Sequence[str], count: int) -> list[str]:
-        return [names[int(i)] for i in rng.permutation(len(names))[:count]]
+    def some(names: Sequence[str], count: int, but: Sequence[str] = ()) -> list[str]:
+        left = [n for n in names if n not in but]
+        return [left[int(i)] for i in rng.permutation(len(left))[:count]]
 
     named = [s for s in SCENES if not s.startswith("plain ")]
     plain = [s for s in SCENES if s.startswith("plain ")]
     sets = some(named, 2) + some(plain, 1)
-    sets = [sets[int(i)] for i in rng.permutation(3)]
-    home = sets[0]
-    looks = [Look(s) for s in sets]
-    looks += [Look(home, colour=c) for c in some(list(TINTS), 3)]
-    looks += [Look(home, weather=w) for w in some(list(WEATHER), 2)]
-    looks += [Look(home, occluder=o) for o in some(OCCLUDERS, 2)]
+    home, away, third = (sets[int(i)] for i in rng.permutation(3))
+    colours, lights, covers = some(list(TINTS), 3), some(list(WEATHER), 2), some(OCCLUDERS, 2)
     side, across = ("left", "right") if rng.random() < 0.5 else ("right", "left")
-    places = (side, side, across)
-    looks += [Look(home, thing=t, side=s) for t, s in zip(some(THINGS, 3), places, strict=True)]
-    looks += [Look(home, side=side, box=True)]
-    return tuple(looks)
+    things = some(THINGS, 3)
+    covers += some(OCCLUDERS, 2, covers)
+    extra, light = some(THINGS, 1, things)[0], some(list(WEATHER), 1)[0]
+    dressed = Look(home, colour=colours[0], thing=things[0], side=side)
+    swapped = replace(dressed, thing=things[1])
+    return (
+        Look(home), Look(away), Look(third),
+        *(Look(home, colour=c) for c in colours),
+        *(Look(home, weather=w) for w in lights),
+        *(Look(home, occluder=o) for o in covers),
+        *(Look(home, thing=t, side=side) for t in (things[0], things[1], extra)),
+        Look(home, thing=things[2], side=across),
+        Look(home, side=side, box=True),
+        Look(away, colour=colours[0]), replace(dressed, scene=away), dressed, swapped,
+        replace(swapped, weather=light),
+    )  # fmt: skip
 
 
 def pairs(looks: Sequence[Look]) -> Iterator[Pair]:
@@ -259,24 +273,27 @@ def pairs(looks: Sequence[Look]) -> Iterator[Pair]:
 
 
 def _pair(i: int, a: Look, j: int, b: Look) -> Pair | None:
-    bare = Look(a.scene)
-    if a.scene != b.scene:
-        moved = a == bare and b == Look(b.scene)
-        return Pair(i, j, "background", b.scene) if moved else None
-    # (category, what is asked for, its detail, whether a and b differ in just that); the first
-    # that holds is the pair's.
+    """The edit that leads from ``a`` to ``b``, if one instruction does.
+
+    What an edit does not name stays: a moved subject keeps its colour and the thing beside it.
+    Light and covers come last: under them nothing else is asked for, since part is not seen.
+    """
+    open_ = not (a.weather or a.occluder or a.box)
+    empty = a.thing is None and a.side is None
+    # (category, what is asked for, its detail, whether it can be asked of a, what it makes of a).
     edits = (
-        ("recolour", b.colour, "", a in (bare, Look(a.scene, colour=a.colour))),
-        ("weather", b.weather, "", a == bare),
-        ("uncover", a.occluder, "", b == bare),
-        ("add", b.thing, b.side, a == bare and b.side is not None),
-        ("replace", b.thing, a.thing, a.thing is not None and a.side == b.side),
-        ("remove", a.thing, "", b == bare),
-        ("box", b.thing, "", a.box and a.side == b.side),
+        ("background", b.scene, None, open_ and a.scene != b.scene, replace(a, scene=b.scene)),
+        ("recolour", b.colour, None, open_ and a.colour != b.colour, replace(a, colour=b.colour)),
+        ("weather", b.weather, None, open_, replace(a, weather=b.weather)),
+        ("uncover", a.occluder, None, a.weather is None, replace(a, occluder=None)),
+        ("add", b.thing, b.side, open_ and empty, replace(a, thing=b.thing, side=b.side)),
+        ("replace", b.thing, a.thing, open_ and a.thing is not None, replace(a, thing=b.thing)),
+        ("remove", a.thing, None, open_, replace(a, thing=None, side=None)),
+        ("box", b.thing, None, a.box, replace(a, thing=b.thing, box=False)),
     )
     fitting = (
         Pair(i, j, category, value, detail or "")
-        for category, value, detail, differs in edits
-        if value and differs
+        for category, value, detail, asked, made in edits
+        if value and asked and made == b
     )
     return next(fitting, None)

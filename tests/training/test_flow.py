@@ -14,7 +14,7 @@ from kontext_engine.sampling import Prompt, Shift
 from kontext_engine.training import checkpoint
 from kontext_engine.training.corpus import Batch, Corpus, Shard
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter, change_weights
+from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter, change_weights, worn
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
 
@@ -182,7 +182,7 @@ def losses_of(trainer, batch, answer):
 @pytest.fixture
 def exact(narrow, corpus, tmp_path):
     """A trainer whose prompts are float32 zeros, so that nothing is rounded to bfloat16."""
-    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 10, batch=4))
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 10, batch=4, wear=0.0))
     trainer._embed = lambda prompts: Prompt(
         torch.zeros(len(prompts), 3, 8), torch.zeros(len(prompts), 8)
     )
@@ -285,3 +285,26 @@ def test_what_an_edit_changes_weighs_more_and_the_mean_is_one():
     assert torch.allclose(weights[1], torch.ones(10))
     assert torch.equal(change_weights(target, None, 4.0), torch.ones(2, 10))
     assert torch.equal(change_weights(target, context, 0.0), torch.ones(2, 10))
+
+
+def test_some_contexts_are_worn_and_the_others_stay_as_they_are():
+    context = torch.randn(400, 2, 8, 12, generator=torch.Generator().manual_seed(1))
+    source = torch.Generator().manual_seed(2)
+    changed = (worn(context, 0.3, source) != context).flatten(1)
+    assert changed.any(1).float().mean().item() == pytest.approx(0.3, abs=0.07)
+    assert torch.equal(changed.any(1), changed.float().mean(1) > 0.9)  # all of a picture or nothing
+    assert torch.equal(worn(context, 0.0, source), context)
+    all_worn = worn(context, 1.0, torch.Generator().manual_seed(3))
+    assert torch.equal(all_worn, worn(context, 1.0, torch.Generator().manual_seed(3)))
+    apart = (all_worn - context).pow(2).mean(dim=(1, 2, 3)).sqrt()
+    assert apart.min() > 0
+    assert apart.max() < 0.6  # still the picture that it was: these have variance 1
+
+
+def test_a_trainer_wears_contexts_and_never_targets(exact):
+    exact.run = FlowRun(exact.run.folder, 10, batch=4, wear=1.0)
+    batch = made_batch(context=True)
+    _, losses, seen = losses_of(exact, batch, lambda eps, x: eps - x)
+    assert losses.max() < 1e-6
+    count = pack(batch.target).shape[1]
+    assert not torch.equal(seen[:, count:], pack(batch.context))

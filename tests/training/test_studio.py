@@ -27,10 +27,18 @@ GOLDEN_LOOKS = (
     Look("night street", weather="rain"),
     Look("night street", occluder="cloud"),
     Look("night street", occluder="doughnut"),
+    Look("night street", occluder="umbrella"),
+    Look("night street", occluder="green-book"),
     Look("night street", thing="dog", side="left"),
     Look("night street", thing="trophy", side="left"),
+    Look("night street", thing="bicycle", side="left"),
     Look("night street", thing="potted-plant", side="right"),
     Look("night street", side="left", box=True),
+    Look("plain yellow", colour="white"),
+    Look("plain yellow", colour="white", thing="dog", side="left"),
+    Look("night street", colour="white", thing="dog", side="left"),
+    Look("night street", colour="white", thing="trophy", side="left"),
+    Look("night street", colour="white", weather="monochrome", thing="trophy", side="left"),
 )
 SIZES = ((64, 64), (112, 144), (144, 112))
 # What two looks of a pair differ in, by category.
@@ -103,10 +111,13 @@ def test_every_pair_differs_in_what_its_category_names_alone(seed):
         assert pair.value == asked
         details = {"add": target.side, "replace": source.thing}
         assert pair.detail == details.get(pair.category, "")
-    # Among three sets, three colours, two weathers, two covers, three things and a box, every edit.
+    # Three sets and two of them dressed (10); three colours from bare and from each other (9), on
+    # the other set, behind two things; two weathers and one over all; four covers; a thing on
+    # either side of bare (4), of the coloured subject (2) and on the other set; three things (6)
+    # and two beside the coloured subject for each other; three in the box.
     assert Counter(pair.category for pair in found) == {
-        "background": 6, "recolour": 9, "weather": 2, "uncover": 2, "add": 3, "replace": 2,
-        "remove": 3, "box": 2,
+        "background": 10, "recolour": 12, "weather": 3, "uncover": 4, "add": 7, "replace": 8,
+        "remove": 7, "box": 3,
     }  # fmt: skip
     assert len({(pair.source, pair.target) for pair in found}) == len(found)
 
@@ -119,7 +130,7 @@ def test_drawn_looks_in_the_end_show_everything():
     assert {look.occluder for look in drawn} == {None, *OCCLUDERS}
     assert {look.thing for look in drawn} == {None, *THINGS}
     assert {look.side for look in drawn} == {None, "left", "right"}
-    assert len(drawn) == 14 * 300
+    assert len(drawn) == 22 * 300
 
 
 def may_change(category, stage, side):
