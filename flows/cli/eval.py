@@ -52,6 +52,15 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at once.")] = 16,
     seed: Annotated[int, typer.Option("--seed", help="Of the noise, not of the items.")] = 0,
     size: Annotated[int, typer.Option("--size", help="Edge of the pictures in pixels.")] = 128,
+    true_cfg: Annotated[
+        float,
+        typer.Option(
+            "--true-cfg",
+            min=1,
+            max=20,
+            help="Classifier-free guidance, at twice the time; 1: none.",
+        ),
+    ] = 1.0,
     dtype: Annotated[Dtype | None, typer.Option("--dtype")] = None,
     device: Annotated[Device, typer.Option("--device")] = Device.CPU,
 ) -> None:
@@ -70,7 +79,8 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
 
         wanted = Wanted(
             model=model, numerics=choose_numerics(dtype, device), cutouts=cutouts, limit=limit,
-            steps=steps, batch=batch, seed=seed, edge=size, json_file=json_file, html=html,
+            steps=steps, batch=batch, seed=seed, edge=size, true_cfg=true_cfg, json_file=json_file,
+            html=html,
         )  # fmt: skip
         with _progress() as show:
             _show(evaluate_studio(wanted, show))

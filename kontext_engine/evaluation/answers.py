@@ -26,12 +26,14 @@ class Question:
 
 @dataclass
 class Asker:
-    """Puts questions to an engine with fixed steps, seeds and size; adds up its seconds."""
+    """Puts questions to an engine with fixed steps, seeds, size and classifier-free guidance
+    (1: none); adds up its seconds."""
 
     engine: Engine
     steps: int
     seed: int
     size: tuple[int, int]
+    true_cfg: float = 1.0
     seconds: float = 0.0
 
     def ask(self, questions: Sequence[Question]) -> NDArray[np.uint8]:
@@ -64,6 +66,7 @@ class Asker:
             steps=self.steps,
             contexts=contexts,
             size=Size(*self.size),
+            true_cfg=self.true_cfg,
         )
 
 

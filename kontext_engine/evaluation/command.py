@@ -42,6 +42,7 @@ class Wanted:
     batch: int = 16
     seed: int = 0
     edge: int = 128
+    true_cfg: float = 1.0
     json_file: Path | None = None
     html: Path | None = None
 
@@ -74,7 +75,8 @@ def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
     engine = KontextEngine.load(spec, EngineOptions(wanted.numerics, wanted.batch))
     settings = StudioSettings(
         steps=wanted.steps or spec.default_steps, seed=wanted.seed, batch=wanted.batch,
-        limit=wanted.limit, edge=wanted.edge, keep_pictures=wanted.html is not None,
+        limit=wanted.limit, edge=wanted.edge, true_cfg=wanted.true_cfg,
+        keep_pictures=wanted.html is not None,
     )  # fmt: skip
     round_trip = load_round_trip(spec, wanted.numerics)
     report = run_studio(engine, round_trip, identity, cutouts, settings, progress)
@@ -92,7 +94,8 @@ def headline(report: StudioReport) -> str:
     cut = f", cut to {settings.limit} a category" if settings.limit else ""
     return (
         f"{spec.name} ({spec.digest[:12]}), {settings.edge} px, {settings.steps} steps, "
-        f"seed {settings.seed}{cut}: {settings.pictures} pictures in {report.seconds:.0f} s"
+        f"true_cfg {settings.true_cfg:g}, seed {settings.seed}{cut}: {settings.pictures} pictures "
+        f"in {report.seconds:.0f} s"
     )
 
 

@@ -88,7 +88,8 @@ def _head(report: StudioReport) -> dict[str, Any]:
     return {
         "model": spec.name,
         "digest": spec.digest[:12],
-        "settings": f"{settings.steps} steps · {settings.edge} px · seed {settings.seed}{cut}",
+        "settings": f"{settings.steps} steps · {settings.edge} px · true_cfg "
+        f"{settings.true_cfg:g} · seed {settings.seed}{cut}",
     }
 
 

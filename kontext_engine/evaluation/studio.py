@@ -61,6 +61,7 @@ class StudioSettings:
     batch: int = 16
     limit: int | None = None
     edge: int = 128  # pixels; the bench proper is at 128
+    true_cfg: float = 1.0  # 1 in the bench proper: no classifier-free guidance
     keep_pictures: bool = False
 
     @property
@@ -186,7 +187,7 @@ def run_studio(
         )
     started = time.monotonic()
     size = (settings.edge, settings.edge)
-    asker = Asker(engine, settings.steps, settings.seed, size)
+    asker = Asker(engine, settings.steps, settings.seed, size, settings.true_cfg)
     run = _Run(settings, Cast.of(cutouts), asker, round_trip, identity, progress)
     progress(0, settings.pictures, "the identity net on held-out subjects")
     retrieval = measure_retrieval(identity, run.cast, size, settings.retrieved)

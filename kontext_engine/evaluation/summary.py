@@ -63,7 +63,8 @@ def as_json(report: StudioReport) -> dict[str, Any]:
         "numerics": asdict(engine.numerics),
         "settings": {
             "steps": settings.steps, "seed": settings.seed, "batch": settings.batch,
-            "limit": settings.limit, "size": settings.edge, "first_family_seed": FIRST_SEED,
+            "limit": settings.limit, "size": settings.edge, "true_cfg": settings.true_cfg,
+            "first_family_seed": FIRST_SEED,
             "mask_threshold": THRESHOLD, "told_apart_by": TELLABLE, "candidates": OTHERS + 2,
         },
         "items_digest": report.items_digest,

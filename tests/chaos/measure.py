@@ -18,7 +18,7 @@ from pathlib import Path
 from .city import PATIENCE, City
 from .long import say
 from .processes import until
-from .verdict import RECIPES, planned
+from .verdict import MOST_LEVELS, MOST_SHARE, RECIPES, apart, planned
 
 EDITS = 1.0  # seconds that a sleeping engine takes for one
 
@@ -106,7 +106,8 @@ def slept(city: City, *sets: str) -> tuple[float, float, int]:
 
 
 def night(city: City) -> None:
-    """The six recipes by the schedule: every minute until it has started, then never again."""
+    """The six recipes by the schedule, every minute until it has started, then never again; held
+    against local runs."""
     plans = {path.stem: planned(path.stem) for path in sorted(RECIPES.glob("*.yaml"))}
     began = time.time()
     city.deploy("--cron", "* * * * *")
@@ -131,6 +132,13 @@ def night(city: City) -> None:
             f"{len(verdict.corrupt)}, computations {sum(made.values())}, most {max(made.values())}"
         )
     say(f"  in all {sum(len(plan.steps) for plan in plans.values())} edits")
+    local = city.folder / "local"
+    for name, plan in plans.items():
+        city.kontext("run", f"recipes/{name}.yaml", "--out", str(local))
+        most, share = apart(city.home, plan.steps, local)
+        say(f"  {name:<20} against a local run: at most {most} levels, in {share:.4%} of values")
+        assert most <= MOST_LEVELS
+        assert share <= MOST_SHARE
 
 
 def measure(city: City, wanted: list[str]) -> None:

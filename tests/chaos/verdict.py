@@ -17,8 +17,12 @@ from flows.manifest import Manifest
 from flows.pipeline import RunRequest, plan_recipe
 from flows.recipe.step import Plan
 from flows.settings import Settings
+from flows.store.local import LocalStore
 from flows.store.record import Record, RecordError, decode_record
 from tests.servers.seaweed import Seaweed, admin_client
+
+# Contract 4 in float32: at most one level of 255, in at most 0.1 % of values.
+MOST_LEVELS, MOST_SHARE = 1, 0.001
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -136,6 +140,19 @@ class Home:
         if pixels(blob).shape != (record.height, record.width, 3):
             return "corrupt", "the picture has another size"
         return None
+
+
+def apart(home: Home, keys: Iterable[str], folder: Path) -> tuple[int, float]:
+    """How far the pictures are from those of a local run in ``folder``: the largest difference in
+    levels of 255, and the share of values that differ at all."""
+    local = LocalStore(folder)
+    far = []
+    for key in keys:
+        record = local.find(key)
+        assert record is not None, f"the local run lacks {key}"
+        far.append(np.abs(home.picture(key) - pixels(local.read(record))).ravel())
+    difference = np.concatenate(far)
+    return int(difference.max()), float((difference > 0).mean())
 
 
 def pixels(data: bytes) -> np.ndarray:

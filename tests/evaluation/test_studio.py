@@ -132,6 +132,15 @@ def test_progress_reaches_its_total(cutouts, untrained):
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_every_request_is_guided_as_the_settings_say(cutouts, untrained, guidance):
+    settings = StudioSettings(steps=1, limit=1, edge=64, true_cfg=guidance)
+    engine = OracleEngine(copy_answer)
+    report = run_studio(engine, lambda p: p, untrained, cutouts, settings)
+    assert {r.true_cfg for asked in engine.asked for r in asked} == {guidance}
+    assert as_json(report)["settings"]["true_cfg"] == guidance
+
+
 class _Failing(OracleEngine):
     def run(self, requests, on_step=None):
         yield EditFailure(requests[0].id, "out of memory")
