@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from flows.execution.outcome import Ending
-from flows.manifest import FILE_NAME, Manifest, ManifestError, parse_manifest
-from flows.store.address import is_s3
-from flows.store.base import StoreError
+from flows.manifest import FILE_NAME, Manifest, ManifestError, one_large, parse_manifest
+from flows.store.address import SCHEME, is_s3, parse_address
+from flows.store.base import AddressError, StoreError
 from flows.store.claims import ALIVE_FOR, Claim, read_claims
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Objects
@@ -82,10 +82,12 @@ def _line(objects: Objects, run: str, claim: Claim | None, *, pinned: bool) -> R
     recipe = named["recipe"] if named else run
     day = named["day"] if named else ""
     try:
-        manifest = manifest_of(objects, run)
+        entry = objects.stat(f"{RUNS}/{run}/{FILE_NAME}")
+        with one_large(entry.size if entry is not None else 0):
+            ended = _ended(objects, run, running=claim is not None, pinned=pinned)
     except (ManifestError, StoreError, ValueError) as why:
         return RunLine(run, recipe, RunState.UNREADABLE, {}, 0, day, pinned, str(why))
-    if manifest is None:
+    if ended is None:
         if claim is not None:
             when = datetime.fromtimestamp(claim.renewed, UTC).isoformat(timespec="seconds")
             return RunLine(run, recipe, RunState.RUNNING, {}, 0, when, pinned)
@@ -95,9 +97,17 @@ def _line(objects: Objects, run: str, claim: Claim | None, *, pinned: bool) -> R
         when = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
         lost = f"no {FILE_NAME}; run the recipe again to go on"
         return RunLine(run, recipe, RunState.INTERRUPTED, {}, 0, when, pinned, lost)
+    return ended
+
+
+def _ended(objects: Objects, run: str, *, running: bool, pinned: bool) -> RunLine | None:
+    """A run as its manifest tells it; ``None`` when it has none."""
+    manifest = manifest_of(objects, run)
+    if manifest is None:
+        return None
     counts = {state.value: count for state, count in manifest.counts.items() if count}
     written = sum(output.sha256 is not None for output in manifest.outputs)
-    state = RunState.RUNNING if claim is not None else _state(manifest)
+    state = RunState.RUNNING if running else _state(manifest)
     return RunLine(
         run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why
     )
@@ -125,16 +135,39 @@ def split_address(text: str) -> tuple[str | None, str]:
     """The store and what is asked of it, in ``s3://bucket/prefix/runs/<run>`` or a path to a run.
 
     ``None`` where the text names no store: then it is the name of a run in the one that is set.
+
+    Raises:
+        RunNotFound: an address in S3 that is not a run's.
     """
     clean = text.rstrip("/")
-    home, separator, rest = clean.partition(f"/{RUNS}/")
-    if separator and home and rest:
+    home, rest = _parted(clean)
+    if home and rest:
         return home, rest
     if is_s3(text):
+        try:
+            parse_address(text)
+        except AddressError as error:  # told without what may be a password in it
+            raise RunNotFound(str(error)) from None
         raise RunNotFound(f"{text}: not a run; expected s3://bucket/prefix/{RUNS}/<run>")
     if clean.startswith(f"{RUNS}/"):
         return ".", clean.removeprefix(f"{RUNS}/")
     return None, clean
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What is before and after ``/runs/``, if possible one that the name of a run follows.
+
+    A store's own prefix may have such a part, and so may an output's path.
+    """
+    middle = f"/{RUNS}/"
+    begin = text.find(middle, len(SCHEME) if is_s3(text) else 0)  # a bucket may be called so, too
+    first = (text[:begin], text[begin + len(middle) :]) if begin >= 0 else ("", "")
+    while begin >= 0:
+        rest = text[begin + len(middle) :]
+        if RUN_NAME.fullmatch(rest.partition("/")[0]):
+            return text[:begin], rest
+        begin = text.find(middle, begin + 1)
+    return first
 
 
 def find_run(objects: Objects, text: str) -> str:

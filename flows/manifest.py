@@ -6,8 +6,11 @@ with its reason. ``report.html`` is made from it and the store.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +23,8 @@ from flows.recipe.step import ContextRef, ParentStep, Plan, SourceImage, Step
 from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
+LARGE = 8 * 2**20  # bytes of a manifest; as objects it takes several times as much
+_ONE_LARGE = threading.Lock()
 
 
 class ManifestError(Exception):
@@ -142,6 +147,14 @@ class Manifest(_Frozen):
     def in_state(self, *states: State) -> tuple[StepEntry, ...]:
         """The steps that ended so, in the plan's order."""
         return tuple(step for step in self.steps if step.state in states)
+
+
+def one_large(size: int) -> AbstractContextManager[object]:
+    """Hold it while a manifest of so many bytes is read and used: one large one at a time.
+
+    Where many manifests are read at once, many of 10^5 steps each would fill the memory.
+    """
+    return _ONE_LARGE if size > LARGE else contextlib.nullcontext()
 
 
 def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:

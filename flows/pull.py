@@ -107,10 +107,15 @@ def pull(
                 f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here, so this run has not ended; "
                 "expected a finished run; wait for it, or run its recipe again"
             )
-        done = _Pull(objects, run, target, held, prefix, tell).work(jobs)
-        now = objects.stat(f"{RUNS}/{run}/{MANIFEST}")
-        if not done.problems or (now is not None and now.version == held.version):
+        turn = _Pull(objects, run, target, held, prefix, tell)
+        done = turn.work(jobs)
+        if not turn.outdated:
             return done
+    done.files += 1
+    done.problems.append(
+        f"{objects.where}/{RUNS}/{run}/{MANIFEST}: was written anew each of {_TURNS} times that it "
+        "was pulled; expected a run that stays as it is; wait until nobody runs it, then pull again"
+    )
     return done
 
 
@@ -123,7 +128,11 @@ class _Fetched:
 
 
 class _Pull:
-    """One pass over the run as one version of its manifest tells it."""
+    """One pass over the run as one version of its manifest tells it.
+
+    ``outdated`` afterwards: the manifest was written anew meanwhile, so what was fetched may be
+    partly of the one publication and partly of the other; the target's manifest is not written.
+    """
 
     def __init__(
         self, objects: Objects, run: str, target: Path, held: Held, prefix: str, tell: Tell
@@ -138,6 +147,7 @@ class _Pull:
         self._memory = Memory(target)
         self._done = Pulled(run, target)
         self._bytes = 0
+        self.outdated = False
 
     def work(self, jobs: int) -> Pulled:
         with target_errors(self._target):
@@ -150,7 +160,9 @@ class _Pull:
                 self._fetch_all(wanted, jobs)
             finally:
                 self._memory.write()
-            if not self._prefix:
+            now = self._objects.stat(self._folder + MANIFEST)
+            self.outdated = now is not None and now.version != self._held.version
+            if not self._prefix and not self.outdated:
                 self._finish()
         return self._done
 

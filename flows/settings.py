@@ -235,13 +235,19 @@ class Settings(Section):
     @field_validator("store")
     @classmethod
     def _plain_store(cls, value: str) -> str:
+        # Here, since the stores are built on settings.
+        from flows.store.address import parse_address
+        from flows.store.base import AddressError
+
         scheme, separator, rest = value.partition("://")
-        if not separator:
-            return value
-        if "@" in rest or "?" in rest:
+        if separator and ("@" in rest or "?" in rest):
             raise wrong(f"holds credentials or a signature; {CREDENTIALS}")
-        if scheme != "s3":
+        if separator and scheme != "s3":
             raise wrong("is no place for pictures; expected a folder or s3://bucket/prefix")
+        try:
+            parse_address(value)
+        except AddressError as error:
+            raise wrong(f"is no address of a store: {error}; mend it") from None
         return value
 
     def given(self, **named: Any) -> Settings:

@@ -161,6 +161,54 @@ def test_a_run_that_changes_while_it_is_pulled_is_pulled_as_it_is_then(local, ta
     assert contents(target) == stored(local)
 
 
+@pytest.mark.parametrize("prefix", ["", "city"])
+def test_a_run_published_anew_while_it_is_pulled_is_no_mixture(local, target, prefix):
+    """Nothing fails here: all that the first manifest names is there to the end."""
+    write_run(local, RUN, outputs=PICTURES)
+    changed = PICTURES | {"city/new.png": b"one more"}
+    get, asked = local.get, []
+
+    def meddled(name):
+        if name.endswith("city/hat.png") and not asked:
+            asked.append(name)
+            write_run(local, RUN, outputs=changed, written="2026-01-02T04:00:00+00:00")
+        return get(name)
+
+    local.get = meddled
+    assert pull(local, RUN, target, prefix=prefix).problems == []
+    expected = stored(local)
+    if prefix:
+        expected = {name: data for name, data in expected.items() if name.startswith("city/")}
+    assert contents(target) == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "city"])
+def test_a_run_that_changes_all_the_time_is_told(local, target, prefix):
+    write_run(local, RUN, outputs=PICTURES)
+    get, asked = local.get, []
+
+    def meddled(name):
+        held = get(name)
+        if name.endswith("manifest.json"):
+            asked.append(name)
+            more = {f"city/{len(asked)}.png": b"one more"}
+            write_run(local, RUN, outputs=PICTURES | more)
+        return held
+
+    local.get = meddled
+    done = pull(local, RUN, target, prefix=prefix)
+    assert len(asked) == 3
+    assert done.problems == [
+        f"{local.where}/runs/{RUN}/manifest.json: was written anew each of 3 times that it was "
+        "pulled; expected a run that stays as it is; wait until nobody runs it, then pull again"
+    ]
+    assert done.there >= 0
+    assert "manifest.json" not in contents(target), "it would name what is not there"
+    local.get = get
+    assert pull(local, RUN, target).problems == []
+    assert contents(target) == stored(local)
+
+
 class Slow(LocalObjects):
     """Takes its time, so that there is a moment in which to kill."""
 
@@ -455,6 +503,12 @@ def test_an_empty_store_is_told(local):
         ("out/runs/x/", "out", "x"),
         ("runs/x", ".", "x"),
         ("/data/out/runs/x/runs/y", "/data/out", "x/runs/y"),
+        (f"s3://bucket/runs/studio/runs/{RUN}", "s3://bucket/runs/studio", RUN),
+        (f"s3://bucket/a/runs/{RUN}/runs/x.png", "s3://bucket/a", f"{RUN}/runs/x.png"),
+        (f"s3://bucket/a/runs/runs/{RUN}/x", "s3://bucket/a/runs", f"{RUN}/x"),
+        (f"runs/studio/runs/{RUN}", "runs/studio", RUN),
+        ("s3://runs/runs/x", "s3://runs", "x"),
+        (f"s3://runs/a/runs/{RUN}", "s3://runs/a", RUN),
     ],
 )
 def test_an_address_names_store_and_run(text, home, rest):
@@ -514,6 +568,27 @@ def test_the_commands_exit_codes(local, target, capsys):
     local.remove(f"runs/{RUN}/manifest.json")
     code, _, err = kontext(capsys, "pull", RUN, target, *where)
     assert (code, "has not ended" in err) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["pull", "report"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIAIOSFODNN7EXAMPLE:hush@bucket/shots",
+        "s3://AKIAIOSFODNN7EXAMPLE:a/hush@bucket/shots",
+        f"s3://AKIAIOSFODNN7EXAMPLE:hush@bucket/shots/runs/{RUN}",
+        f"s3://AKIAIOSFODNN7EXAMPLE:hush/runs/a@bucket/shots/runs/{RUN}",
+        "s3://AKIAIOSFODNN7EXAMPLE:hush/runs/hush@bucket/shots",
+        "s3://AKIAIOSFODNN7EXAMPLE:hush/shots",
+    ],
+)
+def test_credentials_in_an_address_are_not_repeated(target, capsys, verb, address):
+    arguments = (address, target) if verb == "pull" else (address,)
+    code, out, err = kontext(capsys, verb, *arguments)
+    assert code == (2 if verb == "pull" else 1)
+    assert "hush" not in out + err
+    assert "AKIA" not in out + err
+    assert "credentials" in err
 
 
 def test_ctrl_c_ends_the_command_quickly(local, target, capsys, monkeypatch):

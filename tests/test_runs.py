@@ -11,12 +11,13 @@ from flows.cli import main
 from flows.cli.sizes import seconds, size
 from flows.execution.outcome import Ending
 from flows.listing import RunState, list_runs
+from flows.manifest import parse_manifest
 from flows.store.address import open_objects
 from flows.store.claims import ALIVE_FOR, claim
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
 from flows.store.lock import GcLock
-from tests.store.batch import age, age_all, keep, names, write_run
+from tests.store.batch import AtOnce, age, age_all, keep, names, write_run
 from tests.store.samples import digest
 
 DAY = 24 * 3600.0
@@ -93,6 +94,17 @@ def test_a_bad_manifest_spoils_only_its_own_line(objects):
     write_run(objects, WINTER)
     objects.replace(f"runs/{AUTUMN}/manifest.json", b"torn")
     assert states(objects) == {WINTER: RunState.COMPLETE, AUTUMN: RunState.UNREADABLE}
+
+
+@pytest.mark.parametrize("large", [0, 10**9])
+def test_one_large_manifest_is_read_at_a_time(objects, monkeypatch, large):
+    for number in range(6):
+        write_run(objects, f"2026-01-02-autumn-0000000{number}")
+    at_once = AtOnce(parse_manifest, 1 if large else 0)
+    monkeypatch.setattr("flows.manifest.LARGE", large)
+    monkeypatch.setattr("flows.listing.parse_manifest", at_once)
+    assert set(states(objects).values()) == {RunState.COMPLETE}
+    assert (at_once.most == 1) == (large == 0)
 
 
 def test_the_limit_keeps_the_latest_of_a_day(objects):

@@ -226,6 +226,16 @@ WRONG = {
         "store = 's3://me:hush@bucket/x'\n",
         [f"1:9: 'store' holds credentials or a signature; {CREDENTIALS}"],
     ),
+    "credential-as-bucket": (
+        "store = 's3://me:hush/x'\n",
+        ["1:9: 'store' is no address of a store: 's3://…' holds more than a bucket and a prefix; "
+         "credentials belong into the environment, a profile or a role; mend it"],
+    ),
+    "bucket": (
+        "batch = 3\nstore = 's3://b/x'\n",
+        ["2:9: 'store' is no address of a store: 'b' cannot be a bucket; expected "
+         "s3://bucket/prefix with 3 to 63 letters, digits, '.' and '-'; mend it"],
+    ),
     "endpoint": (
         "s3.endpoint_url = 'localhost:9000'\n",
         ["1:19: 's3.endpoint_url' is no web address; expected https://host or https://host:port; "

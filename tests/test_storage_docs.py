@@ -10,6 +10,7 @@ import fnmatch
 import json
 import re
 import sys
+import threading
 import tomllib
 import types
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 from flows.cli import main
 from flows.configured import leaves
+from flows.coordination.ledger import Ledger, Order
+from flows.coordination.seat import NAME, Seat
 from flows.settings import Settings
 from flows.store import boto
 from flows.store.address import open_objects, open_store
@@ -145,6 +148,33 @@ def harm(place) -> None:
     objects.replace(name, b"damaged")
 
 
+def test_a_coordinator_asks_for_no_more_than_the_page_gives_a_runner(asked, s3_place, monkeypatch):
+    objects = open_objects(s3_place.url, Settings(s3=s3_place.settings()))
+    renewed, write_again = threading.Event(), Seat._write_again
+
+    def watched(seat):
+        done = write_again(seat)
+        renewed.set()
+        return done
+
+    monkeypatch.setattr(Seat, "_write_again", watched)
+    with Seat(objects, "coordinator", lease=1.0) as seat:
+        assert seat.take(threading.Event().wait)
+        assert renewed.wait(60)
+    assert list(objects.list("")) == []
+    monkeypatch.setattr("flows.coordination.ledger.encode_plan", lambda plan: b"a plan")
+    ledger = Ledger(objects)
+    order = Order(run="r", recipe="r", plan=digest("p"), created="now")
+    assert ledger.open(order, None)
+    ledger.close("r")
+    written = {resource for right, resource in asked if right == "s3:PutObject"}
+    removed = {resource for right, resource in asked if right == "s3:DeleteObject"}
+    seat_object = f"arn:aws:s3:::pictures/shots/{NAME}"
+    assert seat_object in written & removed
+    assert refused("runner", asked) == []
+    assert f"| `{NAME}` |" in TEXT
+
+
 def test_a_worker_asks_for_no_more_than_the_page_gives(asked, s3_place):
     settings = Settings(s3=s3_place.settings(part_size=5 * 2**20))
     store = open_store(s3_place.url, settings)
@@ -153,6 +183,8 @@ def test_a_worker_asks_for_no_more_than_the_page_gives(asked, s3_place):
     record = make_record(digest("key"), blob)
     store.put(record, blob)
     store.put(record, blob)
+    store.put(make_record(digest("another key"), blob), blob)  # adopts the blob that is there
+    assert any(resource.endswith("/gc.lock") for _, resource in asked)
     assert store.find(record.key) is not None
     store.note_failure(FailureNote(record.key, "s", "why", 1, "now", "software"))
     store.last_failure(record.key)

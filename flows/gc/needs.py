@@ -1,7 +1,11 @@
 """What a store must keep: whatever a manifest or a living claim names.
 
-Reading is over-careful on purpose: a manifest or a young claim that cannot be read makes its
-reader *blind* (``Needs.blind``), and then nothing that it might have named may go.
+A claim lives while it is young, or while its run is under way for several workers: their
+coordinator, which renews it, may be away for longer than any grace period.
+
+Reading is over-careful on purpose: a manifest or a living claim that cannot be read, or a run under
+way without a claim, makes its reader *blind* (``Needs.blind``), and then nothing that it might have
+named may go.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from pydantic import ValidationError
 
 from flows.listing import PINS
-from flows.manifest import FILE_NAME, Manifest
+from flows.manifest import FILE_NAME, Manifest, one_large
 from flows.store.base import StoreError
-from flows.store.claims import Claim, read_claims
+from flows.store.claims import FOLDER as CLAIMS
+from flows.store.claims import ORDER, UNDER_WAY, Claim, read_claims
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
 from flows.store.record import RecordError, decode_record
@@ -81,20 +86,32 @@ class NeedsReader:
     def read(self, now: float) -> Needs:
         """What must stay at this moment; ``now`` by the home's clock.
 
+        Orders of runs under way come first: one that is entered later has a young claim by then.
         Claims come before manifests: a run writes its manifest before it takes its claim away.
 
         Raises:
             StoreError: the home cannot be listed.
         """
+        under_way = self._under_way(self._objects.folders(UNDER_WAY))
         claims, unreadable = read_claims(self._objects)
         oldest = now - self._grace
+        dead = {
+            claim.name for claim in claims if claim.renewed < oldest and claim.run not in under_way
+        }
+        if not under_way:  # else it may be the claim of one of these
+            dead.update(name for name, renewed, _ in unreadable if renewed < oldest)
         blind = [
             f"{name}: a running run's claim that cannot be read"
-            for name, renewed, _ in unreadable
-            if renewed >= oldest
+            for name, _, _ in unreadable
+            if name not in dead
         ]
-        dead = {claim.name for claim in claims if claim.renewed < oldest}
-        dead.update(name for name, renewed, _ in unreadable if renewed < oldest)
+        # Asked again: a run that has ended meanwhile took its claim away after its order.
+        bereft = self._under_way(under_way - {claim.run for claim in claims})
+        blind += (
+            f"{UNDER_WAY}{run}/{ORDER}: a run under way that no claim protects; expected one in "
+            f"{CLAIMS}; start this store's coordinator, which makes it anew"
+            for run in sorted(bereft)
+        )
         pins = frozenset(entry.name.removeprefix(PINS) for entry in self._objects.list(PINS))
         runs: dict[str, Named] = {}
         bare: set[str] = set()
@@ -110,6 +127,17 @@ class NeedsReader:
         alive = tuple(claim for claim in claims if claim.name not in dead)
         return Needs(runs, frozenset(bare), alive, frozenset(dead), pins, tuple(blind))
 
+    def _under_way(self, runs: Iterable[str]) -> frozenset[str]:
+        """Those of them that are under way; in a folder, the empty folders of ended ones stay."""
+
+        def has_order(run: str) -> bool:
+            try:
+                return self._objects.stat(f"{UNDER_WAY}{run}/{ORDER}") is not None
+            except ValueError:  # not what a run may be called
+                return False
+
+        return frozenset(run for run, has in in_lanes(has_order, runs, LANES) if has)
+
     def _manifest(self, run: str) -> Named | str | None:
         """What the run's manifest names; ``None`` when it has none; why it cannot be read."""
         name = f"{RUNS}/{run}/{FILE_NAME}"
@@ -120,16 +148,20 @@ class NeedsReader:
             known = self._known.get(run)
             if known is not None and known.manifest == entry:
                 return known
-            held = self._objects.get(name)
-            if held is None:
-                return None
-            manifest = Manifest.model_validate_json(held.data)
+            with one_large(entry.size):
+                return self._named(run, entry)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             return f"{name}: not a manifest this version can read ({where}: {first['msg']})"
         except (StoreError, ValueError) as error:
             return f"{name}: {error}"
+
+    def _named(self, run: str, entry: Entry) -> Named | None:
+        held = self._objects.get(entry.name)
+        if held is None:
+            return None
+        manifest = Manifest.model_validate_json(held.data)
         # Written again meanwhile? Then the version tells, and the next look reads it again.
         entry = replace(entry, version=held.version)
         blobs = {step.blob for step in manifest.steps} | {out.blob for out in manifest.outputs}

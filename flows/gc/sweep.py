@@ -12,8 +12,10 @@ by the home's own clock, looked up again right before the deletion.
    kept. If not, the claim was written after the lock was taken, so the run sees the lock when it
    looks and waits until this slice is over; a later slice reads the claim, so it need not wait for
    that one. If the claim was gone again, the manifest was there before, and manifests are read
-   after claims. A run that holds no claim (it was killed) is covered by its claim until that is
-   old, and afterwards makes anew what it needs.
+   after claims. A run that was killed is covered by its claim until that is old, and afterwards
+   makes anew what it needs. The claim of a run under way for several workers covers it however old
+   it is: orders (``active/<run>/order.json``) are read before claims, and one that is entered after
+   that is entered under a young claim.
 2. *A record* goes only if it is old and no manifest and no claim names its key: by 1 nobody is
    using it, and who comes later finds nothing and makes it again. It is removed with its version,
    so one that was remade in between stays.
@@ -31,8 +33,8 @@ by the home's own clock, looked up again right before the deletion.
    manifest goes first. A crash in between leaves a folder without a manifest, which nobody lists
    as finished, and which a later sweep takes once everything in it is old. A run of the same name
    that starts in between holds a claim, and the rest of the folder stays.
-6. *A manifest or a young claim that cannot be read* may name anything: then only what nobody's
-   result depends on goes (``CLEAR``).
+6. *A manifest or a living claim that cannot be read*, or that is missing for a run under way, may
+   name anything: then only what nobody's result depends on goes (``CLEAR``).
 7. *Two sweeps*: the lock admits one. A holder that stalls (a machine asleep, a server away) finds
    ``GcLock.safe`` false before its next deletion; the one on its way is over long before the lock
    counts as expired.

@@ -12,6 +12,8 @@ import glob
 import hashlib
 import itertools
 import re
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,7 +80,8 @@ def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> lis
 def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, str], dict[S3Object, str]]:
     """The SHA-256 of each object's bytes, and why it could not be read for those that could not.
 
-    What this machine has read before is not read again.
+    What this machine has read before is not read again. Once a server has been waited for in vain,
+    the objects that are left are asked for once each: thousands of them would wait for days.
     """
     digests: dict[S3Object, str] = {}
     missing: list[S3Object] = []
@@ -89,8 +92,13 @@ def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, str], dict[S3O
             missing.append(source)
     failures: dict[S3Object, str] = {}
     if missing:
+        away = threading.Event()
+
+        def read(source: S3Object) -> tuple[str, str]:
+            return _read(source, away)
+
         with ThreadPoolExecutor(READERS, thread_name_prefix="read-input") as pool:
-            for source, (found, failure) in zip(missing, pool.map(_read, missing), strict=True):
+            for source, (found, failure) in zip(missing, pool.map(read, missing), strict=True):
                 (failures if failure else digests)[source] = failure or found
         ContentCache.of(missing[0]).trim()
     return digests, failures
@@ -129,11 +137,17 @@ def read_planned(source: S3Object, sha256: str) -> bytes:
     return held.data
 
 
-def _read(source: S3Object) -> tuple[str, str]:
-    """One object's digest, or why there is none."""
+def _read(source: S3Object, away: threading.Event) -> tuple[str, str]:
+    """One object's digest, or why there is none; ``away``: somebody has waited in vain."""
+    server, began = source.settings.s3, time.monotonic()
+    if away.is_set():
+        server = server.model_copy(update={"attempts": 1, "patience": 0.0})
     try:
-        held = open_bucket(source.bucket, source.settings.s3).get(source.key)
+        held = open_bucket(source.bucket, server).get(source.key)
     except StoreError as error:
+        # What is refused at once (no such right) says nothing about the others.
+        if time.monotonic() - began >= source.settings.s3.patience:
+            away.set()
         return "", _failed(source.address, error)
     if held is None or held.version != source.version:
         text = "changed while it was being read; expected it to stay as it is; try again"

@@ -53,7 +53,7 @@ def parse_address(where: str | Path) -> S3Address | Path:
             )
         return Path(where)
     bucket, _, prefix = text.removeprefix(SCHEME).partition("/")
-    if set(text) & set("@?#"):
+    if set(text) & set("@?#") or ":" in bucket:
         raise AddressError(
             f"'{SCHEME}…' holds more than a bucket and a prefix; credentials belong into the "
             "environment, a profile or a role"

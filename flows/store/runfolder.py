@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.store.address import is_s3, open_objects
+from flows.store.address import is_s3, open_objects, parse_address
 from flows.store.base import AddressError
 from flows.store.folder import LocalObjects
 from flows.store.objects import Entry, Objects
@@ -100,6 +100,7 @@ def open_run(
     if is_s3(where):
         home, separator, rest = where.rstrip("/").rpartition(f"/{RUNS}/")
         if not separator:
+            parse_address(where)  # refuses credentials, without repeating them
             raise AddressError(f"{where}: not a run; expected s3://bucket/prefix/{RUNS}/<run>")
         return RunFolder(open_objects(home, settings), rest.partition("/")[0]), store or home
     path = Path(where)

@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from flows.recipe.remote import find_objects, matches, read_all
 from flows.recipe.step import SourceImage
 from flows.settings import InputSettings, S3Settings, Settings
 from flows.store import boto
+from flows.store.base import StoreError
 from kontext_engine.errors import PictureError
 from tests.recipe.workspace import PRODUCTS, plan_text
 from tests.run.conftest import SCRIPT
@@ -273,6 +275,49 @@ def test_many_processes_share_one_cache(shelf, products, folder):
     kept = ContentCache.of(found[0])
     assert all(kept.read(digest) == products[item.stem] for item, digest in expected.items())
     assert not [p for p in shelf.cache.rglob("*") if p.name.endswith(".part")]
+
+
+# An outage
+
+
+def many(shelf, count: int, **s3) -> list[S3Object]:
+    settings = shelf.settings(s3=s3)
+    return [S3Object("bucket", f"{index}.png", "v", 1, settings) for index in range(count)]
+
+
+def refusing(monkeypatch, slow: bool) -> list[S3Settings]:
+    """A server that answers no request, or refuses each at once; how each was asked."""
+    asked: list[S3Settings] = []
+
+    class Away:
+        def __init__(self, bucket, server) -> None:
+            self.server = server
+
+        def get(self, name):
+            asked.append(self.server)
+            if slow:
+                time.sleep(self.server.patience)
+            raise StoreError("no answer")
+
+    monkeypatch.setattr(remote, "open_bucket", Away)
+    return asked
+
+
+def test_in_an_outage_patience_is_spent_once_and_all_are_told(shelf, monkeypatch):
+    asked = refusing(monkeypatch, slow=True)
+    wanted = many(shelf, 100, patience=0.2, attempts=5)
+    digests, failures = read_all(wanted)
+    assert (digests, list(failures)) == ({}, wanted)
+    assert all("no answer" in line for line in failures.values())
+    patient = [server for server in asked if server.patience]
+    assert 1 <= len(patient) <= remote.READERS
+    assert {(server.attempts, server.patience) for server in asked} == {(5, 0.2), (1, 0.0)}
+
+
+def test_an_object_that_is_refused_at_once_hurries_no_other(shelf, monkeypatch):
+    asked = refusing(monkeypatch, slow=False)
+    read_all(many(shelf, 20, patience=60.0))
+    assert {server.patience for server in asked} == {60.0}
 
 
 # Between plan and run

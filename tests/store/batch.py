@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flows.execution.outcome import Ending, State
 from flows.manifest import Manifest, ModelEntry, OutputEntry, StepEntry
@@ -103,6 +104,31 @@ def write_run(
     objects.replace(f"runs/{run}/recipe.yaml", b"version: 1\n")
     objects.replace(f"runs/{run}/manifest.json", made.to_json().encode())
     return made
+
+
+class AtOnce:
+    """A function that counts how many call it at once; ``most`` of them did.
+
+    A call waits for a second one, ``wait`` seconds at most, unless that has come.
+    """
+
+    def __init__(self, act: Callable, wait: float) -> None:
+        self.most = 0
+        self._act, self._wait = act, wait
+        self._inside = 0
+        self._change = threading.Condition()
+
+    def __call__(self, *arguments):
+        with self._change:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            self._change.notify_all()
+            self._change.wait_for(lambda: self.most > 1, self._wait or 0.02)
+        try:
+            return self._act(*arguments)
+        finally:
+            with self._change:
+                self._inside -= 1
 
 
 def names(objects, prefix: str = "") -> set[str]:

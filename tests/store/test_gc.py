@@ -8,19 +8,23 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from flows.coordination.ledger import Ledger, Order
+from flows.gc.needs import Needs, NeedsReader
 from flows.gc.survey import Kind, Policy
 from flows.gc.sweep import Sweep, survey
+from flows.manifest import Manifest
 from flows.store import lock as lock_module
 from flows.store.base import StoreError, StoreFull
-from flows.store.claims import claim
+from flows.store.claims import ORDER, UNDER_WAY, claim
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
 from flows.store.lock import LOCK, CollectorBusy, GcLock
 
-from .batch import HOUR, age, age_all, keep, names, write_run
+from .batch import HOUR, AtOnce, age, age_all, keep, names, write_run
 from .samples import digest
 
 DAY = 24 * HOUR
@@ -233,6 +237,71 @@ def test_killed_at_any_moment_it_leaves_garbage_that_the_next_one_takes(
     assert names(objects) == winter | {f"records/{shared.key}", f"blobs/{shared.blob}"}
 
 
+# Runs of several workers, whose coordinator may be away for longer than the grace period.
+
+
+def enter(objects, run: str = AUTUMN) -> str:
+    """The run is under way until the object of this name goes."""
+    name = f"{UNDER_WAY}{run}/{ORDER}"
+    objects.replace(name, Order(run=run, recipe="r", plan=digest("p"), created="now").data())
+    assert Ledger(objects).order(run) is not None
+    return name
+
+
+def test_what_a_run_under_way_needs_stays_however_old_its_claim_is(objects, store):
+    record, source = keep(store, "claimed"), store.keep(b"a photograph")
+    keep(store, "forgotten")
+    order = enter(objects)
+    with claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key, source]):
+        objects.replace(f"runs/{AUTUMN}/a.png", b"a")
+        age_all(objects, 100 * DAY)
+        assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1}  # only what was forgotten
+        assert store.read(store.find(record.key))
+        assert f"blobs/{source}" in names(objects)
+        objects.remove(order)  # its folder stays, empty: that is no run under way
+        assert list(objects.folders(UNDER_WAY)) == [AUTUMN]
+        assert gone(objects) == {Kind.CLAIMS: 1, Kind.UNFINISHED: 1, Kind.RECORDS: 1, Kind.BLOBS: 2}
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_run_under_way_without_a_claim_that_can_be_read_keeps_all(objects, store, claimed):
+    keep(store, "forgotten")
+    objects.replace("quarantine/blob-x-1", b"")
+    order = enter(objects)
+    with claim(objects, run=WINTER, plan=digest("p"), keys=[]):
+        if claimed:
+            objects.replace(f"claims/{AUTUMN}-0123.json", b"torn")
+        age_all(objects, 100 * DAY)
+        done = Sweep(objects, POLICY)
+        told = done.run().blind
+        why = "a run under way that no claim protects; expected one in claims/; start this store's"
+        assert any(line.startswith(f"{order}: {why} coordinator") for line in told)
+        assert len(told) == 1 + claimed
+        assert done.swept.counts == {Kind.QUARANTINE: 1, Kind.CLAIMS: 1}  # winter's is dead
+        objects.remove(order)
+        assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1} | (
+            {Kind.CLAIMS: 1} if claimed else {}
+        )
+
+
+def test_a_run_that_ends_while_needs_are_read_is_read_as_ended(objects, store, monkeypatch):
+    record = keep(store, "made")
+    order = enter(objects)
+    context = claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key])
+    context.__enter__()
+
+    def end():
+        write_run(objects, AUTUMN, [record])
+        objects.remove(order)
+        context.__exit__(None, None, None)
+
+    acted = meddle(monkeypatch, lambda name: name == order, end)
+    needs: Needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    assert acted
+    assert (needs.blind, needs.claims) == ((), ())
+    assert needs.keys == {record.key}
+
+
 # What cannot be read.
 
 
@@ -284,6 +353,19 @@ def test_a_damaged_record_keeps_nothing(objects, store):
     objects.replace(f"records/{record.key}", b"torn")
     age_all(objects)
     assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1}
+
+
+@pytest.mark.parametrize(("large", "most"), [(0, 1), (10**9, 6)])
+def test_one_large_manifest_is_read_at_a_time(objects, monkeypatch, large, most):
+    for number in range(6):
+        write_run(objects, f"2026-01-02-autumn-0000000{number}")
+    at_once = AtOnce(Manifest.model_validate_json, 1 if large else 0)
+    monkeypatch.setattr("flows.manifest.LARGE", large)
+    monkeypatch.setattr("flows.gc.needs.Manifest", SimpleNamespace(model_validate_json=at_once))
+    needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    assert (len(needs.runs), needs.blind) == (6, ())
+    assert 1 <= at_once.most <= most
+    assert (at_once.most == 1) == (most == 1)
 
 
 # The lock and its slices.

@@ -70,6 +70,13 @@ def test_s3_without_a_run_is_told():
         open_run("s3://bucket/prefix")
 
 
+def test_credentials_in_an_address_are_not_repeated():
+    for where in ("s3://AKIA:hush@bucket/shots", f"s3://AKIA:hush@bucket/runs/{RUN}"):
+        with pytest.raises(AddressError, match="credentials belong into") as caught:
+            open_run(where)
+        assert "hush" not in str(caught.value)
+
+
 def test_what_is_held_is_told_by_its_bytes(folder):
     run = RunFolder(LocalObjects(Path("out")), RUN)
     digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
