@@ -125,17 +125,17 @@ class City:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def kontext(self, *arguments: str) -> str:
-        """Run ``kontext`` to its end; what it printed."""
-        done = self._carry_out(*arguments)
+    def kontext(self, *arguments: str, **extra: str) -> str:
+        """Run ``kontext`` to its end, with ``extra`` in its environment; what it printed."""
+        done = self._carry_out(*arguments, **extra)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def _carry_out(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _carry_out(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [KONTEXT, *arguments],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | extra,
             capture_output=True,
             text=True,
             check=False,
@@ -218,8 +218,10 @@ class City:
         while True:
             try:
                 return ask()
-            except httpx.HTTPError:
-                if time.monotonic() > end:
+            except httpx.HTTPError as error:
+                answered = isinstance(error, httpx.HTTPStatusError)
+                refused = answered and 400 <= error.response.status_code < 500
+                if refused or time.monotonic() > end:
                     raise
                 time.sleep(0.5)
 
