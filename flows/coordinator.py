@@ -31,7 +31,7 @@ from flows.recipe.step import Plan
 from flows.report.links import PAGE
 from flows.settings import Settings
 from flows.store.address import is_s3, open_store
-from flows.store.base import StoreError
+from flows.store.base import StoreError, StoreReadOnly
 from flows.store.keyed import KeyedStore
 from flows.store.runfolder import RunFolder
 
@@ -65,7 +65,8 @@ def coordinate(options: CoordinatorOptions, stop: threading.Event) -> None:
 
     Raises:
         NoServerError: no Prefect server is named.
-        StoreError: the store cannot be written at all.
+        StoreError: the store cannot be written at all; of this kind is ``StoreReadOnly``, when
+            there is no right to write the seat.
     """
     store = open_store(options.settings.store, options.settings)
     store.prepare()
@@ -74,6 +75,8 @@ def coordinate(options: CoordinatorOptions, stop: threading.Event) -> None:
             try:
                 if not seat.take(stop.wait):
                     return
+            except StoreReadOnly:
+                raise  # no waiting gives a right; whoever reads the end of this process can
             except StoreError as error:
                 log.warning("%s", error)
                 stop.wait(1.0)
@@ -97,6 +100,7 @@ class _Desk:
         self._holds = Holds(store.objects)
         self._labels: dict[str, Mapping[str, str]] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._press = ThreadPoolExecutor(1, thread_name_prefix="publishing")
         self._swept = float("-inf")
         self._adopted = False
         self._complaints: dict[str, str] = {}
@@ -105,7 +109,9 @@ class _Desk:
         self._dispatcher = PrefectDispatcher(
             api, store.objects.where, self._labels_of, self._report_link
         )
-        self._conductor = Conductor(store, self._dispatcher, self._publish, options.patience)
+        self._conductor = Conductor(
+            store, self._dispatcher, self._publish, options.patience, submit=self._press.submit
+        )
         where = store.objects.where
         nights = Nights(api, self._list_recipes, where)
         self._parents = Parents(api, self._take, nights, self._ledger, where, options.name)
@@ -122,7 +128,9 @@ class _Desk:
                 self._try("progress", self._dispatcher.show)
                 self._try("claims", self._sweep)
             stop.wait(self._options.tick)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        # What is cut short is done again: by the next one, or by who has taken over already.
+        for pool in (self._pool, self._press):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def leave(self) -> None:
         """Somebody else has taken over, with claims of their own."""

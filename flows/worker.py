@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -43,11 +43,13 @@ from flows.metrics import Metrics, Scheduler
 from flows.orchestration.names import CHUNKS_POOL_TYPE
 from flows.workers.attempt import Attempt, End, Say, Ticket, Verdict
 from flows.workers.gpus import GpuMemory
-from flows.workers.health import Health
+from flows.workers.health import Health, ailment_of
+from flows.workers.looks import again_and_again, complain, in_words
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
 from flows.workers.queues import count_waiting, find_stopped, make_queues
-from flows.workers.teller import Teller, in_words, state_of
+from flows.workers.setbacks import Setbacks
+from flows.workers.teller import Teller, state_of
 from flows.workers.workshop import Workshop, priority_of
 
 log = logging.getLogger(__name__)
@@ -58,12 +60,13 @@ CANCEL_SECONDS = 2.0  # between two looks at whether something in hand was cance
 QUEUE_SECONDS = 10.0  # between two looks at how long the queues are
 LONGEST = 5.0  # between two tries while Prefect is away
 FAREWELL_SECONDS = 10.0  # for telling Prefect how it ended, when leaving
-STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck
 AT_ONCE = 130  # exit code after a second signal
 
 
 class ChunkEnd(BaseWorkerResult):
-    """The end of a flow run; its state tells how."""
+    """The end of a flow run; its state tells how. ``rest``: seconds until the next is taken."""
+
+    rest: float = 0.0
 
 
 class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
@@ -96,6 +99,8 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         self._hands: dict[UUID, Attempt | None] = {}
         self._threads = anyio.CapacityLimiter(options.slots)
         self._teller = Teller(self._heard)
+        self._setbacks = Setbacks()
+        self._ailed = ""
         self._stopping = anyio.Event()
         self._moved = anyio.Event()
         self._has_queues = False
@@ -149,7 +154,7 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
                     (self._look_for_cancelled, CANCEL_SECONDS),
                     (self._count_queued, QUEUE_SECONDS),
                 ):
-                    loops.start_soon(self._again_and_again, work, seconds)
+                    loops.start_soon(again_and_again, work, seconds)
                 loops.start_soon(self._take)
                 await self._stopping.wait()
                 done = await self._drain()
@@ -172,18 +177,6 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
 
     # --- what it does again and again
 
-    async def _again_and_again(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
-        failures = 0
-        while True:
-            try:
-                await work()
-                failures = 0
-            except Exception as error:
-                failures += 1
-                level = logging.WARNING if failures == 1 else logging.DEBUG
-                log.log(level, "Prefect: %s", in_words(error))
-            await anyio.sleep(min(seconds, 2.0**failures) if failures else seconds)
-
     async def _pulse(self) -> None:
         while True:
             self._beat = time.monotonic()
@@ -195,19 +188,25 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         failures = 0
         while not self._stopping.is_set():
             try:
-                if self.limiter.available_tokens >= 1 and self._has_successfully_synced:
+                if self._can_take():
                     await self.get_and_submit_flow_runs()
                     self._heard()
                 failures = 0
             except Exception as error:
                 failures += 1
-                level = logging.WARNING if failures == 1 else logging.DEBUG
-                log.log(level, "Prefect: %s", in_words(error))
+                complain(error, failures)
             pause = self._options.poll_seconds
             if failures:
                 await anyio.sleep(min(LONGEST, pause * 2 ** min(failures - 1, 8)))
             else:
                 await self._until_moved(pause)
+
+    def _can_take(self) -> bool:
+        ailment = self._ailment()
+        if ailment and not self._ailed:
+            log.warning("no chunk is taken while the worker is not well: %s", ailment)
+        self._ailed = ailment
+        return self.limiter.available_tokens >= 1 and self._has_successfully_synced and not ailment
 
     async def _sync(self) -> None:
         await self.sync_with_backend()
@@ -243,16 +242,24 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         does not come can end the whole worker, with everything in hand.
         """
         self._hand_over(flow_run.id, None)
+        rest = 0.0
         with anyio.CancelScope() as scope:
             self._scheduled_task_scopes.add(scope)  # which are cancelled at the very end
             try:
                 if await self._claim(flow_run):
-                    await self.run(flow_run, BaseJobConfiguration())
+                    rest = (await self.run(flow_run, BaseJobConfiguration())).rest
             except Exception:
                 log.exception("flow run %s", flow_run.id)
             finally:
                 self._scheduled_task_scopes.discard(scope)
                 self._let_go(flow_run.id)
+        # Its place stays taken for that long: what waits in the queue is for others, if any.
+        if rest:
+            with anyio.move_on_after(rest):
+                await self._stopping.wait()
+        self._submitting_flow_run_ids.discard(flow_run.id)
+        self._release_limit_slot(flow_run.id)
+        self._moved.set()
 
     async def run(
         self,
@@ -266,14 +273,18 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         verdict = await self._carry_out(flow_run)
         log.info("%s: %s: %s", flow_run.name, verdict.end.value, verdict.why)
         self._teller.tell(flow_run.id, state_of(verdict))
-        return ChunkEnd(identifier=str(flow_run.id), status_code=0)
+        rest = self._setbacks.rest_after(verdict)
+        if rest:
+            log.warning("%d chunks in a row came to nothing: rests %g s", self._setbacks.row, rest)
+        return ChunkEnd(identifier=str(flow_run.id), status_code=0, rest=rest)
 
     async def _carry_out(self, flow_run: FlowRun) -> Verdict:
         try:
             ticket = Ticket.model_validate(flow_run.parameters)
         except ValidationError as error:
             wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-            return Verdict(End.FAILED, f"the flow run's parameters are wrong: {wrong}")
+            why = f"the flow run's parameters are wrong: {wrong}"
+            return Verdict(End.FAILED, why, fruitless=True)
         priority = priority_of(flow_run.work_queue_name)
         attempt = Attempt(ticket, priority, self._say(flow_run))
         self._hand_over(flow_run.id, attempt)
@@ -306,8 +317,6 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
     def _let_go(self, flow_run: UUID) -> None:
         self._hands.pop(flow_run, None)
         self.scheduler.in_hand = len(self._hands)
-        self._submitting_flow_run_ids.discard(flow_run)
-        self._release_limit_slot(flow_run)
         self._moved.set()
 
     # --- how it is
@@ -322,10 +331,4 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         self.scheduler.answered = time.monotonic()
 
     def _ailment(self) -> str:
-        still = time.monotonic() - self._beat
-        if still > STANDSTILL_SECONDS:
-            return f"the worker's own loop has stood still for {still:.0f} s"
-        engines = self._shop.pool.stats()
-        if all(one.state.value in {"dead", "starting"} and one.last_death for one in engines):
-            return f"no engine runs: {engines[0].last_death}"
-        return ""
+        return ailment_of(time.monotonic() - self._beat, self._shop.pool.stats())

@@ -19,13 +19,12 @@ from flows.coordination.ledger import (
     ChunkSheet,
     Ledger,
     LedgerError,
-    Order,
     attempts_in,
 )
+from flows.coordination.publishing import Publish, Publisher, Submit, at_once
 from flows.coordination.underway import Sights, UnderWay, newest, next_attempt
-from flows.execution.outcome import Ending, Outcome
-from flows.pipeline import Finished
-from flows.recipe.step import Plan
+from flows.coordination.unreadable import what_is_left
+from flows.execution.outcome import Ending
 from flows.store.base import StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.objects import Entry
@@ -33,9 +32,9 @@ from flows.store.objects import Entry
 log = logging.getLogger(__name__)
 
 GONE_AFTER = 5.0  # seconds: the listing may be older than what the scheduler says
+GONE_DOUBLINGS = 7  # of that, with each further attempt
 BLIND_AFTER = 5.0  # seconds that a look may take; beyond, the store was away
-
-Publish = Callable[[Order, Plan, Outcome], Finished]
+NEVER_BEGUN = "its flow runs end before they begin; see their messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,10 @@ class Patience:
 
 
 class Conductor:
-    """One per store. ``tick`` is called again and again; ``clock`` is monotonic."""
+    """One per store. ``tick`` is called again and again; ``clock`` is monotonic.
+
+    ``submit`` has runs published and closed; with a thread for that, no other run waits for it.
+    """
 
     def __init__(
         self,
@@ -58,11 +60,12 @@ class Conductor:
         publish: Publish,
         patience: Patience = Patience(),
         clock: Callable[[], float] = time.monotonic,
+        submit: Submit = at_once,
     ) -> None:
         self.ledger = Ledger(store.objects)
         self._store = store
         self._dispatcher = dispatcher
-        self._publish = publish
+        self._publisher = Publisher(store, self.ledger, publish, submit)
         self._patience = patience
         self._clock = clock
         self._runs: dict[str, UnderWay] = {}
@@ -80,6 +83,7 @@ class Conductor:
         under_way = {run: entries for run, entries in found.items() if "order.json" in entries}
         for gone in set(self._runs) - set(under_way):
             del self._runs[gone]
+            self._publisher.drop(gone)
         for name, entries in under_way.items():
             try:
                 run = self._runs.get(name) or self._adopt(name)
@@ -98,22 +102,33 @@ class Conductor:
         now = self._clock()
         blind, self._blind_since = now - self._blind_since, None
         if blind > BLIND_AFTER:
-            self._forgive(blind, now)
+            for run in self._runs.values():
+                run.forgive(blind, now)
         return found
 
-    def _forgive(self, blind: float, now: float) -> None:
-        """While the store was away nobody could renew a lease: that time does not count."""
-        for run in self._runs.values():
-            run.seen = {
-                attempt: (lease, min(now, at + blind)) for attempt, (lease, at) in run.seen.items()
-            }
-
     def _adopt(self, name: str) -> UnderWay | None:
+        try:
+            return self._read(name)
+        except LedgerError as error:
+            self._refuse(name, error)
+            return None
+
+    def _refuse(self, name: str, error: LedgerError) -> None:
+        """This release cannot read what is under way: nobody is left to wait for that."""
+        why = f"{error}. Run it again: pictures whose keys are the same are found"
+        log.error("%s cannot be gone on with: %s", name, why)
+        self._dispatcher.refuse(what_is_left(self.ledger.objects, name), why)
+        self.ledger.close(name)
+
+    def _read(self, name: str) -> UnderWay | None:
         order, plan = self.ledger.order(name), self.ledger.plan(name)
         if order is None:
             return None
         if plan is None:
-            raise LedgerError(f"active/{name}: its plan is gone; order the run again")
+            # It was written before its order: somebody died while closing the run. A parent that
+            # waits for it nevertheless is found in no book, and taken in again.
+            self.ledger.close(name)
+            return None
         chunks = self.ledger.chunks(name)
         if chunks is None:
             self.ledger.cut(name, cut_run(plan, self._store))
@@ -125,6 +140,9 @@ class Conductor:
         return run
 
     def _advance(self, run: UnderWay, entries: Mapping[str, Entry]) -> None:
+        if run.finished is not None:
+            self._end(run)
+            return
         name = run.order.run
         sights = attempts_in(name, entries)
         waiting: list[AttemptName] = []
@@ -144,11 +162,12 @@ class Conductor:
             self._stop(run, [attempt for attempt in waiting if attempt not in lost])
         else:
             for attempt in lost:
-                chunk = next(sheet for sheet in run.chunks.chunks if sheet.name == attempt.chunk)
-                self._count_strike(run, chunk, "its worker or engine was lost")
+                self._count_strike(run, run.sheet(attempt.chunk), "its worker or engine was lost")
                 self._replace(run, attempt)
-            # Nobody had taken these, so no step of theirs can have done harm.
-            for attempt in self._undelivered(run, waiting, sights):
+            for attempt, delivery in self._undelivered(run, waiting, sights).items():
+                # A worker that has it and died before it began did not die of its steps.
+                if delivery is Delivery.GONE:
+                    self._count_strike(run, run.sheet(attempt.chunk), NEVER_BEGUN)
                 self._replace(run, attempt)
             self._issue(run, sights, len(waiting))
         self._tell(run)
@@ -157,34 +176,48 @@ class Conductor:
 
     def _undelivered(
         self, run: UnderWay, waiting: list[AttemptName], sights: Sights
-    ) -> set[AttemptName]:
-        """Those that nobody has taken and that the scheduler does not have any more."""
+    ) -> Mapping[AttemptName, Delivery]:
+        """Those that nobody has taken and that the scheduler does not have in its queue any more.
+
+        Counted from when they were first heard to be where they are: a tick may have been long.
+        """
         pending = [a for a in waiting if sights[a.chunk][a.number].lease is None]
         if not pending:
-            return set()
-        now, lost = self._clock(), set()
+            return {}
         # Sent again and again: the scheduler may have been away, or this process is a new one.
         self._dispatcher.send(run.order, pending)
-        for attempt, delivery in self._dispatcher.where(run.order, pending).items():
-            patience = self._patience.pickup if delivery is Delivery.RUNNING else GONE_AFTER
-            if delivery is Delivery.WAITING:
-                run.seen[attempt] = (None, now)
-            elif now - run.seen[attempt][1] > patience:
-                lost.add(attempt)
-        return lost
+        places = self._dispatcher.where(run.order, pending)
+        now = self._clock()
+        return {
+            attempt: delivery
+            for attempt, delivery in places.items()
+            if run.stands(attempt, delivery, now) > self._borne(attempt, delivery)
+        }
+
+    def _borne(self, attempt: AttemptName, delivery: Delivery) -> float:
+        match delivery:
+            case Delivery.WAITING:
+                return float("inf")
+            case Delivery.RUNNING:
+                return self._patience.pickup
+            case Delivery.GONE:
+                # Longer each time: where no worker can begin it, a night must not fill with them.
+                return GONE_AFTER * 2.0 ** min(attempt.number - 1, GONE_DOUBLINGS)
 
     def _replace(self, run: UnderWay, attempt: AttemptName) -> None:
-        """Its worker is taken for dead: fence it off and try again."""
-        log.warning("%s: its worker is gone; it is tried again", attempt)
+        """Its worker is taken for dead: fence it off and try again, unless it was given up."""
+        last = attempt.chunk in run.closed
+        log.warning("%s: its worker is gone%s", attempt, "" if last else "; it is tried again")
         run.standing.strikes += 1
         self.ledger.issue(AttemptName(attempt.run, attempt.chunk, attempt.number + 1))
         self._dispatcher.recall(run.order, [attempt])
 
     def _count_strike(self, run: UnderWay, chunk: ChunkSheet, why: str) -> None:
-        made = sum(found for _, found in self._store.has_all(chunk.keys))
-        count = run.strike(chunk, made)
+        held = dict(self._store.has_all(chunk.keys))
+        count = run.strike(chunk, sum(held.values()))
         if count >= self._patience.strikes:
-            run.give_up(chunk, f"given up after {count} attempts: {why}")
+            # With what was made by attempts that did not live to tell.
+            run.give_up(chunk, held, f"given up after {count} attempts: {why}")
 
     def _issue(self, run: UnderWay, sights: Sights, out: int) -> None:
         """Send what is ready, as far as the window allows."""
@@ -224,15 +257,22 @@ class Conductor:
             run.told = counts
 
     def _finish(self, run: UnderWay, ending: Ending | None) -> None:
-        """Manifest and report, then the scheduler, then forget it: each may be done twice."""
-        if run.finished is None:
-            records = dict(self._store.find_all(run.plan.steps))
-            if ending is None and run.reopen(records):
-                return
-            outcome = run.standing.outcome(records, ending, self._clock() - run.began)
-            run.finished = self._publish(run.order, run.plan, outcome)
-            run.standing.ending, run.standing.why = outcome.ending, outcome.why
-            log.info("%s: %s", run.order.run, outcome.ending.value)
-        self._dispatcher.finished(run.order, run.standing, run.finished.report)
-        self.ledger.close(run.order.run)
-        del self._runs[run.order.run]
+        """Manifest and report; as long as that takes, the other runs go on."""
+        published = self._publisher.published(run, ending, self._clock() - run.began)
+        if published is None:
+            return
+        if published.finished is None:
+            run.reopen(published.damaged)
+            return
+        run.finished, outcome = published.finished, published.outcome
+        run.standing.ending, run.standing.why = outcome.ending, outcome.why
+        log.info("%s: %s", run.order.run, outcome.ending.value)
+        self._end(run)
+
+    def _end(self, run: UnderWay) -> None:
+        """It is published: tell the scheduler, then forget it. Each may be done twice."""
+        if run.finished is not None and not run.shown:
+            self._dispatcher.finished(run.order, run.standing, run.finished.report)
+            run.shown = True
+        if self._publisher.closed(run.order.run):
+            del self._runs[run.order.run]

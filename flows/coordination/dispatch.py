@@ -42,5 +42,8 @@ class Dispatcher(Protocol):
     def tell(self, order: Order, standing: Standing) -> None:
         """Show people how far the run is."""
 
+    def refuse(self, order: Order, why: str) -> None:
+        """The run cannot be gone on with; show people why. Of its order only the names count."""
+
     def finished(self, order: Order, standing: Standing, report: str) -> None:
         """The run has ended; show people how."""

@@ -7,6 +7,7 @@ import logging
 import threading
 
 from flows.coordination.ledger import FOLDER, Ledger, LedgerError
+from flows.coordination.sources import sources_of
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
 from flows.store.claims import claim
@@ -42,7 +43,8 @@ class Holds:
             self._held[run] = stack
         say = log.info
         try:
-            keys = tuple(plan.steps)
+            # Its source pictures, too: no record names these, and workers read them to the end.
+            keys = (*plan.steps, *(ref.digest for ref in sources_of(plan)))
             stack.enter_context(claim(self._objects, run=run, plan=plan.digest, keys=keys, say=say))
         except BaseException:
             self.drop(run)

@@ -92,6 +92,7 @@ class Seat:
         Raises:
             StoreError: the store fails.
         """
+        self._rest()  # it may still renew, after a stall without a rival; two would fall out
         seen: tuple[Entry | None, float] | None = None  # the object, and since when it is so
         told = ""
         while True:
@@ -116,14 +117,20 @@ class Seat:
 
     def leave(self) -> None:
         """Give it up; the next one need not wait."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._rest():
             with contextlib.suppress(StoreError):  # it expires
                 sitter, entry = self._look()
                 if sitter is not None and entry is not None and sitter.id == self._id:
                     self._objects.remove(NAME, entry.version)
+
+    def _rest(self) -> bool:
+        """Renew no more; whether it was renewed until now."""
+        thread, self._thread = self._thread, None
+        self._stop.set()
+        if thread is None:
+            return False
+        thread.join()
+        return True
 
     def _create(self) -> bool:
         before = self._clock()

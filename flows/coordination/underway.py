@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flows.coordination.dispatch import Delivery
 from flows.coordination.ledger import (
     AttemptName,
     ChunkList,
     ChunkSheet,
+    LedgerError,
     Order,
     Result,
     Sight,
@@ -18,14 +20,13 @@ from flows.coordination.standing import Standing
 from flows.execution.outcome import State
 from flows.pipeline import Finished
 from flows.recipe.step import Plan
-from flows.store.record import Record
 
 Sights = Mapping[str, Mapping[int, Sight]]  # by chunk and number of the attempt
 
 
 @dataclass
 class UnderWay:
-    """Mutable. ``began`` and ``seen`` are by the conductor's monotonic clock."""
+    """Mutable. ``began``, ``seen`` and ``whereabouts`` are by the conductor's monotonic clock."""
 
     order: Order
     plan: Plan
@@ -34,7 +35,10 @@ class UnderWay:
     began: float
     closed: set[str] = field(default_factory=set)  # chunks with nothing left to do
     seen: dict[AttemptName, tuple[str | None, float]] = field(default_factory=dict)  # leases
-    finished: Finished | None = None  # published; the scheduler is to hear of it
+    # Where the scheduler has those that nobody has taken, and when it was first heard to.
+    whereabouts: dict[AttemptName, tuple[Delivery, float]] = field(default_factory=dict)
+    finished: Finished | None = None  # published
+    shown: bool = False  # the scheduler has heard of that; it is to be forgotten
     told: tuple[int, ...] = ()
     _read: set[AttemptName] = field(default_factory=set)
     _strikes: dict[str, tuple[int, int]] = field(default_factory=dict)  # in a row, steps then
@@ -59,7 +63,12 @@ class UnderWay:
             attempt = AttemptName(self.order.run, chunk.name, number)
             if sight.result is None or attempt in self._read:
                 continue
-            result = read(attempt)
+            try:
+                result = read(attempt)
+            except LedgerError as error:  # another release's; what it made is found all the same
+                self._read.add(attempt)
+                barren = str(error)
+                continue
             if result is None:
                 continue
             self._read.add(attempt)
@@ -108,6 +117,25 @@ class UnderWay:
                 lost.add(attempt)
         return lost
 
+    def stands(self, attempt: AttemptName, delivery: Delivery, now: float) -> float:
+        """For how long the scheduler has been heard to have an attempt there, without a change."""
+        known = self.whereabouts.get(attempt)
+        if known is None or known[0] is not delivery:
+            self.whereabouts[attempt] = (delivery, now)
+            return 0.0
+        return now - known[1]
+
+    def forgive(self, blind: float, now: float) -> None:
+        """While the store was away nobody could take or renew a lease: that does not count."""
+        for attempt, (lease, at) in self.seen.items():
+            self.seen[attempt] = (lease, min(now, at + blind))
+        for attempt, (delivery, at) in self.whereabouts.items():
+            self.whereabouts[attempt] = (delivery, min(now, at + blind))
+
+    def sheet(self, chunk: str) -> ChunkSheet:
+        """A chunk by its name."""
+        return next(sheet for sheet in self.chunks.chunks if sheet.name == chunk)
+
     def strike(self, chunk: ChunkSheet, made: int) -> int:
         """An attempt came to nothing while ``made`` steps are there; how many did so in a row."""
         before, known = self._strikes.get(chunk.name, (0, 0))
@@ -115,21 +143,26 @@ class UnderWay:
         self._strikes[chunk.name] = (count, made)
         return count
 
-    def give_up(self, chunk: ChunkSheet, reason: str) -> None:
-        """Park what is left of a chunk."""
+    def give_up(self, chunk: ChunkSheet, held: Mapping[str, bool], reason: str) -> None:
+        """Park what is left of a chunk; what the store ``held`` of it was made, whoever did."""
         for key in chunk.keys:
-            if not self.standing.is_settled(key):
+            if held[key]:
+                self.standing.settle(key, StepSheet(state=State.DONE))
+            elif not self.standing.is_settled(key):
                 self.standing.settle(key, StepSheet(state=State.FAILED, reason=reason))
         self.closed.add(chunk.name)
 
-    def reopen(self, records: Mapping[str, Record | None]) -> bool:
-        """Whether pictures that had been made were found damaged, and are made again."""
-        chunk_of = {key: chunk.name for chunk in self.chunks.chunks for key in chunk.keys}
-        damaged = [key for key in self.standing.without_picture(records) if key in chunk_of]
-        for key in damaged:
-            del self.standing.ends[key]
-            self.closed.discard(chunk_of[key])
-        return bool(damaged)
+    def to_make_again(self, damaged: Collection[str]) -> tuple[str, ...]:
+        """Those of these pictures that are of a chunk. Safe for any thread."""
+        of_chunks = {key for chunk in self.chunks.chunks for key in chunk.keys} if damaged else ()
+        return tuple(key for key in damaged if key in of_chunks)
+
+    def reopen(self, damaged: Collection[str]) -> None:
+        """Pictures that had been made were found damaged, and are made again."""
+        for chunk in self.chunks.chunks:
+            for key in set(damaged).intersection(chunk.keys):
+                del self.standing.ends[key]
+                self.closed.discard(chunk.name)
 
 
 def newest(run: str, chunk: ChunkSheet, sights: Sights) -> AttemptName | None:

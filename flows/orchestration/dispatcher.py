@@ -161,6 +161,18 @@ class PrefectDispatcher:
                 self._write(shown)
                 shown.at, shown.fresh = now, False
 
+    def refuse(self, order: Order, why: str) -> None:
+        """Its parent's end, unless that has ended otherwise, and that of its chunks."""
+        if order.flow_run is not None:
+            parent = UUID(order.flow_run)
+            known = self._api.flow_run(parent)
+            if known is not None and (known.state is None or not known.state.is_final()):
+                self._api.set_state(parent, Failed(message=why), force=True)
+            self._parents.pop(parent, None)
+            self._artifacts.forget(parent)
+        self._clear(order)
+        self._shown.pop(order.run, None)
+
     def finished(self, order: Order, standing: Standing, report: str) -> None:
         """Progress, failures and report as artifacts, and the parent's last state."""
         self.tell(order, standing)
@@ -254,6 +266,8 @@ class PrefectDispatcher:
             if (
                 run.id != (UUID(order.flow_run) if order.flow_run else None)
                 and run.parameters.get("run") == order.run
+                # Another store's coordinator may have a run of this name on the same server.
+                and run.parameters.get("store") == self._store
             ):
                 self._api.set_state(run.id, Cancelled(message="its run has ended"), force=True)
         ids = self._ids

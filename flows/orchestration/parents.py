@@ -165,6 +165,9 @@ class Parents:
                 self._api.set_state(flow_run, Failed(message=message), force=True)
             case Wait(message=message):
                 if message != taken.told:
+                    if self._is_over(flow_run):  # what people said meanwhile stands
+                        del self._taken[flow_run]
+                        return
                     log.info("%s waits: %s", taken.form.recipe, message)
                     self._api.set_state(flow_run, Pending(message=message), force=True)
                     taken.told = message
@@ -185,14 +188,20 @@ class Parents:
         self._api.log(flow_run, entered.warnings, logging.WARNING)
 
     def _again(self, flow_run: UUID, taken: _Taken) -> None:
-        known = self._api.flow_run(flow_run)
-        if known is None or known.state is None or known.state.is_final():
-            del self._taken[flow_run]
-        elif known.state_type is StateType.CANCELLING:
-            self._end_before_it_began(flow_run)
+        if self._is_over(flow_run):
             del self._taken[flow_run]
         else:
             taken.future = self._take(taken.form, str(flow_run))
+
+    def _is_over(self, flow_run: UUID) -> bool:
+        """Whether one that has not begun never will; one that is being cancelled is ended."""
+        known = self._api.flow_run(flow_run)
+        if known is None or known.state is None or known.state.is_final():
+            return True
+        if known.state_type is StateType.CANCELLING:
+            self._end_before_it_began(flow_run)
+            return True
+        return False
 
     def _end_before_it_began(self, flow_run: UUID) -> None:
         self._api.set_state(flow_run, Cancelled(message="interrupted before it began"), force=True)

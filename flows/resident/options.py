@@ -28,7 +28,8 @@ class EngineState(StrEnum):
 class EngineLimits:
     """Seconds without a sign of life after which an engine is killed, by what it is doing.
 
-    ``silence`` must be longer than the slowest denoise step, encoding or decoding of a batch.
+    ``silence`` must be longer than the slowest denoise step, encoding or decoding of a batch. A
+    lease outlasts it, however short leases are: until then an engine's work counts as moving.
     """
 
     start: float = 180.0

@@ -103,10 +103,12 @@ class EngineProcess:
     def progressed(self) -> float:
         """When its work last moved (``time.monotonic``).
 
-        Starting and loading say nothing on the way: they count as moving until their own limits.
+        Between two signs of life it counts as moving until the limit for that: whether it hangs is
+        judged once, by ``_watch``, which knows what it is doing. One that was judged and does not
+        die, as in a driver, moves no more.
         """
-        quiet = self._state in {EngineState.STARTING, EngineState.LOADING}
-        return time.monotonic() if quiet else self._heard
+        borne = self._options.limits.of(self._state) is not None and not self._stalled
+        return time.monotonic() if borne else self._heard
 
     @property
     def proven(self) -> bool:

@@ -47,10 +47,16 @@ class End(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """An end, and why, for people."""
+    """An end, and why, for people; ``made`` steps are there.
+
+    ``fruitless`` is an end for which this host may be to blame: nothing was made, and not because
+    of what the steps are.
+    """
 
     end: End
     why: str
+    made: int = 0
+    fruitless: bool = False
 
 
 class Attempt:
@@ -116,12 +122,14 @@ def judge(result: Result | None, *, cancelled: bool) -> Verdict:
     made = sum(state in (State.DONE, State.CACHED) for state in states)
     count = f"{made} of {len(states)} steps are made"
     if result.handed_back:
-        return Verdict(End.HANDED_BACK, f"{count}; the rest is handed back: the worker stops")
+        why = f"{count}; the rest is handed back: the worker stops"
+        return Verdict(End.HANDED_BACK, why, made)
     if made == len(states):
-        return Verdict(End.COMPLETED, f"{count}, {result.seconds:.1f} s")
+        return Verdict(End.COMPLETED, f"{count}, {result.seconds:.1f} s", made)
     if cancelled and State.PENDING in states:
-        return Verdict(End.CANCELLED, f"{count}; stopped")
+        return Verdict(End.CANCELLED, f"{count}; stopped", made)
     why = result.why or next(
         (f"{step.reason}" for step in result.steps.values() if step.reason), "no reason given"
     )
-    return Verdict(End.FAILED, f"{count}: {why}")
+    fruitless = not made and bool(result.why) and not cancelled
+    return Verdict(End.FAILED, f"{count}: {why}", made, fruitless)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
 from flows.metrics import CONTENT_TYPE
+from flows.resident.options import EngineState
+from flows.resident.stats import EngineStats
 
 HOST = "127.0.0.1"
+STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +87,13 @@ class HealthPage:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def ailment_of(still: float, engines: Sequence[EngineStats]) -> str:
+    """What ails a worker whose loop has been ``still`` for so many seconds; nothing if well."""
+    if still > STANDSTILL_SECONDS:
+        return f"the worker's own loop has stood still for {still:.0f} s"
+    down = {EngineState.DEAD, EngineState.STARTING}
+    if all(one.state in down and one.last_death for one in engines):
+        return f"no engine runs: {engines[0].last_death}"
+    return ""

@@ -15,9 +15,9 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.worker import KontextWorker
 from flows.workers.health import HealthPage
+from flows.workers.looks import in_words
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
-from flows.workers.teller import in_words
 from flows.workers.workshop import Workshop
 
 

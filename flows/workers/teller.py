@@ -94,9 +94,3 @@ def state_of(verdict: Verdict) -> State[Any]:
             return Cancelled(name="NotWanted", message=verdict.why)
         case _:
             return Cancelled(message=verdict.why)
-
-
-def in_words(error: Exception) -> str:
-    """An error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

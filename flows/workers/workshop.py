@@ -68,10 +68,10 @@ class Workshop:
         try:
             verdict = self._carry_out(attempt)
         except (StoreError, SettingsError) as error:
-            verdict = Verdict(End.FAILED, str(error))
+            verdict = Verdict(End.FAILED, str(error), fruitless=True)
         except Exception as error:
             log.exception("%s", attempt.ticket.name)
-            verdict = Verdict(End.FAILED, f"{type(error).__name__}: {error}")
+            verdict = Verdict(End.FAILED, f"{type(error).__name__}: {error}", fruitless=True)
         finally:
             with self._lock:
                 self._in_hand.discard(attempt)

@@ -9,8 +9,12 @@ import pytest
 
 from flows.coordination.duty import Station, do_chunk
 from flows.coordination.ledger import Lease
+from flows.resident.options import ProcessOptions
+from flows.resident.pool import EnginePool
+from flows.resident.pooled import PooledEngine
 from kontext_engine.fake import FakeEngine
 
+from ..worker.engines import SECONDS
 from ..worker.yard import Bench, until
 
 MANY = 4
@@ -51,3 +55,32 @@ def test_a_lease_outlives_a_long_load_but_no_standstill(tmp_path, moving):
     go_on.set()
     worker.join()
     assert bench.result(attempt).steps.keys() == bench.plan.steps.keys()
+
+
+@pytest.mark.timeout(600)
+def test_a_lease_outlives_a_step_that_is_longer_than_leases_are(tmp_path, monkeypatch):
+    monkeypatch.setenv(SECONDS, "4000")  # a picture: nothing is heard for minutes
+    bench = Bench(tmp_path, 1, 1)
+    attempt = bench.issue()
+
+    def progress() -> int:
+        return Lease.parse("lease", bench.store.objects.get(attempt.at("lease")).data).progress
+
+    with EnginePool(1, ProcessOptions(engine="tests.worker.engines:slow")) as pool:
+        engine = PooledEngine(pool, bench.plan.model, bench.plan.numerics)
+        station = Station(
+            "tester",
+            lambda plan, batch: engine.load,
+            draining=lambda: False,
+            cancelled=lambda: False,
+            renew_every=0.02,
+            moved=engine.progressed,
+        )
+        worker = threading.Thread(target=do_chunk, args=(bench.store, attempt, station))
+        worker.start()
+        until(lambda: pool.stats()[0].batches)
+        before = progress()
+        until(lambda: progress() >= before + 2 * MANY, 60)
+        pool.close(0.2)
+        worker.join()
+    assert bench.made() == 0

@@ -10,18 +10,9 @@ from flows.store.base import StoreError
 from flows.store.local import LocalStore
 
 from ..run.samples import PlanMaker
-from .town import Town
+from .town import Clock, Town
 
 LEASE = 10.0
-
-
-class Clock:
-    """Stands still until told."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_an_outage_of_the_store_is_no_worker_s_death(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from flows.coordination.conductor import Conductor, Patience
 from flows.coordination.dispatch import Delivery, DispatchError
 from flows.coordination.duty import Station, do_chunk
 from flows.coordination.ledger import AttemptName, Ledger, Order
+from flows.coordination.publishing import at_once
 from flows.pipeline import publish, run_folder
 from flows.recipe.keys import plan_digest
 from flows.recipe.step import SourceImage
@@ -20,6 +21,15 @@ from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 
 QUICK = Patience(lease=0.8, pickup=0.8, strikes=5, window=64)
+
+
+class Clock:
+    """Stands still until told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Struck(BaseException):
@@ -35,6 +45,7 @@ class Scheduler:
         self.cancelled: set[str] = set()
         self.recalled: set[AttemptName] = set()
         self.ended: dict[str, tuple] = {}
+        self.refused: list[tuple] = []
         self.told: list[dict] = []
         self.away = False
 
@@ -59,6 +70,10 @@ class Scheduler:
 
     def tell(self, order, standing):
         self.told.append({state.value: n for state, n in standing.counts.items() if n})
+
+    def refuse(self, order, why):
+        self._answer()
+        self.refused.append((order.run, order.flow_run, why))
 
     def finished(self, order, standing, report):
         self._answer()
@@ -135,6 +150,8 @@ class Town:
     store: LocalStore
     scheduler: Scheduler = field(default_factory=Scheduler)
     patience: Patience = QUICK
+    clock: object = time.monotonic
+    submit: object = at_once
     published: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -149,7 +166,9 @@ class Town:
             self.published.append(finished)
             return finished
 
-        return Conductor(self.store, self.scheduler, put_out, self.patience)
+        return Conductor(
+            self.store, self.scheduler, put_out, self.patience, self.clock, self.submit
+        )
 
     def order(self, plan, **changes):
         plan = replace(plan, digest=plan_digest(plan.steps, plan.outputs))

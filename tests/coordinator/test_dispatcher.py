@@ -151,3 +151,29 @@ def test_a_server_that_is_away_is_left_alone_for_a_moment(town, order):
             with pytest.raises(DispatchError, match="does not answer"):
                 one.wants_to_stop(order)
     assert len(asked) == 2
+
+
+def test_a_run_s_end_leaves_another_store_s_run_of_the_same_name_alone(town, order):
+    here, elsewhere = dispatcher(town), dispatcher(town)
+    elsewhere._store = "s3://elsewhere/out"
+    later = order.model_copy(update={"created": datetime.now(UTC).isoformat()})
+    here.send(order, attempts(order, 1))
+    elsewhere.send(later, attempts(order, 2))
+    standing = Standing(1)
+    standing.ending = Ending.COMPLETE
+    here.finished(order, standing, "runs/x/report.html")
+    found = chunks(town, order)
+    assert found["c1"].state_type is StateType.CANCELLED
+    assert found["c2"].state_type is StateType.SCHEDULED
+
+
+def test_a_run_that_cannot_be_read_fails_unless_it_has_ended(town, order):
+    one = dispatcher(town)
+    one.send(order, attempts(order, 1))
+    one.refuse(order, "its plan is another release's")
+    one.refuse(order, "again")
+    parent = town.client.read_flow_run(order.flow_run)
+    assert parent.state_type is StateType.FAILED
+    assert parent.state.message == "its plan is another release's"
+    assert chunks(town, order)["c1"].state_type is StateType.CANCELLED
+    one.refuse(order.model_copy(update={"flow_run": None}), "of nobody")

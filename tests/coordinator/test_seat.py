@@ -142,3 +142,17 @@ def test_what_cannot_be_read_expires(seat, clock, objects):
     second = seat("second")
     assert not second.take(clock.waiting(10))
     assert second.take(clock.waiting(5000))
+
+
+def test_one_that_takes_its_own_seat_again_renews_it_once(seat, clock):
+    one = seat("first")
+    assert one.take(clock.waiting(5))
+    before = one._thread
+    clock.now += 600  # a stall; nobody else is there
+    assert not one.held
+    assert one.take(clock.waiting(5))
+    assert one.held
+    assert not before.is_alive()
+    assert one._thread.is_alive()
+    one.leave()
+    assert one._thread is None
