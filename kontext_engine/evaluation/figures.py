@@ -24,7 +24,7 @@ class EditScore:
 
     ``ceiling`` is the truth through the autoencoder; ``ceiling_right`` and ``copy_right`` whether
     that, and the source itself, would have been taken for the truth; ``shuffled_right`` whether
-    the output of the category's previous item would (None for the first).
+    the output of an earlier item of the category would (None for the first ones).
     """
 
     item: EditItem

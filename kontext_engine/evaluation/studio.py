@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -48,6 +49,10 @@ from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, read_set
 
 Progress = Callable[[int, int, str], None]  # pictures made, of how many, what is under way
 T = TypeVar("T")
+
+# The stranger is so many items back: nearer ones may ask for the same thing in the same place
+# (object: an addition, then a replacement by it).
+STRANGER = 3
 
 _PLACES = (Path("tests/data/cutouts"), Path("data/cutouts"))
 
@@ -211,14 +216,13 @@ def run_studio(
 
 def _score_category(run: _Run, category: str) -> Iterator[EditScore]:
     items = edit_items(run.cast, category, run.size, run.settings.per_category)
-    before: NDArray[np.uint8] | None = None
+    strangers: deque[NDArray[np.uint8]] = deque(maxlen=STRANGER)
     for batch in _batched(items, run.settings.batch):
         for item, panel in batch:
             run.digest.update(item.prompt.encode() + panel.source.tobytes())
             run.digest.update(panel.truth.tobytes())
         outputs = run.asker.ask([Question(i.id, i.prompt, p.source) for i, p in batch])
-        yield from _score_batch(run, batch, outputs, before)
-        before = outputs[-1]
+        yield from _score_batch(run, batch, outputs, strangers)
         run.advance(len(batch), category)
 
 
@@ -226,7 +230,7 @@ def _score_batch(
     run: _Run,
     batch: Sequence[tuple[EditItem, Panel]],
     outputs: NDArray[np.uint8],
-    before: NDArray[np.uint8] | None,
+    strangers: deque[NDArray[np.uint8]],
 ) -> Iterator[EditScore]:
     truths = np.stack([panel.truth for _, panel in batch])
     passed = run.round_trip(truths)
@@ -236,8 +240,9 @@ def _score_batch(
     for k, (item, panel) in enumerate(batch):
         run.keep(item.id, panel.source, outputs[k], panel.truth)
         likeness = Likeness(float(like_output[k]), float(like_truth[k]))
-        yield score_edit(item, panel, outputs[k], passed[k], before, likeness)
-        before = outputs[k]
+        stranger = strangers[0] if len(strangers) == STRANGER else None
+        yield score_edit(item, panel, outputs[k], passed[k], stranger, likeness)
+        strangers.append(outputs[k])
 
 
 def score_edit(
@@ -245,11 +250,11 @@ def score_edit(
     panel: Panel,
     output: NDArray[np.uint8],
     passed: NDArray[np.uint8],
-    before: NDArray[np.uint8] | None,
+    stranger: NDArray[np.uint8] | None,
     likeness: Likeness,
 ) -> EditScore:
-    """Score one output. ``passed`` is the truth through the autoencoder, ``before`` a stranger's
-    output (the previous item's) that chance is measured with."""
+    """Score one output. ``passed`` is the truth through the autoencoder, ``stranger`` another
+    item's output, which chance is measured with."""
     candidates = panel.candidates
     mask = change_mask(panel.source, candidates)
     return EditScore(
@@ -262,7 +267,7 @@ def score_edit(
         likeness=likeness,
         ceiling_right=nearest(passed, candidates, mask) == 0,
         copy_right=nearest(panel.source, candidates, mask) == 0,
-        shuffled_right=None if before is None else nearest(before, candidates, mask) == 0,
+        shuffled_right=None if stranger is None else nearest(stranger, candidates, mask) == 0,
     )
 
 
