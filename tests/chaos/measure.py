@@ -15,11 +15,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.sorting import FlowRunSort
+
 from .city import PATIENCE, City
 from .long import say
 from .processes import until
 from .verdict import MOST_LEVELS, MOST_SHARE, RECIPES, apart, planned
 
+# A schedule's runs to come are flow runs, too: a hundred of them.
+STARTED = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+OLDEST = FlowRunSort.START_TIME_ASC
 EDITS = 1.0  # seconds that a sleeping engine takes for one
 
 
@@ -114,7 +120,9 @@ def night(city: City) -> None:
     found: list = []
 
     def started() -> bool:
-        runs = city._asked(lambda: city.client.read_flow_runs(limit=50))
+        runs = city._asked(
+            lambda: city.client.read_flow_runs(flow_run_filter=STARTED, sort=OLDEST, limit=50)
+        )
         found[:] = [run for run in runs if run.auto_scheduled and run.start_time]
         return bool(found)
 
