@@ -207,12 +207,16 @@ def plot(every: Sequence[Grown]) -> str:
         f'<text x="{x(every[-1].steps) + 6:.1f}" y="{y(rise[1]):.1f}" fill="#999">'
         "in proportion</text>"
     )
+    labels: list[tuple[float, str, str]] = []
     for colour, (name, row) in zip(COLOURS, series.items(), strict=True):
         points = [(x(g.steps), y(v)) for g, v in zip(every, row, strict=True)]
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        a, b = points[-1]
-        parts.append(f'<text x="{a + 6:.1f}" y="{b + 4:.1f}" fill="{colour}">{name}</text>')
+        labels.append((points[-1][1] + 4, colour, name))
+    below = 0.0
+    for wanted, colour, name in sorted(labels):
+        at = below = max(wanted, below + 14)  # two lines that end together keep their names apart
+        parts.append(f'<text x="{WIDTH - 164}" y="{at:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"])
 
 
