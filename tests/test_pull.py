@@ -145,18 +145,23 @@ def test_a_good_file_is_not_replaced_by_a_damaged_one(local, target):
     assert contents(target) == before
 
 
-def test_a_run_that_changes_while_it_is_pulled_is_pulled_as_it_is_then(local, target):
-    write_run(local, RUN, outputs=PICTURES)
-    changed = PICTURES | {"city/hat.png": b"another hat"}
-    get, asked = local.get, []
+def before_the_hat(objects, act):
+    """Have something done just before ``city/hat.png`` is read for the first time."""
+    get, asked = objects.get, []
 
     def meddled(name):
         if name.endswith("city/hat.png") and not asked:
             asked.append(name)
-            write_run(local, RUN, outputs=changed)
+            act()
         return get(name)
 
-    local.get = meddled
+    objects.get = meddled
+
+
+def test_a_run_that_changes_while_it_is_pulled_is_pulled_as_it_is_then(local, target):
+    write_run(local, RUN, outputs=PICTURES)
+    changed = PICTURES | {"city/hat.png": b"another hat"}
+    before_the_hat(local, lambda: write_run(local, RUN, outputs=changed))
     assert pull(local, RUN, target).problems == []
     assert contents(target) == stored(local)
 
@@ -165,16 +170,8 @@ def test_a_run_that_changes_while_it_is_pulled_is_pulled_as_it_is_then(local, ta
 def test_a_run_published_anew_while_it_is_pulled_is_no_mixture(local, target, prefix):
     """Nothing fails here: all that the first manifest names is there to the end."""
     write_run(local, RUN, outputs=PICTURES)
-    changed = PICTURES | {"city/new.png": b"one more"}
-    get, asked = local.get, []
-
-    def meddled(name):
-        if name.endswith("city/hat.png") and not asked:
-            asked.append(name)
-            write_run(local, RUN, outputs=changed, written="2026-01-02T04:00:00+00:00")
-        return get(name)
-
-    local.get = meddled
+    changed, later = PICTURES | {"city/new.png": b"one more"}, "2026-01-02T04:00:00+00:00"
+    before_the_hat(local, lambda: write_run(local, RUN, outputs=changed, written=later))
     assert pull(local, RUN, target, prefix=prefix).problems == []
     expected = stored(local)
     if prefix:

@@ -26,6 +26,7 @@ from flows.coordination.underway import Sights, UnderWay, newest, next_attempt
 from flows.coordination.unreadable import what_is_left
 from flows.execution.outcome import Ending
 from flows.store.base import StoreError
+from flows.store.claims import ORDER
 from flows.store.keyed import KeyedStore
 from flows.store.objects import Entry
 
@@ -80,7 +81,7 @@ class Conductor:
             StoreError: the store itself cannot be listed.
         """
         found = self._look()
-        under_way = {run: entries for run, entries in found.items() if "order.json" in entries}
+        under_way = {run: entries for run, entries in found.items() if ORDER in entries}
         for gone in set(self._runs) - set(under_way):
             del self._runs[gone]
             self._publisher.drop(gone)

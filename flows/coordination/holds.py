@@ -10,7 +10,7 @@ from flows.coordination.ledger import FOLDER, Ledger, LedgerError
 from flows.coordination.sources import sources_of
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
-from flows.store.claims import claim
+from flows.store.claims import claim, is_under_way
 from flows.store.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Holds:
         """
         with self._lock:
             entered = set(self._entered)
-        ended = {run for run in entered if not _is_under_way(self._objects, run)}
+        ended = {run for run in entered if not is_under_way(self._objects, run)}
         for run in ended:
             self.drop(run)
         return frozenset(entered - ended)
@@ -104,10 +104,6 @@ class Holds:
             runs = list(self._held)
         for run in runs:
             self.drop(run)
-
-
-def _is_under_way(objects: Objects, run: str) -> bool:
-    return objects.stat(f"{FOLDER}{run}/order.json") is not None
 
 
 def runs_under_way(objects: Objects) -> list[str]:

@@ -22,9 +22,10 @@ from flows.execution.outcome import State, StepOutcome
 from flows.recipe.planfile import PlanFileError, decode_plan, encode_plan
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
+from flows.store.claims import ORDER, UNDER_WAY
 from flows.store.objects import Entry, Objects, checked
 
-FOLDER = "active/"
+FOLDER = UNDER_WAY
 
 KEPT = 8  # plans and chunk lists that a process remembers
 _KEPT: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
@@ -159,7 +160,7 @@ class Ledger:
     def open(self, order: Order, plan: Plan) -> bool:
         """Enter a run, its plan first; ``False`` when it is under way already."""
         self.objects.replace(f"{FOLDER}{order.run}/plan", encode_plan(plan))
-        return self.objects.create(f"{FOLDER}{order.run}/order.json", order.data())
+        return self.objects.create(f"{FOLDER}{order.run}/{ORDER}", order.data())
 
     def order(self, run: str) -> Order | None:
         """A run's order, or ``None`` when it is not under way.
@@ -167,7 +168,7 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read.
         """
-        name = f"{FOLDER}{run}/order.json"
+        name = f"{FOLDER}{run}/{ORDER}"
         held = self.objects.get(name)
         return None if held is None else Order.parse(name, held.data)
 
@@ -250,7 +251,7 @@ class Ledger:
 
     def close(self, run: str) -> None:
         """Forget a run: everything of it, its order last."""
-        last = f"{FOLDER}{run}/order.json"
+        last = f"{FOLDER}{run}/{ORDER}"
         for entry in self.objects.list(f"{FOLDER}{run}/"):
             if entry.name != last:
                 self.objects.remove(entry.name)

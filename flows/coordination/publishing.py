@@ -71,18 +71,18 @@ class Publisher:
 
         ``ending`` and ``seconds``, the run's own, are those of the question that begins it.
         """
-        # A copy, because the conductor goes on with its own.
-        standing = replace(run.standing, ends=dict(run.standing.ends))
 
-        def work() -> Published:
-            return self._work(run, standing, ending, seconds)
+        def begin() -> Future[Published]:
+            # A copy, because the conductor goes on with its own.
+            standing = replace(run.standing, ends=dict(run.standing.ends))
+            return self._submit(lambda: self._work(run, standing, ending, seconds))
 
-        done = self._ask(self._publishing, run.order.run, work)
+        done = self._ask(self._publishing, run.order.run, begin)
         return None if done is None else done.result()
 
     def closed(self, run: str) -> bool:
         """Whether it is forgotten."""
-        done = self._ask(self._closing, run, lambda: self._ledger.close(run))
+        done = self._ask(self._closing, run, lambda: self._submit(lambda: self._ledger.close(run)))
         if done is None:
             return False
         done.result()
@@ -94,9 +94,11 @@ class Publisher:
             if (job := jobs.pop(run, None)) is not None:
                 job.cancel()
 
-    def _ask(self, jobs: dict[str, Future[T]], run: str, work: Callable[[], T]) -> Future[T] | None:
+    def _ask(
+        self, jobs: dict[str, Future[T]], run: str, begin: Callable[[], Future[T]]
+    ) -> Future[T] | None:
         if run not in jobs:
-            jobs[run] = self._submit(work)
+            jobs[run] = begin()
         return jobs.pop(run) if jobs[run].done() else None
 
     def _work(

@@ -6,6 +6,7 @@ import json
 from uuid import UUID
 
 from flows.coordination.ledger import FOLDER, Order
+from flows.store.claims import ORDER
 from flows.store.objects import Objects
 
 
@@ -15,7 +16,7 @@ def what_is_left(objects: Objects, run: str) -> Order:
     Raises:
         StoreError: the store fails.
     """
-    held = objects.get(f"{FOLDER}{run}/order.json")
+    held = objects.get(f"{FOLDER}{run}/{ORDER}")
     return Order(
         run=run,
         recipe="",

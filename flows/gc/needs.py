@@ -19,7 +19,7 @@ from flows.listing import PINS
 from flows.manifest import FILE_NAME, Manifest, one_large
 from flows.store.base import StoreError
 from flows.store.claims import FOLDER as CLAIMS
-from flows.store.claims import ORDER, UNDER_WAY, Claim, read_claims
+from flows.store.claims import ORDER, UNDER_WAY, Claim, is_under_way, read_claims
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
 from flows.store.record import RecordError, decode_record
@@ -132,7 +132,7 @@ class NeedsReader:
 
         def has_order(run: str) -> bool:
             try:
-                return self._objects.stat(f"{UNDER_WAY}{run}/{ORDER}") is not None
+                return is_under_way(self._objects, run)
             except ValueError:  # not what a run may be called
                 return False
 

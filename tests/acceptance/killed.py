@@ -18,14 +18,9 @@ from pathlib import Path
 
 from tests.acceptance.conftest import ROOT, contents
 from tests.acceptance.test_s3 import RECIPES, assert_same_run
+from tests.chaos.city import KONTEXT
+from tests.chaos.long import say
 from tests.servers.seaweed import BUCKET, Seaweed
-
-KONTEXT = str(Path(sys.executable).with_name("kontext"))
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def kontext(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
