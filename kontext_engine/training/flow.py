@@ -29,7 +29,8 @@ from kontext_engine.training.miniature import SCHEDULER, TEXT_TOKENS, Miniature
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.schedule import learning_rate
 
-SETTLED = 0.1  # mean squared difference of latents from which a token counts as changed
+SETTLED = 0.1  # mean squared difference of latents at which a token counts as half changed
+LEAST = 0.06  # of a picture's tokens: a smaller part is not weighed up any further
 T_BINS = 5  # the loss is reported by fifths of t: each teaches another scale
 
 
@@ -45,7 +46,7 @@ class FlowRun:
     decay_from: float = 0.6
     ema: float = 0.998
     weight_decay: float = 0.02
-    change_weight: float = 4.0  # see change_weights
+    change_share: float = 0.6  # see change_weights
     wear: float = 0.3  # see worn
     clip: float = 1.0
     seed: int = 0
@@ -217,7 +218,7 @@ class FlowTrainer:
             conditions = Conditions(self._embed(batch.prompts), self._positions(batch), given)
             predicted = velocity(self.modules["transformer"], noisy, times, conditions)
         errors = (predicted.float() - (noise - target)).pow(2).mean(dim=2)
-        weights = change_weights(target, context, self.run.change_weight)
+        weights = change_weights(target, context, self.run.change_share)
         return times, errors.mean(dim=1), (errors * weights).mean(dim=1)
 
     def _times(self, count: int, tokens: int, source: torch.Generator) -> Tensor:
@@ -272,16 +273,20 @@ def worn(context: Tensor, share: float, source: torch.Generator) -> Tensor:
     return torch.where(chosen < share, soft + 0.3 * noise * white, context)
 
 
-def change_weights(target: Tensor, context: Tensor | None, extra: float) -> Tensor:
-    """Weights (b, tokens) of mean 1: a token that the edit changes weighs 1 + ``extra`` times one
-    that is copied.
+def change_weights(target: Tensor, context: Tensor | None, share: float) -> Tensor:
+    """Weights (b, tokens) of mean 1 that give what an edit changes ``share`` of its loss, and the
+    rest to what stays.
 
-    Without it a local edit, a tenth of the tokens, is a tenth of its own loss, and copying is
-    learned long before the instruction. ``target`` and ``context``: packed latents (b, tokens, c)
-    of unit variance and one size; no context weighs all alike.
+    Counted evenly, a local edit is a tenth of its own loss, and copying is learned long before the
+    instruction; of a new background the subject, which alone has to be kept, is the small part.
+    Neither part counts as less than ``LEAST`` of the picture. ``target`` and ``context``: packed
+    latents (b, tokens, c) of unit variance and one size; no context weighs all alike.
     """
     if context is None or context.shape != target.shape:
         return torch.ones(target.shape[:2], device=target.device)
-    change = (target - context).pow(2).mean(dim=2)
-    weights = 1 + extra * change / (change + SETTLED)
+    apart = (target - context).pow(2).mean(dim=2)
+    changed = apart / (apart + SETTLED)
+    part = changed.mean(dim=1, keepdim=True)
+    weights = share * changed / part.clamp(min=LEAST)
+    weights = weights + (1 - share) * (1 - changed) / (1 - part).clamp(min=LEAST)
     return weights / weights.mean(dim=1, keepdim=True)

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, pixels, split_of
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, split_of
 from kontext_engine.training.effects import TINTS, WEATHER, tint, weather
+from kontext_engine.training.placement import Stage, layer, outline, over
 from kontext_engine.training.scenes import SCENES, Pixels, render_scene
-
-Layer = NDArray[np.float32]  # (h, w, 4), straight alpha, 0..1
 
 # How often a category is cast, so that 1,900 people do not crowd out the products.
 CASTING = {
@@ -28,8 +25,6 @@ CASTING = {
     "Travel & Places": 1.2, "People & Body": 2.6, "Smileys & Emotion": 2.0, "Symbols": 0.4,
     "Flags": 0.1, "?": 0.1,
 }  # fmt: skip
-
-BOX_RED = np.array([0.93, 0.08, 0.10], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +35,7 @@ class Look:
     colour: str | None = None
     weather: str | None = None
     occluder: str | None = None
+    spot: int = 0  # which of the places where an occluder may lie
     thing: str | None = None
     side: str | None = None  # where the thing stands: left, right
     box: bool = False  # a red box is drawn where the thing stands or would stand
@@ -117,8 +113,9 @@ class Studio:
             actor = np.dstack([tint(actor[..., :3], TINTS[look.colour]), actor[..., 3:]])
         canvas = over(canvas, actor, stage.box[:2])
         if look.occluder:
-            prop = layer(self._props[look.occluder], round(stage.cover[2]))
-            x, y = stage.cover[0] - prop.shape[1] / 2, stage.cover[1] - prop.shape[0] / 2
+            centre_x, centre_y, edge = stage.cover(look.spot)
+            prop = layer(self._props[look.occluder], round(edge))
+            x, y = centre_x - prop.shape[1] / 2, centre_y - prop.shape[0] / 2
             canvas = over(canvas, prop, (round(x), round(y)))
         if look.side:
             x0, _, x1, y1 = stage.spot(look.side)
@@ -134,102 +131,12 @@ class Studio:
         return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where everything stands: fixed within a family."""
-
-    size: tuple[int, int]
-    seed: int
-    actor: Layer
-    box: tuple[int, int, int, int]  # the actor's: left, top, right, bottom
-    cover: tuple[float, float, float]  # occluder's centre and longer side, pixels
-
-    @classmethod
-    def place(cls, subject: Cutout, seed: int, size: tuple[int, int]) -> Stage:
-        """Where a family's subject and its cover stand; ``size`` is (width, height) in pixels."""
-        rng = np.random.default_rng([seed, 2])
-        width, height = size
-        actor = layer(subject, round(min(size) * rng.uniform(0.50, 0.74)))
-        h, w = actor.shape[:2]
-        centre = width * (0.5 + rng.uniform(-0.10, 0.10))
-        foot = height * rng.uniform(0.84, 0.95)
-        left, top = round(centre - w / 2), round(foot - h)
-        cover = (
-            left + w * (0.5 + rng.uniform(-0.08, 0.08)),
-            top + h * rng.uniform(0.30, 0.46),
-            max(w, h) * rng.uniform(0.40, 0.58),
-        )
-        return cls(size, seed, actor, (left, top, left + w, top + h), cover)
-
-    def spot(self, side: str) -> tuple[int, int, int, int]:
-        """The square on the floor where a thing may stand, (left, top, right, bottom)."""
-        width, height = self.size
-        edge = round(min(self.size) * 0.27)
-        left = round(width * 0.03) if side == "left" else width - edge - round(width * 0.03)
-        foot = min(height - 3, self.box[3] + round(height * 0.02))
-        return left, foot - edge, left + edge, foot
-
-    def shadow(self, canvas: Pixels, box: tuple[int, int, int, int]) -> Pixels:
-        """A soft elliptic shadow under whatever stands in ``box``."""
-        height, width = canvas.shape[:2]
-        left, _, right, bottom = box
-        cx, rx = (left + right) / 2, max(2.0, (right - left) * 0.42)
-        ry = max(1.5, rx * 0.2)
-        y0, y1 = max(0, int(bottom - 3 * ry)), min(height, int(bottom + 3 * ry) + 1)
-        yy, xx = np.mgrid[y0:y1, 0:width]
-        fall = np.exp(-(((xx - cx) / rx) ** 2 + ((yy - bottom) / ry) ** 2))
-        shaded = canvas.copy()
-        shaded[y0:y1] *= (1 - 0.45 * fall[..., None]).astype(np.float32)
-        return shaded
-
-
-@lru_cache(maxsize=4096)
-def _cutout_pixels(cutout: Cutout) -> NDArray[np.uint8]:
-    return pixels(cutout)
-
-
-def layer(cutout: Cutout, edge: int) -> Layer:
-    """A cut-out scaled so that its longer side is ``edge`` pixels: float32 (h, w, 4)."""
-    raw = Image.fromarray(_cutout_pixels(cutout))
-    scale = edge / max(raw.size)
-    size = (max(2, round(raw.width * scale)), max(2, round(raw.height * scale)))
-    # Premultiplied while resizing: straight alpha would bleed the colour of empty pixels.
-    flat = np.asarray(raw.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA"))
-    return flat.astype(np.float32) / 255.0
-
-
-def over(canvas: Pixels, top: Layer, at: tuple[int, int]) -> Pixels:
-    """``top`` over ``canvas`` with its upper left corner ``at`` (x, y); what overhangs is cut."""
-    height, width = canvas.shape[:2]
-    x, y = at
-    x0, y0 = max(0, x), max(0, y)
-    x1, y1 = min(width, x + top.shape[1]), min(height, y + top.shape[0])
-    if x0 >= x1 or y0 >= y1:
-        return canvas
-    part = top[y0 - y : y1 - y, x0 - x : x1 - x]
-    out = canvas.copy()
-    alpha = part[..., 3:]
-    out[y0:y1, x0:x1] = out[y0:y1, x0:x1] * (1 - alpha) + part[..., :3] * alpha
-    return out
-
-
-def outline(canvas: Pixels, box: tuple[int, int, int, int], thickness: int = 2) -> Pixels:
-    """A red rectangle, ``thickness`` pixels wide, just inside ``box``."""
-    x0, y0, x1, y1 = box
-    out = canvas.copy()
-    for rows, columns in (
-        (slice(y0, y0 + thickness), slice(x0, x1)), (slice(y1 - thickness, y1), slice(x0, x1)),
-        (slice(y0, y1), slice(x0, x0 + thickness)), (slice(y0, y1), slice(x1 - thickness, x1)),
-    ):  # fmt: skip
-        out[rows, columns] = BOX_RED
-    return out
-
-
 def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
-    """A family's twenty-two: three sets, three colours, two weathers, four covers, four things, a
-    red box, and five looks that combine a colour, a thing, another set and a weather.
+    """A family's twenty-eight: three sets, three colours, two weathers, eight covers, four things,
+    a red box, and seven looks that combine a colour, a thing, another set and a weather.
 
-    Three things stand on one side, where a box is drawn too, one on the other side. The combined
+    Three things stand on one side, where a box is drawn too, one on the other side. Every cover
+    lies elsewhere on the subject, three of them on another set or another colour. The combined
     looks are what a chain of edits comes by: each differs in one thing from another look.
     """
 
@@ -244,7 +151,7 @@ def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
     colours, lights, covers = some(list(TINTS), 3), some(list(WEATHER), 2), some(OCCLUDERS, 2)
     side, across = ("left", "right") if rng.random() < 0.5 else ("right", "left")
     things = some(THINGS, 3)
-    covers += some(OCCLUDERS, 2, covers)
+    covers += some(OCCLUDERS, 6, covers)
     extra, light = some(THINGS, 1, things)[0], some(list(WEATHER), 1)[0]
     dressed = Look(home, colour=colours[0], thing=things[0], side=side)
     swapped = replace(dressed, thing=things[1])
@@ -252,12 +159,15 @@ def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
         Look(home), Look(away), Look(third),
         *(Look(home, colour=c) for c in colours),
         *(Look(home, weather=w) for w in lights),
-        *(Look(home, occluder=o) for o in covers),
+        *(Look(home, occluder=o, spot=k) for k, o in enumerate(covers[:5])),
         *(Look(home, thing=t, side=side) for t in (things[0], things[1], extra)),
         Look(home, thing=things[2], side=across),
         Look(home, side=side, box=True),
         Look(away, colour=colours[0]), replace(dressed, scene=away), dressed, swapped,
         replace(swapped, weather=light),
+        Look(away, occluder=covers[5], spot=5), Look(third, occluder=covers[6], spot=6),
+        Look(home, colour=colours[1], occluder=covers[7], spot=7),
+        Look(third, colour=colours[1]), Look(third, colour=colours[1], weather=lights[0]),
     )  # fmt: skip
 
 
@@ -285,7 +195,7 @@ def _pair(i: int, a: Look, j: int, b: Look) -> Pair | None:
         ("background", b.scene, None, open_ and a.scene != b.scene, replace(a, scene=b.scene)),
         ("recolour", b.colour, None, open_ and a.colour != b.colour, replace(a, colour=b.colour)),
         ("weather", b.weather, None, open_, replace(a, weather=b.weather)),
-        ("uncover", a.occluder, None, a.weather is None, replace(a, occluder=None)),
+        ("uncover", a.occluder, None, a.weather is None, replace(a, occluder=None, spot=0)),
         ("add", b.thing, b.side, open_ and empty, replace(a, thing=b.thing, side=b.side)),
         ("replace", b.thing, a.thing, open_ and a.thing is not None, replace(a, thing=b.thing)),
         ("remove", a.thing, None, open_, replace(a, thing=None, side=None)),

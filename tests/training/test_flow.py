@@ -14,7 +14,14 @@ from kontext_engine.sampling import Prompt, Shift
 from kontext_engine.training import checkpoint
 from kontext_engine.training.corpus import Batch, Corpus, Shard
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.flow import FlowRun, FlowTrainer, Meter, change_weights, worn
+from kontext_engine.training.flow import (
+    LEAST,
+    FlowRun,
+    FlowTrainer,
+    Meter,
+    change_weights,
+    worn,
+)
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
 
@@ -274,17 +281,35 @@ def test_a_state_of_another_optimizer_is_refused(narrow):
         Optimizers(modules, 0.01, 0.0).load_state_dict(other)
 
 
-def test_what_an_edit_changes_weighs_more_and_the_mean_is_one():
-    context = torch.zeros(2, 10, 4)
+def test_what_an_edit_changes_and_what_stays_have_their_shares_of_the_loss():
+    context = torch.zeros(3, 10, 4)
     target = context.clone()
-    target[0, :2] = 3.0  # a local edit: two tokens of ten
-    target[1] = 3.0  # a global one
-    weights = change_weights(target, context, extra=4.0)
-    assert torch.allclose(weights.mean(dim=1), torch.ones(2))
-    assert torch.allclose(weights[0, 0] / weights[0, 9], torch.tensor(5.0), rtol=0.01)
-    assert torch.allclose(weights[1], torch.ones(10))
-    assert torch.equal(change_weights(target, None, 4.0), torch.ones(2, 10))
-    assert torch.equal(change_weights(target, context, 0.0), torch.ones(2, 10))
+    target[0, :2] = 30.0  # a local edit: two tokens of ten
+    target[1, :8] = 30.0  # a new background: the subject stays
+    target[2] = 30.0  # all changes
+    weights = change_weights(target, context, share=0.6)
+    assert torch.allclose(weights.mean(dim=1), torch.ones(3))
+    shares = weights / weights.sum(dim=1, keepdim=True)
+    assert shares[0, :2].sum() == pytest.approx(0.6, abs=0.002)
+    assert shares[1, :8].sum() == pytest.approx(0.6, abs=0.002)
+    assert torch.allclose(weights[2], torch.ones(10))
+    assert torch.equal(change_weights(target, None, 0.6), torch.ones(3, 10))
+
+
+def test_a_tiny_change_is_not_weighed_up_without_bound():
+    context = torch.zeros(1, 100, 4)
+    target = context.clone()
+    target[0, 0] = 30.0
+    weights = change_weights(target, context, share=0.6)
+    assert weights[0, 0] == pytest.approx(0.6 / LEAST / weights_sum(1, 99), rel=0.01)
+    unchanged = change_weights(context, context, share=0.6)
+    assert torch.allclose(unchanged, torch.ones(1, 100))
+
+
+def weights_sum(changed, kept):
+    """The mean before it is brought to one: ``changed`` tokens below the least share."""
+    count = changed + kept
+    return (0.6 * changed / LEAST + 0.4 * kept / (kept / count)) / count
 
 
 def test_some_contexts_are_worn_and_the_others_stay_as_they_are():

@@ -74,7 +74,7 @@ def test_the_stages_leave_what_the_next_ones_need(trained):
     config = json.loads((trained / "vae" / "config.json").read_text())
     assert (config["shift_factor"], config["scaling_factor"]) != (0.0, 1.0)
     shard = corpus.read_shard(trained / "corpus" / "square-64.npz")
-    assert shard.latents.shape == (2, 22, 16, 4, 4)
+    assert shard.latents.shape == (2, 28, 16, 4, 4)
     assert float(shard.latents.astype(np.float32).std()) == pytest.approx(1.0, abs=0.5)
     assert resolve_model(trained / "model").name == "kontext-mini"
     averaged = load_newest(trained / "transformer-small")["average"]

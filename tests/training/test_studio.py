@@ -1,7 +1,7 @@
 """Families: pure functions of their arguments, whose pairs differ in what is asked and no more."""
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ from PIL import Image
 
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout
 from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.placement import Stage, layer, over
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Stage, Studio, draw_looks, layer, over, pairs
+from kontext_engine.training.studio import Look, Studio, draw_looks, pairs
 
 # Drawn behind seeds 0, 1 and 1234 from the props alone.
 GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
@@ -26,9 +27,9 @@ GOLDEN_LOOKS = (
     Look("night street", weather="golden"),
     Look("night street", weather="rain"),
     Look("night street", occluder="cloud"),
-    Look("night street", occluder="doughnut"),
-    Look("night street", occluder="umbrella"),
-    Look("night street", occluder="green-book"),
+    Look("night street", occluder="doughnut", spot=1),
+    Look("night street", occluder="umbrella", spot=2),
+    Look("night street", occluder="green-book", spot=3),
     Look("night street", thing="dog", side="left"),
     Look("night street", thing="trophy", side="left"),
     Look("night street", thing="bicycle", side="left"),
@@ -102,7 +103,8 @@ def test_every_pair_differs_in_what_its_category_names_alone(seed):
     found = list(pairs(looks))
     for pair in found:
         source, target = looks[pair.source], looks[pair.target]
-        assert differing(source, target) == DIFFERS[pair.category], pair
+        # Where a cover lay is no longer a question once it is gone.
+        assert differing(replace(source, spot=0), target) == DIFFERS[pair.category], pair
         asked = {
             "background": target.scene, "recolour": target.colour, "weather": target.weather,
             "uncover": source.occluder, "add": target.thing, "replace": target.thing,
@@ -111,12 +113,13 @@ def test_every_pair_differs_in_what_its_category_names_alone(seed):
         assert pair.value == asked
         details = {"add": target.side, "replace": source.thing}
         assert pair.detail == details.get(pair.category, "")
-    # Three sets and two of them dressed (10); three colours from bare and from each other (9), on
-    # the other set, behind two things; two weathers and one over all; four covers; a thing on
-    # either side of bare (4), of the coloured subject (2) and on the other set; three things (6)
-    # and two beside the coloured subject for each other; three in the box.
+    # Three sets, two of them dressed and two in another colour (12); three colours from bare and
+    # from each other (9), on the two other sets, behind two things; two weathers and two over
+    # combined looks; eight covers; a thing on either side of bare (4), of the coloured subject (2)
+    # and on the other set; three things (6) and two beside the coloured subject for each other;
+    # three in the box.
     assert Counter(pair.category for pair in found) == {
-        "background": 10, "recolour": 12, "weather": 3, "uncover": 4, "add": 7, "replace": 8,
+        "background": 12, "recolour": 13, "weather": 4, "uncover": 8, "add": 7, "replace": 8,
         "remove": 7, "box": 3,
     }  # fmt: skip
     assert len({(pair.source, pair.target) for pair in found}) == len(found)
@@ -130,10 +133,23 @@ def test_drawn_looks_in_the_end_show_everything():
     assert {look.occluder for look in drawn} == {None, *OCCLUDERS}
     assert {look.thing for look in drawn} == {None, *THINGS}
     assert {look.side for look in drawn} == {None, "left", "right"}
-    assert len(drawn) == 22 * 300
+    assert len(drawn) == 28 * 300
 
 
-def may_change(category, stage, side):
+@pytest.mark.parametrize("seed", range(6))
+def test_every_cover_of_a_family_lies_elsewhere_on_the_subject(seed, held_out):
+    stage = Stage.place(held_out[seed], seed, (128, 128))
+    covers = [stage.cover(spot) for spot in range(8)]
+    assert covers[0] == stage.middle
+    assert covers == [Stage.place(held_out[seed], seed, (128, 128)).cover(k) for k in range(8)]
+    assert len(set(covers)) == 8
+    left, top, right, bottom = stage.box
+    for x, y, edge in covers:
+        assert left < x < right and top < y < bottom
+        assert 0.38 <= edge / max(right - left, bottom - top) <= 0.60
+
+
+def may_change(category, stage, side, spot):
     """(h, w): where a local edit may touch the picture."""
     width, height = stage.size
     allowed = np.zeros((height, width), bool)
@@ -142,7 +158,7 @@ def may_change(category, stage, side):
         mask[..., :3] = 1.0
         return over(np.zeros((height, width, 3), np.float32), mask, stage.box[:2])[..., 0] > 0
     if category == "uncover":
-        x, y, edge = stage.cover
+        x, y, edge = stage.cover(spot)
         reach = edge / 2 + 1.5
         rows, columns = (y - reach, y + reach), (x - reach, x + reach)
         allowed[slice(*clipped(rows, height)), slice(*clipped(columns, width))] = True
@@ -172,7 +188,7 @@ def test_outside_what_a_local_edit_changes_source_and_target_are_equal(seed, stu
             continue
         looks = family.looks[pair.source], family.looks[pair.target]
         side = looks[0].side or looks[1].side
-        assert not (changed & ~may_change(pair.category, stage, side)).any(), pair
+        assert not (changed & ~may_change(pair.category, stage, side, looks[0].spot)).any(), pair
         checked[pair.category] += 1
     assert set(checked) == set(LOCAL)
 
