@@ -30,6 +30,7 @@ GOLDEN_LOOKS = (
     Look("night street", occluder="doughnut", spot=1),
     Look("night street", occluder="umbrella", spot=2),
     Look("night street", occluder="green-book", spot=3),
+    Look("night street", occluder="leaf-fluttering-in-wind", spot=4),
     Look("night street", thing="dog", side="left"),
     Look("night street", thing="trophy", side="left"),
     Look("night street", thing="bicycle", side="left"),
@@ -40,6 +41,11 @@ GOLDEN_LOOKS = (
     Look("night street", colour="white", thing="dog", side="left"),
     Look("night street", colour="white", thing="trophy", side="left"),
     Look("night street", colour="white", weather="monochrome", thing="trophy", side="left"),
+    Look("plain yellow", occluder="cookie", spot=5),
+    Look("underwater", occluder="hibiscus", spot=6),
+    Look("night street", colour="green", occluder="sunflower", spot=7),
+    Look("underwater", colour="green"),
+    Look("underwater", colour="green", weather="golden"),
 )
 SIZES = ((64, 64), (112, 144), (144, 112))
 # What two looks of a pair differ in, by category.
@@ -149,7 +155,7 @@ def test_every_cover_of_a_family_lies_elsewhere_on_the_subject(seed, held_out):
         assert 0.38 <= edge / max(right - left, bottom - top) <= 0.60
 
 
-def may_change(category, stage, side, spot):
+def may_change(category, stage, side=None, spot=0):
     """(h, w): where a local edit may touch the picture."""
     width, height = stage.size
     allowed = np.zeros((height, width), bool)
@@ -199,7 +205,7 @@ def test_a_cover_hides_a_part_of_the_subject_and_never_all_of_it(studio):
         bare, covered = studio.family(
             seed, (64, 64), looks=(Look("plain gray"), Look("plain gray", occluder="pizza"))
         ).pictures
-        actor = may_change("recolour", stage, None)
+        actor = may_change("recolour", stage)
         hidden = (bare != covered).any(axis=-1) & actor
         assert 0.05 < hidden.sum() / actor.sum() < 0.95
 

@@ -1,0 +1,61 @@
+"""A trainer killed -9 between two checkpoints: what it goes on to is what it would have been."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kontext_engine.training.checkpoint import listed, load_newest
+from kontext_engine.training.corpus import write_shard
+from tests.training.test_flow import assert_bitwise_equal
+from tests.training.trainee import SAVED, STEPS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def trainee(shard, tokenizers, tmp_path):
+    """A function that starts the trainer in a process of its own, by the name of its folder."""
+    stored = tmp_path / "shard.npz"
+    write_shard(stored, shard)
+    started = []
+
+    def start(name):
+        argv = ["-W", "ignore", "-m", "tests.training.trainee", stored, tokenizers, tmp_path / name]
+        process = subprocess.Popen(
+            [sys.executable, *map(str, argv)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_trainer_killed_between_checkpoints_ends_as_an_undisturbed_one(trainee, tmp_path):
+    """Weights, their average and the optimizer at step 200, bit for bit, on one thread."""
+    at = random.Random(7).randint(SAVED + 1, STEPS - 1)
+    killed = trainee("killed")
+    for line in killed.stdout:
+        if line.strip() == str(at):
+            killed.kill()
+            break
+    assert killed.wait() == -signal.SIGKILL
+    assert [step for step, _ in listed(tmp_path / "killed")] == [SAVED]
+
+    again, straight = trainee("killed"), trainee("straight")
+    told = [[int(line) for line in p.stdout] for p in (again, straight)]
+    assert (again.wait(), straight.wait()) == (0, 0)
+    assert told == [[*range(SAVED, STEPS + 1)], [*range(STEPS + 1)]]
+    ends = [load_newest(tmp_path / name) for name in ("killed", "straight")]
+    assert ends[0]["step"] == STEPS
+    assert_bitwise_equal(*ends)

@@ -1,0 +1,37 @@
+"""``python -m tests.training.trainee SHARD TOKENIZERS FOLDER``: a narrow model trained for 200
+steps on one thread, a checkpoint at 100; the step it begins at and every step done are lines.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from kontext_engine.training import miniature
+from kontext_engine.training.corpus import Corpus, read_shard
+from kontext_engine.training.flow import FlowRun, FlowTrainer
+
+STEPS, SAVED = 200, 100
+
+
+def main(shard: Path, tokenizers: Path, folder: Path) -> None:
+    torch.set_num_threads(1)
+    miniature.WIDTH, miniature.POOLED, miniature.BLOCKS = 64, 32, (1, 1)
+    torch.manual_seed(0)
+    run = FlowRun(folder, STEPS, batch=2, warmup=20, save_every=SAVED)
+    corpus = Corpus([read_shard(shard)], seed=1)
+    trainer = FlowTrainer(miniature.new_miniature(tokenizers), corpus, run)
+    trainer.resume()
+    tell(trainer.done)
+    trainer.train(lambda progress: tell(progress.step), every=1)
+
+
+def tell(step: int) -> None:
+    sys.stdout.write(f"{step}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
