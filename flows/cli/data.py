@@ -15,7 +15,7 @@ def data(
     *,
     held_out: Annotated[
         Path | None,
-        typer.Option("--held-out", help="Also write the held-out part here, at 128 px."),
+        typer.Option("--held-out", help="Also copy the held-out part here."),
     ] = None,
 ) -> None:
     """Fetch the cut-outs for training, once: Fluent Emoji 3D (MIT), 17 MB, with npm.

@@ -83,12 +83,15 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
             html=html,
         )  # fmt: skip
         with _progress() as show:
-            _show(evaluate_studio(wanted, show))
+            measured = evaluate_studio(wanted, show)
+        _show(measured)
+        if measured.unwritten:
+            raise typer.Exit(ExitCode.FAILED)
     except EngineError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing was written", err=True)
+        typer.echo("stopped", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -110,6 +113,8 @@ def _show(measured: Measured) -> None:
         console.print(shown)
     for line in (*measured.notes, *(f"wrote {path}" for path in measured.written)):
         console.print(line, markup=False, soft_wrap=True)
+    for line in measured.unwritten:
+        typer.echo(line, err=True)
 
 
 @contextmanager

@@ -49,15 +49,17 @@ def train(
     Order: autoencoder, corpus --small, transformer --small, corpus, transformer --init
     WORK/model; `decoder` refines the autoencoder's decoder under unchanged latents.
     """
+    if not 0 < peak <= 1:
+        raise typer.BadParameter("expected a rate above 0, at most 1", param_hint="--peak")
     from kontext_engine.errors import EngineError
     from kontext_engine.training.autoencoder import AutoencoderRun
     from kontext_engine.training.flow import FlowRun
     from kontext_engine.training.stages import (
-        Workshop,
         autoencoder_stage,
         corpus_stage,
         transformer_stage,
     )
+    from kontext_engine.training.workshop import Workshop
 
     work = work.expanduser()
     shop = Workshop(work, cutouts.expanduser(), device.value, threads)
@@ -78,5 +80,7 @@ def train(
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last checkpoint", err=True)
+        corpus = stage is Stage.CORPUS
+        rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
+        typer.echo(f"stopped; the same command {rest}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

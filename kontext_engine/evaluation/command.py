@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
@@ -26,6 +28,7 @@ from kontext_engine.evaluation.studio import (
 )
 from kontext_engine.evaluation.summary import UNCOVER_NOTE, as_json
 from kontext_engine.evaluation.tables import Table, report_tables, retrieval_line
+from kontext_engine.files import write_whole
 from kontext_engine.spec import Condition, NumericsProfile
 from kontext_engine.training.cutouts import read_set
 
@@ -49,12 +52,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What to show: a headline, tables, notes, and the files that were written."""
+    """What to show: a headline, tables, notes, the files that were written, and what could not
+    be, a line each: a disk that fills up costs the files, not the figures."""
 
     head: str
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     written: tuple[Path, ...]
+    unwritten: tuple[str, ...]
 
 
 def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
@@ -62,7 +67,8 @@ def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
 
     Raises:
         ModelError: the model cannot be used.
-        EvaluationError: cut-outs or the identity net are missing, or an output cannot be written.
+        EvaluationError: cut-outs or the identity net are missing, or an output's place cannot be
+            written even before anything is measured.
     """
     cutouts = find_cutouts(wanted.cutouts)
     identity = Identity.load(WEIGHTS)
@@ -80,12 +86,8 @@ def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
     )  # fmt: skip
     round_trip = load_round_trip(spec, wanted.numerics)
     report = run_studio(engine, round_trip, identity, cutouts, settings, progress)
-    return Measured(
-        headline(report),
-        report_tables(report),
-        (f"{UNCOVER_NOTE}.", retrieval_line(report)),
-        tuple(_write(report, wanted)),
-    )
+    notes = (f"{UNCOVER_NOTE}.", retrieval_line(report))
+    return Measured(headline(report), report_tables(report), notes, *_write(report, wanted))
 
 
 def headline(report: StudioReport) -> str:
@@ -99,18 +101,23 @@ def headline(report: StudioReport) -> str:
     )
 
 
-def _write(report: StudioReport, wanted: Wanted) -> list[Path]:
-    written = []
-    if wanted.json_file:
-        path = wanted.json_file
+def _write(report: StudioReport, wanted: Wanted) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The files that were written, and why others were not."""
+    jobs: list[tuple[Path, Callable[[], object]]] = []
+    if (path := wanted.json_file) is not None:
         text = json.dumps(as_json(report), indent=2, allow_nan=False) + "\n"
-        _writing(path, lambda: path.write_text(text, "utf-8"))
-        written.append(path)
-    if wanted.html:
-        folder = wanted.html
-        _writing(folder, lambda: write_pages(report, folder))
-        written.append(folder / "index.html")
-    return written
+        jobs.append((path, lambda: write_whole(path, text)))
+    if (folder := wanted.html) is not None:
+        jobs.append((folder / "index.html", lambda: write_pages(report, folder)))
+    written, unwritten = [], []
+    for place, write in jobs:
+        try:
+            _writing(place, write)
+        except EvaluationError as error:
+            unwritten.append(str(error))
+        else:
+            written.append(place)
+    return tuple(written), tuple(unwritten)
 
 
 def _try(path: Path) -> None:
@@ -140,6 +147,8 @@ def train_identity_net(cutouts: Path, run: IdentityRun | None = None) -> Iterato
         EvaluationError: ``cutouts`` is not the whole set, or the net cannot be written.
     """
     run = run or IdentityRun()
+    _writing(WEIGHTS, lambda: _try(WEIGHTS))
+    torch.set_num_threads(1)
     try:
         for step in train_identity(cutouts, run, WEIGHTS):
             right = f"{100 * step.right:.0f} % right"

@@ -30,7 +30,14 @@ from numpy.typing import NDArray
 
 from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.score import change_mask, mean_squared_error
-from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, held_out_order
+from kontext_engine.training.cutouts import (
+    HELD_OUT_DIGEST,
+    OCCLUDERS,
+    THINGS,
+    Cutout,
+    held_out_order,
+    order_digest,
+)
 from kontext_engine.training.effects import TINTS, WEATHER
 from kontext_engine.training.scenes import SCENES
 from kontext_engine.training.studio import Look, Studio, pairs
@@ -88,19 +95,20 @@ class Cast:
         """From the whole set, or from the held-out part of it that is shipped.
 
         Raises:
-            EvaluationError: held-out subjects or props are missing.
+            EvaluationError: props are missing, or the held-out subjects are not the bench's.
         """
         order = held_out_order(list(cutouts))
-        seen: dict[str, Cutout] = {}
-        for c in order:
-            seen.setdefault(c.subject, c)
         missing = sorted({*OCCLUDERS, *THINGS} - {c.name for c in cutouts})
-        if missing or not seen:
-            what = f"the props {', '.join(missing[:3])}…" if missing else "held-out subjects"
+        if missing or order_digest(order) != HELD_OUT_DIGEST:
+            names = f"the props {', '.join(missing[:3])}…"
+            what = names if missing else f"some of the held-out subjects ({len(order)} are there)"
             raise EvaluationError(
                 f"the cut-outs lack {what}; expected the held-out set (tests/data/cutouts) or "
                 "the whole one (`make data`)"
             )
+        seen: dict[str, Cutout] = {}
+        for c in order:
+            seen.setdefault(c.subject, c)
         return cls(tuple(seen.values()), Studio(order, cutouts))
 
 

@@ -126,6 +126,7 @@ def find_cutouts(folder: Path | None = None) -> list[Cutout]:
 
     Raises:
         EvaluationError: there are none.
+        TrainingError: their listing is damaged.
     """
     checkout = Path(__file__).resolve().parents[2]
     places = [folder] if folder else [root / p for root in (Path(), checkout) for p in _PLACES]
@@ -134,7 +135,7 @@ def find_cutouts(folder: Path | None = None) -> list[Cutout]:
             found = read_set(place)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
             raise EvaluationError(f"{place}: not a readable set of cut-outs ({error})") from error
         if found:
             return found

@@ -103,4 +103,4 @@ def _text_to_image(report: StudioReport) -> dict[str, Any]:
     subject, scene = report.caption_ceiling
     shown = {k: v.as_json() if isinstance(v, Share) else v for k, v in figures.items()}
     ceiling = {"subject": subject.as_json(), "scene": scene.as_json()}
-    return {**shown, "classifier_on_true_renders": ceiling}
+    return {**shown, "classifier_on_true_renders_of_props": ceiling}

@@ -99,7 +99,7 @@ def caption_table(report: StudioReport) -> Table:
     rows = (
         ("scene", percent(figures["scene"], True), percent(scene),
          f"{100 * figures['chance_scene']:.1f} %"),
-        ("subject", percent(figures["subject"], True), percent(subject),
+        ("subject", percent(figures["subject"], True), NONE,
          f"{100 * figures['chance_subject']:.1f} %"),
         ("subject, props", percent(figures["subject_props"], True), percent(subject), ""),
         ("subject, other nouns", percent(figures["subject_ordinary"], True), NONE, ""),

@@ -27,7 +27,7 @@ from kontext_engine.training.studio import Studio
 
 KL_WEIGHT = 1e-4
 SQUARED_WEIGHT = 8.0
-RING = 76  # families kept for crops: 1,672 pictures
+RING = 60  # families kept for crops: 1,680 pictures
 REFRESH = 4  # steps between new families
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+
+from kontext_engine.training.errors import TrainingError
 
 _NAME = re.compile(r"step-(\d{8})\.pt")
 KEEP = 2
@@ -45,9 +48,22 @@ def listed(folder: Path) -> list[tuple[int, Path]]:
 
 
 def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint's state on the CPU, or ``None`` where there is none."""
+    """The newest checkpoint's state on the CPU, or ``None`` where there is none.
+
+    Raises:
+        TrainingError: it is damaged; the message names the one before it.
+    """
     found = listed(folder)
     if not found:
         return None
-    state: dict[str, Any] = torch.load(found[-1][1], map_location="cpu", weights_only=True)
+    path = found[-1][1]
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, UnpicklingError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        rest = f"goes on from step {found[-2][0]}" if len(found) > 1 else "begins anew"
+        raise TrainingError(
+            f"{path}: not a whole checkpoint ({type(error).__name__}: {reason}); delete it, and "
+            f"the same command {rest}"
+        ) from error
     return state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kontext_engine.training.errors import TrainingError
+
 Split = Literal["train", "held_out"]
 
 EDGE = 128  # pixels: a subject is never shown larger than the miniature's picture
-HELD_OUT_SHARE = 0.118  # of subjects; about 340 cut-outs that are not signs
+HELD_OUT_SHARE = 0.118  # of subjects; 350 cut-outs that are not signs
+# SHA-256 over who is held out, in order: other questions would be another bench.
+HELD_OUT_DIGEST = "8cde07dfa439007bce5ca32d6fb8b171c24511c8ea398ef238d934eb9da6d1a0"
 SIGNS = ("Symbols", "Flags")  # trained on for variety, but no subject anybody would photograph
 
 # Named in instructions, so their words must be learned: never held out.
@@ -75,6 +80,7 @@ def read_set(root: Path) -> list[Cutout]:
 
     Raises:
         FileNotFoundError: the set is not there; the message names the command that fetches it.
+        TrainingError: its listing is damaged.
     """
     names_file, assets = root / "names.json", root / "assets"
     if not names_file.is_file() or not assets.is_dir():
@@ -82,9 +88,15 @@ def read_set(root: Path) -> list[Cutout]:
             f"{root}: no cut-outs here; expected names.json and assets/; "
             "run `make data` (needs npm, 17 MB)"
         )
-    listing = json.loads(names_file.read_text())
-    names = {plain_code(code): name for code, name in listing["chars"].items()}
-    category_of = {n: c for c, members in listing["categories"].items() for n in members}
+    try:
+        listing = json.loads(names_file.read_text("utf-8"))
+        names = {plain_code(code): str(name) for code, name in listing["chars"].items()}
+        category_of = {n: c for c, members in listing["categories"].items() for n in members}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{names_file}: damaged ({type(error).__name__}: {error}); expected the names and "
+            "categories of the cut-outs; fetch the set again with `make data`"
+        ) from error
     found = []
     for path in sorted(assets.glob("*.webp")):
         code = plain_code(path.stem)
@@ -113,10 +125,25 @@ def held_out_order(cutouts: list[Cutout]) -> list[Cutout]:
     return first + [c for c in rows if c.code not in chosen]
 
 
+def order_digest(order: Sequence[Cutout]) -> str:
+    """SHA-256 over code, name, subject and category of these cut-outs, in their order."""
+    listing = "\n".join(f"{c.code} {c.name} {c.subject} {c.category}" for c in order)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 def pixels(cutout: Cutout, edge: int = EDGE) -> NDArray[np.uint8]:
-    """The cut-out trimmed to its opaque box, its longer side ``edge`` pixels: uint8 (h, w, 4)."""
-    with Image.open(cutout.path) as picture:
-        rgba = picture.convert("RGBA")
+    """The cut-out trimmed to its opaque box, its longer side ``edge`` pixels: uint8 (h, w, 4).
+
+    Raises:
+        TrainingError: it is not a readable picture.
+    """
+    try:
+        with Image.open(cutout.path) as picture:
+            rgba = picture.convert("RGBA")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise TrainingError(
+            f"{cutout.path}: not a readable picture ({error}); fetch the set again with `make data`"
+        ) from error
     box = rgba.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
     rgba = rgba.crop(box) if box else rgba
     scale = edge / max(rgba.size)

@@ -1,16 +1,16 @@
 """The flow-matching trainer: text-to-image and editing in one model (arXiv 2506.15742, section 3).
 
 z_t = (1 - t) x + t eps; the loss is || v(z_t, t, y, c) - (eps - x) ||^2 on the target's tokens
-alone, weighted towards those that change; the context y is clean; t is logit-normal with the
-resolution-dependent shift. Dropping the context makes text-to-image. Every random number derives
-from (seed, step).
+alone, shared between those that change and those that stay; t is logit-normal with the
+resolution-dependent shift. Dropping the context y makes text-to-image. Every random number
+derives from (seed, step).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,16 @@ from kontext_engine.spec import ContextIds
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
 from kontext_engine.training.corpus import Batch, Corpus
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
+from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER, TEXT_TOKENS, Miniature
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.schedule import learning_rate
 
 SETTLED = 0.1  # mean squared difference of latents at which a token counts as half changed
+EARLY = (0.7, 1.0)  # times of a sampler's first steps: the noise hides what the picture shows
 LEAST = 0.06  # of a picture's tokens: a smaller part is not weighed up any further
-T_BINS = 5  # the loss is reported by fifths of t: each teaches another scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +50,12 @@ class FlowRun:
     weight_decay: float = 0.02
     change_share: float = 0.6  # see change_weights
     wear: float = 0.3  # see worn
+    early: float = 0.4  # see FlowTrainer._times
+    begun_from: str = ""  # the weights it starts from, for a run to be known again; "": none
     clip: float = 1.0
     seed: int = 0
     save_every: int = 250
     grid_every: int = 1000
-
-
-@dataclass
-class Meter:
-    """Running mean of the loss by t-bin and category since it was last read."""
-
-    bins: list[list[float]] = field(default_factory=lambda: [[] for _ in range(T_BINS)])
-    categories: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, times: Tensor, losses: Tensor, categories: tuple[str, ...]) -> None:
-        """Count one batch: times and losses (b,)."""
-        for t, loss, category in zip(times.tolist(), losses.tolist(), categories, strict=True):
-            self.bins[min(T_BINS - 1, int(t * T_BINS))].append(loss)
-            self.categories.setdefault(category, []).append(loss)
-
-    def read(self) -> dict[str, float]:
-        """Means since the last reading, by name; the meter starts anew."""
-        means = {f"t{k / T_BINS:.1f}": _mean(v) for k, v in enumerate(self.bins) if v}
-        means |= {name: _mean(v) for name, v in sorted(self.categories.items())}
-        everything = [x for v in self.bins for x in v]
-        self.bins, self.categories = [[] for _ in range(T_BINS)], {}
-        return {"loss": _mean(everything), **means}
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +102,27 @@ class FlowTrainer:
         transformer.compile_repeated_blocks(fullgraph=True)
 
     def resume(self) -> bool:
-        """Continue from the newest checkpoint of the run's folder, if there is one."""
-        state = checkpoint.load_newest(self.run.folder)
+        """Continue from the newest checkpoint of the run's folder, if there is one.
+
+        Raises:
+            TrainingError: it is damaged, of another model, or of a run begun from other weights.
+        """
+        folder = self.run.folder
+        state = checkpoint.load_newest(folder)
         if state is None:
             return False
-        self.modules.load_state_dict(state["modules"])
-        self.average.load_state_dict(state["average"])
+        if state.get("begun_from") != self.run.begun_from:
+            raise TrainingError(
+                f"{folder}: the run there began from other weights than --init names now; move "
+                "that folder away to begin anew, or name the same weights to go on"
+            )
+        try:
+            self.modules.load_state_dict(state["modules"])
+            self.average.load_state_dict(state["average"])
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError(
+                f"{folder}: the checkpoint there is of another model; move that folder away"
+            ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.done = state["step"]
         return True
@@ -138,7 +131,8 @@ class FlowTrainer:
         """Write an atomic checkpoint."""
         return checkpoint.save(self.run.folder, self.done, {
             "modules": self.modules.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "step": self.done})  # fmt: skip
+            "optimizer": self.optimizer.state_dict(), "step": self.done,
+            "begun_from": self.run.begun_from})  # fmt: skip
 
     def step(self) -> float:
         """One optimizer step; returns the batch's loss."""
@@ -222,10 +216,19 @@ class FlowTrainer:
         return times, errors.mean(dim=1), (errors * weights).mean(dim=1)
 
     def _times(self, count: int, tokens: int, source: torch.Generator) -> Tensor:
-        """Logit-normal times (count,) in 0..1, shifted for the target's token count."""
+        """Times (count,) in 0..1: logit-normal, shifted for the target's token count; of which
+        about ``run.early`` are uniform over ``EARLY`` instead.
+
+        What a picture shows where its context shows something else is settled in a sampler's
+        first steps. Shifted for few tokens, one time in ten would lie there, and behind less
+        noise the target itself tells what the context should have.
+        """
         t = torch.sigmoid(torch.randn(count, generator=source))
         factor = math.exp(self._shift.mu(tokens))
-        return factor * t / (1 + (factor - 1) * t)
+        shifted = factor * t / (1 + (factor - 1) * t)
+        chosen, spread = torch.rand((2, count), generator=source)
+        first, last = EARLY
+        return torch.where(chosen < self.run.early, first + (last - first) * spread, shifted)
 
     def _positions(self, batch: Batch) -> Tensor:
         grid = grid_of(batch.target)

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from kontext_engine.api import EditFailure, EditRequest, Engine
 from kontext_engine.geometry import Size
 from kontext_engine.training.cutouts import Cutout, held_out_order
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.studio import Look, Pair, Studio
 from kontext_engine.training.wording import caption, instruct
 
@@ -98,7 +99,7 @@ def draw_grid(engine: Engine, items: Sequence[Item], path: Path, steps: int = 16
     made: dict[str, Image.Image] = {}
     for answer in engine.run(requests):
         if isinstance(answer, EditFailure):
-            raise RuntimeError(f"{answer.id}: {answer.reason}")
+            raise TrainingError(f"{answer.id}: the engine failed: {answer.reason}")
         made[answer.id] = answer.image
     cells = [
         _cell((item.source, made[f"edit-{k}"], item.truth), f"{k + 1}. {item.prompt}")

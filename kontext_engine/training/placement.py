@@ -49,7 +49,7 @@ class Stage:
     def cover(self, spot: int = 0) -> tuple[float, float, float]:
         """The centre (x, y) and the longer side of what covers the actor, pixels.
 
-        Spot 0 lies on the middle of the upper half; the others lie anywhere near, so that many
+        Spot 0 lies somewhat above the middle; the others lie anywhere near, so that many
         parts of one subject are hidden in turn.
         """
         if spot == 0:

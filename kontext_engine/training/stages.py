@@ -10,28 +10,21 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.codec import from_levels
 from kontext_engine.engine import KontextEngine
-from kontext_engine.memory import keep_freed_memory
+from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
 from kontext_engine.training.autoencoder import AutoencoderRun, psnr, train_autoencoder
-from kontext_engine.training.corpus import (
-    Corpus,
-    Shard,
-    build_shard,
-    measure_latents,
-    read_shard,
-)
-from kontext_engine.training.cutouts import Cutout, held_out_order, read_set, split_of
+from kontext_engine.training.corpus import Corpus
+from kontext_engine.training.cutouts import Cutout
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import FlowRun, FlowTrainer, Progress
 from kontext_engine.training.grid import draw_grid, held_out_items
@@ -41,80 +34,16 @@ from kontext_engine.training.miniature import (
     read_miniature,
     write_model,
 )
+from kontext_engine.training.shards import build_shard, measure_latents
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
+from kontext_engine.training.workshop import FULL, SMALL, Workshop, expect
 
 Say = Callable[[str], None]
 
-# (folder name, picture size, share of the families): 64 px first, then the miniature's sizes.
-SMALL = (("square-64", (64, 64), 1.0),)
-FULL = (("square-128", (128, 128), 0.64), ("tall-128", (112, 144), 0.18),
-        ("wide-128", (144, 112), 0.18))  # fmt: skip
-
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
 MEASURED = 24  # training families that shift and scale of the latents are measured on
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """Where training reads and writes, and on what device."""
-
-    work: Path
-    cutouts: Path
-    device: str = "cpu"
-    threads: int = 0  # CPU threads; 0 leaves torch's choice
-
-    def cast(self) -> tuple[list[Cutout], list[Cutout], list[Cutout]]:
-        """(all, training, held-out) cut-outs.
-
-        Raises:
-            FileNotFoundError: ``make data`` was not run.
-        """
-        every = read_set(self.cutouts)
-        return every, [c for c in every if split_of(c) == "train"], held_out_order(every)
-
-    def torch_device(self) -> torch.device:
-        """The device to train on, with the CPU's threads set.
-
-        Raises:
-            TrainingError: this machine has no such device.
-        """
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise TrainingError("--device cuda: no CUDA device here; use --device cpu")
-        keep_freed_memory()
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        return torch.device(self.device)
-
-    def autoencoder(self) -> AutoencoderKL:
-        """The trained autoencoder of ``vae/``.
-
-        Raises:
-            TrainingError: it was not trained yet.
-        """
-        folder = self.work / "vae"
-        _expect(folder / "config.json", "autoencoder", "kontext train autoencoder")
-        return AutoencoderKL.from_pretrained(folder)
-
-    def shards(self, small: bool) -> list[Shard]:
-        """The corpus of a stage.
-
-        Raises:
-            TrainingError: it was not made yet.
-        """
-        command = "kontext train corpus" + (" --small" if small else "")
-        paths = [self.work / "corpus" / f"{name}.npz" for name, _, _ in (SMALL if small else FULL)]
-        for path in paths:
-            _expect(path, "corpus", command)
-        return [read_shard(path) for path in paths]
-
-
-def _expect(path: Path, what: str, command: str) -> None:
-    if not path.is_file():
-        raise TrainingError(
-            f"{path}: no {what} here; run `{command}` with the same --work and --cutouts first"
-        )
 
 
 def autoencoder_stage(
@@ -122,21 +51,23 @@ def autoencoder_stage(
 ) -> None:
     """Train the autoencoder (or, ``run.decoder_only``, its decoder) and write ``vae/``.
 
-    ``init`` is the folder of an autoencoder to start from; the decoder is by default refined
-    from ``vae/``, whose latents stay what they are.
+    ``init`` is a model, or the folder of an autoencoder, to start from; the decoder is by default
+    refined from ``vae/``, whose latents stay what they are.
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
         TrainingError: there is no autoencoder to start from, or the device is not there.
+        ModelError: ``init`` is no model.
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
     every, training, held_out = shop.cast()
     device = shop.torch_device()
-    if run.decoder_only and init is None:
+    if init is not None and not (init / "config.json").is_file():
+        init = Path(resolve_model(init).source) / "vae"
+    elif run.decoder_only and init is None:
         init = shop.work / "vae"
-    if init is not None:
-        _expect(init / "config.json", "autoencoder", "kontext train autoencoder")
+        expect(init / "config.json", "autoencoder", "kontext train autoencoder")
     studio, unseen = Studio(training, every), Studio(held_out, every)
     shown = np.concatenate(
         [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(SHOWN)]
@@ -165,15 +96,22 @@ def corpus_stage(shop: Workshop, families: int, small: bool, say: Say, workers: 
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
-        TrainingError: the autoencoder was not trained, or the device is not there.
+        TrainingError: the autoencoder was not trained, the device is not there, or a shard that
+            exists is not what would be made now.
     """
     every, training, _ = shop.cast()
     device = shop.torch_device()
     model = shop.autoencoder().to(device, memory_format=torch.channels_last).eval()
     first = 0
     for name, size, share in SMALL if small else FULL:
-        path, count = shop.work / "corpus" / f"{name}.npz", round(families * share)
+        path, count = shop.work / "corpus" / f"{name}.npz", max(1, round(families * share))
         if path.exists():
+            made = shop.shard(path).origin
+            if (made.first, made.count) != (first, count):
+                raise TrainingError(
+                    f"{path}: holds {made.count} families from seed {made.first}, not {count} from "
+                    f"{first}; move it away, or give the --families it was made with"
+                )
             say(f"corpus: {path.name} is there already")
         else:
             started = time.monotonic()
@@ -208,6 +146,7 @@ def transformer_stage(
     every, training, _ = shop.cast()
     device = shop.torch_device()
     corpus, autoencoder = Corpus(shop.shards(small), run.seed), shop.autoencoder()
+    run = replace(run, begun_from=_known_as(init, shop.work))
     trainer = FlowTrainer(_start(shop, training, init), corpus, run, device)
     if compiled:
         trainer.compile()
@@ -224,8 +163,12 @@ def transformer_stage(
         )
         grids = shop.work / "grids"
         grids.mkdir(exist_ok=True)
-        draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
-        say(f"transformer: grid of step {step} in {grids}")
+        try:
+            draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
+        except (EngineError, OSError) as error:
+            say(f"transformer: no grid of step {step} ({error}); training goes on")
+        else:
+            say(f"transformer: grid of step {step} in {grids}")
 
     trainer.train(journal.write, on_grid=on_grid)
     write_model(shop.work / "model", trainer.averaged(), autoencoder, torch.bfloat16)
@@ -256,6 +199,16 @@ class _Journal:
         }  # fmt: skip
         with (self.shop.work / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _known_as(init: Path | None, work: Path) -> str:
+    """What tells a run's first weights from others: their digest, or their place in the work
+    folder, where a run writes its own."""
+    if init is None:
+        return ""
+    if init.is_dir() and init.resolve().is_relative_to(work.resolve()):
+        return init.resolve().relative_to(work.resolve()).as_posix()
+    return resolve_model(init).digest
 
 
 def _start(shop: Workshop, training: list[Cutout], init: Path | None) -> Miniature:

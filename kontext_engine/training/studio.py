@@ -98,7 +98,7 @@ class Studio:
         drawn = self.cast(rng)
         subject = subject or drawn
         stage = Stage.place(subject, seed, size)
-        chosen = tuple(looks) if looks is not None else draw_looks(np.random.default_rng([seed, 3]))
+        chosen = tuple(looks) if looks is not None else draw_looks(seed)
         sets = {
             scene: stage.shadow(render_scene(scene, seed, size), stage.box)
             for scene in dict.fromkeys(look.scene for look in chosen)
@@ -131,14 +131,16 @@ class Studio:
         return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def draw_looks(rng: np.random.Generator) -> tuple[Look, ...]:
-    """A family's twenty-eight: three sets, three colours, two weathers, eight covers, four things,
-    a red box, and seven looks that combine a colour, a thing, another set and a weather.
+def draw_looks(seed: int) -> tuple[Look, ...]:
+    """The twenty-eight looks of a seed's family: three sets, three colours, two weathers, eight
+    covers, four things, a red box, and seven that combine a colour, a thing, a set and a weather.
 
     Three things stand on one side, where a box is drawn too, one on the other side. Every cover
     lies elsewhere on the subject, three of them on another set or another colour. The combined
     looks are what a chain of edits comes by: each differs in one thing from another look.
     """
+
+    rng = np.random.default_rng([seed, 3])
 
     def some(names: Sequence[str], count: int, but: Sequence[str] = ()) -> list[str]:
         left = [n for n in names if n not in but]

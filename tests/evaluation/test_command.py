@@ -62,6 +62,32 @@ def test_a_file_that_is_no_net_is_refused(tmp_path):
         Identity.load(path)
 
 
+def test_a_disk_that_fills_up_costs_the_files_and_not_the_figures(
+    net, tmp_path, capsys, monkeypatch
+):
+    def full(path, _):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("kontext_engine.evaluation.command.write_whole", full)
+    model = save_tiny_model(tmp_path / "model", FULL).source
+    out, pages = tmp_path / "figures.json", tmp_path / "pages"
+    out.write_text("earlier figures")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([
+            "eval", "studio", "--model", model, "--limit", "1", "--steps", "1", "--size", "64",
+            "--json", str(out), "--html", str(pages),
+        ])  # fmt: skip
+    assert ended.value.code == 1
+    shown = capsys.readouterr()
+    assert "Instruction accuracy (chance 11 %)" in shown.out
+    assert f"wrote {pages / 'index.html'}" in shown.out
+    assert shown.err.endswith(
+        f"{out}: cannot be written (No space left on device); name a place that can be\n"
+    )
+    assert out.read_text() == "earlier figures"
+
+
 def test_the_whole_way_on_a_tiny_model(net, tmp_path, capsys):
     model = save_tiny_model(tmp_path / "model", FULL).source
     out, pages = tmp_path / "deep" / "figures.json", tmp_path / "pages"

@@ -15,7 +15,7 @@ from kontext_engine.evaluation.identity.training import (
     training_subjects,
 )
 from kontext_engine.evaluation.identity.views import ViewMaker
-from kontext_engine.training.cutouts import OCCLUDERS, THINGS, split_of
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, split_of
 from kontext_engine.training.scenes import SCENES
 from tests.evaluation.conftest import CUTOUTS
 from tests.evaluation.oracles import SIZE
@@ -111,6 +111,18 @@ def test_held_out_subjects_are_never_trained_on(cutouts, tmp_path):
     assert named_classes([[c] for c in props]) == (*OCCLUDERS, *THINGS)
     with pytest.raises(EvaluationError):
         training_subjects(cutouts)
+    crowd = [Cutout(f"{k:x}", f"thing-{k}", f"{k:x}", "Objects", CUTOUTS) for k in range(1000)]
+    assert sum(split_of(c) == "held_out" for c in crowd) > 50
+    chosen = [c for group in training_subjects([*crowd, *cutouts]) for c in group]
+    assert {split_of(c) for c in chosen} == {"train"}
+    assert len(chosen) == sum(split_of(c) == "train" for c in [*crowd, *cutouts])
+
+
+def test_a_net_that_cannot_be_written_is_one_line(tmp_path, untrained):
+    target = tmp_path / "none" / "net.safetensors"
+    with pytest.raises(EvaluationError, match=r"net\.safetensors: cannot be written"):
+        save_identity(target, untrained.net, untrained.scenes, untrained.classes, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def train_identity_all(folder):

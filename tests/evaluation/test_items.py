@@ -1,6 +1,6 @@
 import hashlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -79,8 +79,11 @@ def test_values_come_equally_often(items):
 
 def test_items_are_fixed(items):
     """Changing this list makes every earlier figure incomparable: raise summary.VERSION then."""
-    text = "\n".join(f"{i.id} {i.seed} {i.prompt}" for row in items.values() for i in row)
+    every = [item for row in items.values() for item in row]
+    text = "\n".join(f"{i.id} {i.seed} {i.prompt}" for i in every)
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "369d865761a55151"
+    named = [(astuple(i.source), astuple(i.truth), *map(astuple, i.others)) for i in every]
+    assert hashlib.sha256(repr(named).encode()).hexdigest()[:16] == "87952ff55278d161"
 
 
 def test_pictures_do_not_depend_on_how_many_are_asked_for(cast):
@@ -110,5 +113,11 @@ def test_a_truth_like_another_answer_is_not_tellable(cast):
 def test_missing_props_are_named(cutouts):
     with pytest.raises(EvaluationError, match=r"the cut-outs lack the props balloon…"):
         Cast.of([c for c in cutouts if c.name != "balloon"])
-    with pytest.raises(EvaluationError, match="lack held-out subjects"):
+    with pytest.raises(EvaluationError, match=r"lack some of the held-out subjects \(0 are there"):
         Cast.of([c for c in cutouts if split_of(c) == "train"])
+
+
+def test_one_missing_subject_would_be_another_bench(cutouts):
+    some = next(c for c in cutouts if split_of(c) == "held_out")
+    with pytest.raises(EvaluationError, match=r"lack some of the held-out subjects \(\d+ are"):
+        Cast.of([c for c in cutouts if c != some])

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kontext_engine.training import miniature
-from kontext_engine.training.corpus import Corpus, Shard
+from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.cutouts import held_out_order, read_set, split_of
+from kontext_engine.training.shards import Shard
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts

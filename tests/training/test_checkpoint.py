@@ -9,6 +9,7 @@ import torch
 
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.schedule import learning_rate
 
 
@@ -62,6 +63,20 @@ def test_a_killed_writers_draft_is_never_read(tmp_path):
     assert checkpoint.load_newest(tmp_path)["step"] == 7
 
 
+@pytest.mark.parametrize("left", [0.0, 0.3, 0.9, 0.999, "junk"])
+def test_a_damaged_checkpoint_names_itself_and_where_training_would_go_on(left, tmp_path):
+    for step in (5, 9):
+        path = checkpoint.save(tmp_path, step, {"step": step, "w": torch.zeros(9000)})
+    whole = path.read_bytes()
+    path.write_bytes(b"junk" * 500 if left == "junk" else whole[: int(left * len(whole))])
+    with pytest.raises(TrainingError) as told:
+        checkpoint.load_newest(tmp_path)
+    assert str(told.value).startswith(f"{path}: not a whole checkpoint (")
+    assert str(told.value).endswith("delete it, and the same command goes on from step 5")
+    path.unlink()
+    assert checkpoint.load_newest(tmp_path)["step"] == 5
+
+
 class Command:
     def __reduce__(self):
         return os.mkdir, ("harm",)
@@ -70,7 +85,7 @@ class Command:
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"step": 1, "x": Command()}, tmp_path / "step-00000001.pt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(TrainingError, match="UnpicklingError"):
         checkpoint.load_newest(tmp_path)
     assert not (tmp_path / "harm").exists()
 

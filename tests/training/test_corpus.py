@@ -1,5 +1,6 @@
 """Shards and batches: cached by sample, drawn by step."""
 
+import json
 from collections import Counter
 from itertools import pairwise
 from multiprocessing import dummy
@@ -8,19 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from kontext_engine.training import corpus as module
+from kontext_engine.training import shards as module
 from kontext_engine.training.autoencoder import new_autoencoder
 from kontext_engine.training.corpus import (
     CATEGORY_WEIGHTS,
     TEXT_TO_IMAGE,
     Corpus,
+)
+from kontext_engine.training.cutouts import split_of
+from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.shards import (
+    Origin,
+    autoencoder_digest,
     build_shard,
     encode,
     measure_latents,
     read_shard,
     write_shard,
 )
-from kontext_engine.training.cutouts import split_of
 from kontext_engine.training.studio import pairs
 from kontext_engine.training.wording import WEATHERS, words_for
 
@@ -124,6 +130,7 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
     niced = []
     monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: InThisProcess)
     monkeypatch.setattr(module.os, "nice", niced.append)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)  # its workers are threads here
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = new_autoencoder().eval()
@@ -144,7 +151,50 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
         with torch.inference_mode():
             exact = (vae.encode(pixels).latent_dist.mode() - 0.25) * 2.0
         assert (latents - exact).abs().max() < 0.1 * exact.abs().max()
-    assert np.array_equal(read_shard(tmp_path / "s.npz").latents, built.latents)
+    read = read_shard(tmp_path / "s.npz")
+    assert np.array_equal(read.latents, built.latents)
+    assert read.origin == Origin(autoencoder_digest(vae), 7, 2)
+
+
+def test_an_autoencoders_digest_is_that_of_its_weights_and_scale():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = new_autoencoder()
+    digest = autoencoder_digest(vae)
+    assert autoencoder_digest(vae.to(memory_format=torch.channels_last)) == digest
+    vae.register_to_config(scaling_factor=2.0)
+    other = autoencoder_digest(vae)
+    with torch.no_grad():
+        vae.decoder.conv_out.bias[0] += 1e-3
+    assert len({digest, other, autoencoder_digest(vae)}) == 3
+
+
+def damaged(path, how):
+    whole = path.read_bytes()
+    if how == "cut short":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "one byte other":
+        path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:])
+    elif how == "something else":
+        path.write_bytes(b"some notes")
+    elif how == "another release's":
+        with np.load(path) as stored:
+            listing = json.loads(str(stored["listing"]))
+            listing["looks"][0][0]["hat"] = "tall"
+            np.savez(path, latents=stored["latents"], listing=np.array(json.dumps(listing)))
+
+
+@pytest.mark.parametrize(
+    "how", ["cut short", "empty", "one byte other", "something else", "another release's"]
+)
+def test_a_damaged_shard_says_what_to_do(how, shard, tmp_path):
+    path = tmp_path / "square-64.npz"
+    write_shard(path, shard)
+    damaged(path, how)
+    with pytest.raises(TrainingError, match=r"square-64\.npz: not a whole corpus of this release"):
+        read_shard(path)
 
 
 def test_latents_are_measured_to_mean_zero_and_deviation_one(studio):

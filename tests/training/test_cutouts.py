@@ -9,16 +9,19 @@ import pytest
 
 from kontext_engine.training import cutouts as module
 from kontext_engine.training.cutouts import (
+    HELD_OUT_DIGEST,
     HELD_OUT_SHARE,
     OCCLUDERS,
     SIGNS,
     THINGS,
     Cutout,
     held_out_order,
+    order_digest,
     pixels,
     read_set,
     split_of,
 )
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.held_out import export_held_out
 from kontext_engine.training.studio import Studio
 from tests.training.conftest import CUTOUTS, DATA, NOUNS
@@ -47,6 +50,8 @@ def fabricated(code):
 def test_the_shipped_part_has_the_whole_sets_held_out_order(held_out):
     listing = "\n".join(map(described, held_out))
     assert hashlib.sha256(listing.encode()).hexdigest() == ORDER
+    assert order_digest(held_out) == ORDER == HELD_OUT_DIGEST
+    assert order_digest(held_out[1:]) != ORDER
     assert tuple(cutout.name for cutout in held_out[:24]) == FIRST
     assert len(held_out) == 350
 
@@ -150,3 +155,21 @@ def test_a_missing_set_says_how_to_get_it(tmp_path):
         "run `make data` (needs npm, 17 MB)"
     )
     assert module.EDGE == 128
+
+
+@pytest.mark.parametrize("listing", ["", "{", "[]", "{}", '{"chars": {}}', '{"chars": 3}', "\\x00"])
+def test_a_damaged_listing_is_named(listing, tmp_path):
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "names.json").write_text(listing)
+    with pytest.raises(TrainingError) as told:
+        read_set(tmp_path)
+    assert str(told.value).startswith(f"{tmp_path / 'names.json'}: damaged (")
+    assert str(told.value).endswith("fetch the set again with `make data`")
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", None])
+def test_an_unreadable_cutout_is_named(data, cutouts, tmp_path):
+    path = tmp_path / "1f43b.webp"
+    path.write_bytes(cutouts[0].path.read_bytes()[:900] if data is None else data)
+    with pytest.raises(TrainingError, match=r"1f43b\.webp: not a readable picture"):
+        pixels(replace(cutouts[0], path=path))

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +13,20 @@ from torch import nn
 from kontext_engine.conditioning import pack
 from kontext_engine.sampling import Prompt, Shift
 from kontext_engine.training import checkpoint
-from kontext_engine.training.corpus import Batch, Corpus, Shard
+from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import (
+    EARLY,
     LEAST,
     FlowRun,
     FlowTrainer,
-    Meter,
     change_weights,
     worn,
 )
+from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
+from kontext_engine.training.shards import Shard
 
 # torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
 pytestmark = pytest.mark.filterwarnings(
@@ -106,6 +109,24 @@ def test_ctrl_c_ends_after_a_whole_step_and_the_same_command_goes_on(narrow, cor
     again.train()
     straight.train()
     assert_bitwise_equal(state_of(again), state_of(straight))
+
+
+def test_a_run_begun_from_other_weights_is_not_gone_on_with(narrow, corpus, tmp_path):
+    run = FlowRun(tmp_path / "run", 1, batch=2, begun_from="one")
+    FlowTrainer(narrow(), corpus, run).train()
+    other = FlowTrainer(narrow(), corpus, replace(run, begun_from="another"))
+    with pytest.raises(TrainingError, match=r"run: the run there began from other weights"):
+        other.resume()
+    assert other.done == 0
+    assert FlowTrainer(narrow(), corpus, run).resume()
+
+
+def test_a_checkpoint_of_another_model_is_refused(narrow, corpus, tmp_path, monkeypatch):
+    run = FlowRun(tmp_path / "run", 1, batch=2)
+    FlowTrainer(narrow(), corpus, run).train()
+    monkeypatch.setattr("kontext_engine.training.miniature.POOLED", 64)
+    with pytest.raises(TrainingError, match="of another model; move that folder away"):
+        FlowTrainer(narrow(), corpus, run).resume()
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(narrow, corpus, tmp_path):
@@ -234,6 +255,7 @@ def test_noise_and_times_follow_the_step_alone(exact):
 @pytest.mark.parametrize("tokens", [16, 64, 4096])
 def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(exact, tokens):
     """t' = e^mu / (e^mu + 1/t - 1), so logit t' is normal around mu (arXiv 2506.15742, 3)."""
+    exact.run = replace(exact.run, early=0.0)
     times = exact._times(20_000, tokens, torch.Generator().manual_seed(0))
     assert times.min() > 0
     assert times.max() < 1
@@ -241,6 +263,18 @@ def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(exact, tokens
     mu = Shift.from_config(SCHEDULER).mu(tokens)
     assert float(logits.mean()) == pytest.approx(mu, abs=0.03)
     assert float(logits.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_some_times_are_those_of_a_samplers_first_steps(exact):
+    exact.run = replace(exact.run, early=1.0)
+    times = exact._times(20_000, 64, torch.Generator().manual_seed(0))
+    assert EARLY[0] <= times.min() < times.max() <= EARLY[1]
+    assert float(times.mean()) == pytest.approx(sum(EARLY) / 2, abs=0.003)
+    exact.run = replace(exact.run, early=0.0)
+    usual = exact._times(20_000, 64, torch.Generator().manual_seed(0))
+    exact.run = replace(exact.run, early=0.4)
+    mixed = exact._times(20_000, 64, torch.Generator().manual_seed(0))
+    assert float((mixed != usual).float().mean()) == pytest.approx(0.4, abs=0.01)
 
 
 def test_the_meter_means_by_time_and_category_and_starts_anew():

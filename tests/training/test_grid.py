@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kontext_engine.fake import FakeEngine, FakeFaults
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.grid import captions, draw_grid, held_out_items
 
 PROMPTS = [
@@ -95,6 +96,6 @@ def test_the_seeds_are_fixed(items, tmp_path):
 
 def test_a_failed_edit_is_no_grid(items, tmp_path):
     engine = FakeEngine(faults=FakeFaults(ids=frozenset({"edit-1"})))
-    with pytest.raises(RuntimeError, match="edit-1: failed on purpose"):
+    with pytest.raises(TrainingError, match="edit-1: the engine failed: failed on purpose"):
         draw_grid(engine, items[:2], tmp_path / "grid.png", steps=2)
     assert not (tmp_path / "grid.png").exists()

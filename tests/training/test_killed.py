@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kontext_engine.training.checkpoint import listed, load_newest
-from kontext_engine.training.corpus import write_shard
+from kontext_engine.training.shards import write_shard
 from tests.training.test_flow import assert_bitwise_equal
 from tests.training.trainee import SAVED, STEPS
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from multiprocessing import dummy
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import torch
 
 from flows.cli import ExitCode, main
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.training import autoencoder, corpus, miniature, stages
+from kontext_engine.training import autoencoder, miniature, shards, stages, workshop
 from kontext_engine.training.checkpoint import listed, load_newest
+from kontext_engine.training.cutouts import OCCLUDERS, THINGS, read_set
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import FlowRun
 from kontext_engine.training.grid import held_out_items
 from kontext_engine.training.miniature import read_miniature
-from kontext_engine.training.stages import Workshop, transformer_stage
+from kontext_engine.training.stages import transformer_stage
+from kontext_engine.training.workshop import Workshop
 from tests.training.conftest import CUTOUTS
 from tests.training.test_autoencoder import narrow_autoencoder
 from tests.training.test_flow import assert_bitwise_equal
@@ -49,10 +53,12 @@ def small_scale():
         patch.setattr(autoencoder, "RING", 2)
         patch.setattr(stages, "SHOWN", 1)
         patch.setattr(stages, "MEASURED", 1)
-        patch.setattr(stages, "SMALL", (("square-64", (32, 32), 1.0),))
+        for module in (stages, workshop):
+            patch.setattr(module, "SMALL", (("square-64", (32, 32), 1.0),))
         patch.setattr(stages, "held_out_items", lambda every: held_out_items(every, 1))
-        patch.setattr(corpus.multiprocessing, "get_context", lambda _: InThisProcess)
+        patch.setattr(shards.multiprocessing, "get_context", lambda _: InThisProcess)
         patch.setattr(os, "nice", lambda _: 0)
+        patch.setattr(shards.signal, "signal", lambda *_: None)  # its workers are threads here
         yield
 
 
@@ -73,8 +79,9 @@ def test_the_stages_leave_what_the_next_ones_need(trained):
     assert listed(trained / "transformer-small")[-1][0] == 2
     config = json.loads((trained / "vae" / "config.json").read_text())
     assert (config["shift_factor"], config["scaling_factor"]) != (0.0, 1.0)
-    shard = corpus.read_shard(trained / "corpus" / "square-64.npz")
+    shard = shards.read_shard(trained / "corpus" / "square-64.npz")
     assert shard.latents.shape == (2, 28, 16, 4, 4)
+    assert set(shard.nouns) <= {name.replace("-", " ") for name in (*OCCLUDERS, *THINGS)}
     assert float(shard.latents.astype(np.float32).std()) == pytest.approx(1.0, abs=0.5)
     assert resolve_model(trained / "model").name == "kontext-mini"
     averaged = load_newest(trained / "transformer-small")["average"]
@@ -179,6 +186,115 @@ def test_init_without_a_model_says_what_is_expected(trained, tmp_path, capsys):
     assert shown.count("\n") == 1
 
 
+@pytest.fixture
+def told(capsys):
+    """A function that runs a stage that must fail, and gives the one line that it says."""
+
+    def run(*args):
+        assert kontext(*args) == ExitCode.FAILED
+        # A model that was loaded before has told so on lines of its own.
+        *loaded, said = capsys.readouterr().err.strip().split("\n")
+        assert all("Loading weights" in line for line in loaded)
+        return said
+
+    return run
+
+
+def test_a_corpus_of_another_autoencoder_is_not_trained_on(copied, told):
+    args = ("--small", "--work", copied, "--cutouts", CUTOUTS)
+    config = copied / "vae" / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {"scaling_factor": 3.0}))
+    shard = copied / "corpus" / "square-64.npz"
+    assert (
+        told("transformer", *args)
+        == told("corpus", "--families", 2, *args)
+        == (
+            f"{shard}: made with another autoencoder than {copied / 'vae'}; move it away and run "
+            "`kontext train corpus` again"
+        )
+    )
+
+
+def test_a_corpus_of_other_looks_is_not_trained_on(copied, told):
+    path = copied / "corpus" / "square-64.npz"
+    shard = shards.read_shard(path)
+    fewer = replace(shard, looks=tuple(looks[:22] for looks in shard.looks))
+    shards.write_shard(path, fewer)
+    said = told("transformer", "--small", "--work", copied, "--cutouts", CUTOUTS)
+    assert said.startswith(f"{path}: shows other looks than this release draws; move it away")
+
+
+def test_a_corpus_of_another_size_is_not_taken_for_this_one(trained, told):
+    args = ("--small", "--work", trained, "--cutouts", CUTOUTS)
+    assert told("corpus", "--families", 3, *args).endswith(
+        "square-64.npz: holds 2 families from seed 0, not 3 from 0; move it away, or give the "
+        "--families it was made with"
+    )
+
+
+def test_a_run_begun_anew_is_not_taken_for_one_from_given_weights(copied, told):
+    args = ("--small", "--work", copied, "--cutouts", CUTOUTS, "--steps", 3, "--batch", 2)
+    said = told("transformer", *args, "--init", copied / "model")
+    assert said.startswith(
+        f"{copied / 'transformer-small'}: the run there began from other weights"
+    )
+    assert kontext("transformer", *args) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "corpus", "transformer"])
+def test_a_set_without_the_props_is_one_line(stage, told, tmp_path):
+    part = Path(shutil.copytree(CUTOUTS, tmp_path / "cutouts"))
+    for cutout in read_set(part):
+        if cutout.name in ("balloon", "pizza"):
+            cutout.path.unlink()
+    assert told(stage, "--work", tmp_path / "w", "--cutouts", part) == (
+        f"{part}: 2 cut-outs that instructions name are missing (balloon, pizza); fetch the set "
+        "again with `make data`"
+    )
+
+
+def test_one_family_is_a_corpus(copied, monkeypatch):
+    """A share of one family is still one: no part of the corpus is empty."""
+    small = (("a-64", (32, 32), 0.9), ("b-64", (32, 32), 0.1))
+    for module in (stages, workshop):
+        monkeypatch.setattr(module, "SMALL", small)
+    args = ("--small", "--families", 1, "--work", copied, "--cutouts", CUTOUTS, "--threads", 1)
+    assert kontext("corpus", *args) == ExitCode.DONE
+    assert [len(shard) for shard in Workshop(copied, CUTOUTS).shards(small=True)] == [1, 1]
+
+
+@pytest.mark.parametrize("peak", ["-1", "0", "nan", "2"])
+def test_a_rate_that_is_none_is_a_usage_error(peak, tmp_path, capsys):
+    assert kontext("transformer", "--work", tmp_path, "--peak", peak) == ExitCode.WRONG
+    assert "expected a rate above 0, at most 1" in capsys.readouterr().err
+
+
+def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
+    """Both ways it begins with the same weights, and one step at next to no rate leaves them."""
+    args = ("--cutouts", CUTOUTS, "--steps", 1, "--batch", 1, "--peak", 1e-9, "--work")
+    for name, init in (("by-model", copied / "model"), ("by-folder", copied / "vae")):
+        assert kontext("autoencoder", *args, copied / name, "--init", init) == ExitCode.DONE
+    ends = [load_newest(copied / n / "autoencoder")["ema"] for n in ("by-model", "by-folder")]
+    for name, value in ends[0].items():
+        # The model is shipped in half the precision.
+        assert torch.allclose(value.float(), ends[1][name].float(), rtol=0.01, atol=1e-4), name
+
+
+def test_training_goes_on_without_a_grid_that_failed(copied, monkeypatch):
+    def failing(*_):
+        raise TrainingError("edit-3: the engine failed: no memory")
+
+    monkeypatch.setattr(stages, "draw_grid", failing)
+    said = []
+    run = FlowRun(copied / "again", 2, batch=1, grid_every=1)
+    transformer_stage(Workshop(copied, CUTOUTS), run, small=True, say=said.append)
+    assert said[0] == (
+        "transformer: no grid of step 1 (edit-3: the engine failed: no memory); training goes on"
+    )
+    assert listed(run.folder)[-1][0] == 2
+
+
 def test_a_device_that_is_not_there_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     args = ("--work", tmp_path, "--cutouts", CUTOUTS, "--device", "cuda")
@@ -198,6 +314,4 @@ def test_ctrl_c_is_told_and_has_its_exit_code(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(stages, "corpus_stage", interrupted)
     assert kontext("corpus", "--work", tmp_path) == ExitCode.INTERRUPTED
-    assert capsys.readouterr().err == (
-        "stopped; the same command goes on from the last checkpoint\n"
-    )
+    assert capsys.readouterr().err == ("stopped; the same command makes what is missing\n")

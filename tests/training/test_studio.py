@@ -17,6 +17,8 @@ from kontext_engine.training.studio import Look, Studio, draw_looks, pairs
 GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
 GOLDEN_HOMES = ["night street", "plain black", "meadow"]
 GOLDEN_BOXES = [(29, 58, 95, 116), (23, 38, 101, 113), (19, 31, 109, 121)]
+GOLDEN_COVERS = [(58, 76, 30), (59, 70, 32), (68, 63, 37)]
+GOLDEN_SPOTS = [(4, 84, 39, 119), (4, 81, 39, 116), (4, 89, 39, 124)]
 GOLDEN_LOOKS = (
     Look("night street"),
     Look("plain yellow"),
@@ -62,10 +64,6 @@ DIFFERS = {
 LOCAL = ("recolour", "uncover", "add", "replace", "remove", "box")
 
 
-def looks_of(seed):
-    return draw_looks(np.random.default_rng([seed, 3]))
-
-
 def differing(a, b):
     return {f.name for f in fields(Look) if getattr(a, f.name) != getattr(b, f.name)}
 
@@ -91,6 +89,8 @@ def test_families_are_those_that_models_were_trained_on(studio):
     assert drawn[0].looks == GOLDEN_LOOKS
     stages = [Stage.place(f.subject, f.seed, (128, 128)) for f in drawn]
     assert [stage.box for stage in stages] == GOLDEN_BOXES
+    assert [tuple(map(round, stage.middle)) for stage in stages] == GOLDEN_COVERS
+    assert [stage.spot("left") for stage in stages] == GOLDEN_SPOTS
 
 
 def test_a_subject_and_looks_may_be_given_and_the_place_stays(studio, held_out):
@@ -104,7 +104,7 @@ def test_a_subject_and_looks_may_be_given_and_the_place_stays(studio, held_out):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_pair_differs_in_what_its_category_names_alone(seed):
-    looks = looks_of(seed)
+    looks = draw_looks(seed)
     assert len(set(looks)) == len(looks)
     found = list(pairs(looks))
     for pair in found:
@@ -132,7 +132,7 @@ def test_every_pair_differs_in_what_its_category_names_alone(seed):
 
 
 def test_drawn_looks_in_the_end_show_everything():
-    drawn = [look for seed in range(300) for look in looks_of(seed)]
+    drawn = [look for seed in range(300) for look in draw_looks(seed)]
     assert {look.scene for look in drawn} == set(SCENES)
     assert {look.colour for look in drawn} == {None, *TINTS}
     assert {look.weather for look in drawn} == {None, *WEATHER}

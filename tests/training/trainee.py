@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from kontext_engine.training import miniature
-from kontext_engine.training.corpus import Corpus, read_shard
+from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.flow import FlowRun, FlowTrainer
+from kontext_engine.training.shards import read_shard
 
 STEPS, SAVED = 200, 100
 

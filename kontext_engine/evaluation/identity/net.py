@@ -150,7 +150,11 @@ def save_identity(
     classes: Sequence[str],
     record: Mapping[str, Any],
 ) -> None:
-    """Write the net in half precision with its labels, atomically."""
+    """Write the net in half precision with its labels, atomically.
+
+    Raises:
+        EvaluationError: ``path`` cannot be written; what was there is untouched.
+    """
     tensors = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in net.state_dict().items()
@@ -161,6 +165,11 @@ def save_identity(
         "record": json.dumps(dict(record)),
     }
     draft = path.with_name(f".{path.name}.draft")
-    save_file(tensors, draft, metadata=labels)
-    draft.chmod(0o644)  # the library makes it private
-    draft.replace(path)
+    try:
+        save_file(tensors, draft, metadata=labels)
+        draft.chmod(0o644)  # the library makes it private
+        draft.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise EvaluationError(f"{path}: cannot be written ({error})") from error
+    finally:
+        draft.unlink(missing_ok=True)

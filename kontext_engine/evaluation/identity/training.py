@@ -20,7 +20,15 @@ from torch.nn import functional
 from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.identity.net import WEIGHTS, IdentityNet, save_identity
 from kontext_engine.evaluation.identity.views import ViewMaker
-from kontext_engine.training.cutouts import OCCLUDERS, SIGNS, THINGS, Cutout, read_set, split_of
+from kontext_engine.training.cutouts import (
+    OCCLUDERS,
+    SIGNS,
+    THINGS,
+    Cutout,
+    order_digest,
+    read_set,
+    split_of,
+)
 from kontext_engine.training.scenes import SCENES
 
 _SCALE = 16.0  # of the cosines, before the softmax
@@ -91,7 +99,7 @@ def train_identity(cutouts: Path, run: IdentityRun, path: Path = WEIGHTS) -> Ite
 
     Raises:
         FileNotFoundError: there are no cut-outs.
-        EvaluationError: they are not the whole set.
+        EvaluationError: they are not the whole set, or ``path`` cannot be written.
     """
     subjects = training_subjects(read_set(cutouts))
     maker = ViewMaker(subjects)
@@ -105,6 +113,7 @@ def train_identity(cutouts: Path, run: IdentityRun, path: Path = WEIGHTS) -> Ite
     record = {
         "subjects": len(subjects), "cutouts": sum(map(len, subjects)), "steps": run.steps,
         "batch": run.batch, "seed": run.seed, **_measure(net, maker, rows, run),
+        "data": order_digest([c for group in subjects for c in group]),
     }  # fmt: skip
     kept = IdentityNet(len(maker.scenes), len(classes))
     state = {k: v for k, v in net.state_dict().items() if k != "subjects"}
