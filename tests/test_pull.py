@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -590,18 +591,31 @@ def test_credentials_in_an_address_are_not_repeated(target, capsys, verb, addres
 
 def test_ctrl_c_ends_the_command_quickly(local, target, capsys, monkeypatch):
     write_run(local, RUN, outputs=PICTURES)
-    get, sent = LocalObjects.get, []
+    get, sent, heard = LocalObjects.get, [], threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(False, cancel_futures=cancel_futures)
+            heard.set()
+            super().shutdown(wait)
 
     def interrupting(self, name):
         if name.endswith(".png") and not sent:
             sent.append(name)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
+            # On a busy machine the main thread may hear of it late; until then all goes on.
+            assert heard.wait(30)
         return get(self, name)
 
+    monkeypatch.setattr("flows.pull.ThreadPoolExecutor", Pool)
+    # A shell's background job is born deaf to SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(LocalObjects, "get", interrupting)
     began = threading.active_count()
-    code, _, err = kontext(capsys, "pull", RUN, target, "--store", local.where, "--jobs", 1)
+    try:
+        code, _, err = kontext(capsys, "pull", RUN, target, "--store", local.where, "--jobs", 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert err.startswith("stopped; what is there stays")
     assert "manifest.json" not in contents(target)
