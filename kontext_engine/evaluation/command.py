@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
@@ -148,7 +146,6 @@ def train_identity_net(cutouts: Path, run: IdentityRun | None = None) -> Iterato
     """
     run = run or IdentityRun()
     _writing(WEIGHTS, lambda: _try(WEIGHTS))
-    torch.set_num_threads(1)
     try:
         for step in train_identity(cutouts, run, WEIGHTS):
             right = f"{100 * step.right:.0f} % right"

@@ -36,6 +36,7 @@ from kontext_engine.training.cutouts import (
     THINGS,
     Cutout,
     held_out_order,
+    missing_props,
     order_digest,
 )
 from kontext_engine.training.effects import TINTS, WEATHER
@@ -98,7 +99,7 @@ class Cast:
             EvaluationError: props are missing, or the held-out subjects are not the bench's.
         """
         order = held_out_order(list(cutouts))
-        missing = sorted({*OCCLUDERS, *THINGS} - {c.name for c in cutouts})
+        missing = missing_props(cutouts)
         if missing or order_digest(order) != HELD_OUT_DIGEST:
             names = f"the props {', '.join(missing[:3])}…"
             what = names if missing else f"some of the held-out subjects ({len(order)} are there)"

@@ -115,6 +115,11 @@ def split_of(cutout: Cutout) -> Split:
     return "held_out" if _rank(cutout.subject) < HELD_OUT_SHARE else "train"
 
 
+def missing_props(cutouts: Sequence[Cutout]) -> list[str]:
+    """The names of occluders and things that instructions ask for and this set lacks."""
+    return sorted({*OCCLUDERS, *THINGS} - {c.name for c in cutouts})
+
+
 def held_out_order(cutouts: list[Cutout]) -> list[Cutout]:
     """Held-out cut-outs, one of each subject first, by hash: the fixed order of every bench."""
     subjects = (c for c in cutouts if split_of(c) == "held_out" and c.category not in SIGNS)

@@ -34,7 +34,7 @@ from kontext_engine.training.miniature import (
     read_miniature,
     write_model,
 )
-from kontext_engine.training.shards import build_shard, measure_latents
+from kontext_engine.training.shards import autoencoder_digest, build_shard, measure_latents
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
@@ -102,11 +102,11 @@ def corpus_stage(shop: Workshop, families: int, small: bool, say: Say, workers: 
     every, training, _ = shop.cast()
     device = shop.torch_device()
     model = shop.autoencoder().to(device, memory_format=torch.channels_last).eval()
-    first = 0
+    first, digest = 0, autoencoder_digest(model)
     for name, size, share in SMALL if small else FULL:
         path, count = shop.work / "corpus" / f"{name}.npz", max(1, round(families * share))
         if path.exists():
-            made = shop.shard(path).origin
+            made = shop.shard(path, digest).origin
             if (made.first, made.count) != (first, count):
                 raise TrainingError(
                     f"{path}: holds {made.count} families from seed {made.first}, not {count} from "

@@ -10,10 +10,9 @@ from diffusers import AutoencoderKL
 
 from kontext_engine.memory import keep_freed_memory
 from kontext_engine.training.cutouts import (
-    OCCLUDERS,
-    THINGS,
     Cutout,
     held_out_order,
+    missing_props,
     read_set,
     split_of,
 )
@@ -44,8 +43,7 @@ class Workshop:
             TrainingError: the set is damaged or lacks some that every family may need.
         """
         every = read_set(self.cutouts)
-        missing = sorted({*OCCLUDERS, *THINGS} - {c.name for c in every})
-        if missing:
+        if missing := missing_props(every):
             raise TrainingError(
                 f"{self.cutouts}: {len(missing)} cut-outs that instructions name are missing "
                 f"({', '.join(missing[:3])}); fetch the set again with `make data`"
@@ -85,16 +83,17 @@ class Workshop:
         paths = [self.work / "corpus" / f"{name}.npz" for name, _, _ in (SMALL if small else FULL)]
         for path in paths:
             expect(path, "corpus", command)
-        return [self.shard(path) for path in paths]
+        digest = autoencoder_digest(self.autoencoder())
+        return [self.shard(path, digest) for path in paths]
 
-    def shard(self, path: Path) -> Shard:
-        """One part of the corpus, of this work folder's autoencoder and this release's looks.
+    def shard(self, path: Path, autoencoder: str) -> Shard:
+        """One part of the corpus, of the autoencoder of this digest and this release's looks.
 
         Raises:
             TrainingError: it is damaged, or was made of something else.
         """
         shard, remedy = read_shard(path), "move it away and run `kontext train corpus` again"
-        if shard.origin.autoencoder != autoencoder_digest(self.autoencoder()):
+        if shard.origin.autoencoder != autoencoder:
             raise TrainingError(
                 f"{path}: made with another autoencoder than {self.work / 'vae'}; {remedy}"
             )

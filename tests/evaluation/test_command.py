@@ -26,6 +26,22 @@ def net(tmp_path, monkeypatch, untrained):
     return path
 
 
+@pytest.fixture
+def measured(net, tmp_path):
+    """A function that measures a tiny model, writes FILE and DIR, and gives the exit code."""
+    model = save_tiny_model(tmp_path / "model", FULL).source
+
+    def run(out, pages):
+        with pytest.raises(SystemExit) as ended:
+            main([
+                "eval", "studio", "--model", model, "--limit", "1", "--steps", "1", "--size", "64",
+                "--json", str(out), "--html", str(pages),
+            ])  # fmt: skip
+        return ended.value.code
+
+    return run
+
+
 def test_a_missing_model_is_one_line(net, capsys):
     code, said = failing(capsys, "--model", "kontext-mino")
     assert code == 1
@@ -63,22 +79,16 @@ def test_a_file_that_is_no_net_is_refused(tmp_path):
 
 
 def test_a_disk_that_fills_up_costs_the_files_and_not_the_figures(
-    net, tmp_path, capsys, monkeypatch
+    measured, tmp_path, capsys, monkeypatch
 ):
     def full(path, _):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("kontext_engine.evaluation.command.write_whole", full)
-    model = save_tiny_model(tmp_path / "model", FULL).source
     out, pages = tmp_path / "figures.json", tmp_path / "pages"
     out.write_text("earlier figures")
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([
-            "eval", "studio", "--model", model, "--limit", "1", "--steps", "1", "--size", "64",
-            "--json", str(out), "--html", str(pages),
-        ])  # fmt: skip
-    assert ended.value.code == 1
+    assert measured(out, pages) == 1
     shown = capsys.readouterr()
     assert "Instruction accuracy (chance 11 %)" in shown.out
     assert f"wrote {pages / 'index.html'}" in shown.out
@@ -88,15 +98,9 @@ def test_a_disk_that_fills_up_costs_the_files_and_not_the_figures(
     assert out.read_text() == "earlier figures"
 
 
-def test_the_whole_way_on_a_tiny_model(net, tmp_path, capsys):
-    model = save_tiny_model(tmp_path / "model", FULL).source
+def test_the_whole_way_on_a_tiny_model(measured, tmp_path, capsys):
     out, pages = tmp_path / "deep" / "figures.json", tmp_path / "pages"
-    with pytest.raises(SystemExit) as ended:
-        main([
-            "eval", "studio", "--model", model, "--limit", "1", "--steps", "1", "--size", "64",
-            "--json", str(out), "--html", str(pages),
-        ])  # fmt: skip
-    assert ended.value.code == 0
+    assert measured(out, pages) == 0
     said = json.loads(out.read_text("utf-8"))
     assert said["counts"]["pictures"] == 13
     assert said["categories"]["recolour"]["edit_psnr"]["autoencoder"] > 0

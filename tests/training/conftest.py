@@ -13,6 +13,7 @@ from kontext_engine.training.shards import Shard
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
+from tests.training.trainee import NARROW
 
 DATA = Path(__file__).parents[1] / "data"
 CUTOUTS = DATA / "cutouts"
@@ -55,9 +56,8 @@ def tokenizers(tmp_path_factory):
 @pytest.fixture
 def narrow(monkeypatch, tokenizers):
     """A function that makes the same untrained miniature every time, small in every respect."""
-    monkeypatch.setattr(miniature, "WIDTH", 64)
-    monkeypatch.setattr(miniature, "POOLED", 32)
-    monkeypatch.setattr(miniature, "BLOCKS", (1, 1))
+    for name, value in NARROW.items():
+        monkeypatch.setattr(miniature, name, value)
 
     def make():
         with torch.random.fork_rng():

@@ -25,6 +25,7 @@ from kontext_engine.training.workshop import Workshop
 from tests.training.conftest import CUTOUTS
 from tests.training.test_autoencoder import narrow_autoencoder
 from tests.training.test_flow import assert_bitwise_equal
+from tests.training.trainee import NARROW
 
 # torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
 pytestmark = pytest.mark.filterwarnings(
@@ -46,9 +47,8 @@ class InThisProcess:
 def small_scale():
     """Everything narrow and few; the code that runs is that of a real training."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(miniature, "WIDTH", 64)
-        patch.setattr(miniature, "POOLED", 32)
-        patch.setattr(miniature, "BLOCKS", (1, 1))
+        for name, value in NARROW.items():
+            patch.setattr(miniature, name, value)
         patch.setattr(autoencoder, "new_autoencoder", narrow_autoencoder)
         patch.setattr(autoencoder, "RING", 2)
         patch.setattr(stages, "SHOWN", 1)

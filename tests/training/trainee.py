@@ -15,11 +15,13 @@ from kontext_engine.training.flow import FlowRun, FlowTrainer
 from kontext_engine.training.shards import read_shard
 
 STEPS, SAVED = 200, 100
+NARROW = {"WIDTH": 64, "POOLED": 32, "BLOCKS": (1, 1)}  # of the miniature: small in every respect
 
 
 def main(shard: Path, tokenizers: Path, folder: Path) -> None:
     torch.set_num_threads(1)
-    miniature.WIDTH, miniature.POOLED, miniature.BLOCKS = 64, 32, (1, 1)
+    for name, value in NARROW.items():
+        setattr(miniature, name, value)
     torch.manual_seed(0)
     run = FlowRun(folder, STEPS, batch=2, warmup=20, save_every=SAVED)
     corpus = Corpus([read_shard(shard)], seed=1)

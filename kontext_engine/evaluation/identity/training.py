@@ -103,6 +103,7 @@ def train_identity(cutouts: Path, run: IdentityRun, path: Path = WEIGHTS) -> Ite
     """
     subjects = training_subjects(read_set(cutouts))
     maker = ViewMaker(subjects)
+    torch.set_num_threads(1)
     torch.manual_seed(run.seed)
     net = IdentityNet(len(maker.scenes), len(subjects))
     net.subjects.data.copy_(maker.portraits())
