@@ -256,11 +256,11 @@ class _Run:
         return self._engine
 
     def _check(self, engine: Engine) -> None:
-        # Keys name weights and numerics; pictures of others under them would be lies.
-        if engine.spec.digest != self._plan.model.digest:
+        # Keys name the model and numerics; pictures of others under them would be lies.
+        if engine.spec.deciding != self._plan.model.deciding:
             raise _Stopped(
-                f"the weights of model '{self._plan.model.name}' changed since the run was "
-                "planned; run again"
+                f"the weights of model '{self._plan.model.name}', or its kontext.json, changed "
+                "since the run was planned; run again"
             )
         if engine.numerics != self._plan.numerics:
             raise _Stopped(
