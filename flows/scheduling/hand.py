@@ -1,7 +1,7 @@
 """What a process has in hand: one execution of one flow run each, under its lease.
 
 A body asks ``look`` wherever it waits and at every step; it raises ``Stop`` when the body has to
-end. ``Stop`` is a kind of Prefect's ``Abort``, which ``run_flow`` lets pass without setting a state.
+end. ``Stop`` is a kind of Prefect's ``Abort``: ``run_flow`` lets it pass and sets no state.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Why(StrEnum):
     SUSPEND = "suspend"  # people have suspended it
     WAIT = "wait"  # people have suspended what stands above it
     LACKING = "lacking"  # this worker has not the model that it needs
+    AWAY = "away"  # the store was away for longer than is waited for
 
 
 class Stop(Abort):
@@ -54,8 +55,10 @@ class Hand:
     worker: str
     lease: Lease
     above: tuple[UUID, ...] = ()
+    queue: str = ""
     draining: threading.Event = field(default_factory=threading.Event)
     said: Why | None = None
+    closing: bool = False  # it was cancelled, and ends in its own way: what people say is known
     stopped: Callable[[], None] | None = None
 
     def why(self) -> Why | None:
@@ -63,7 +66,7 @@ class Hand:
         if self.lease.lost:
             return Why.LOST
         # What people say of it comes before our own end: they are not asked again.
-        if self.said is not None:
+        if self.said is not None and not self.closing:
             return self.said
         return Why.DRAIN if self.draining.is_set() else None
 
@@ -89,6 +92,18 @@ def current() -> Hand | None:
 def become(hand: Hand | None) -> None:
     """This thread's body works under ``hand`` from now on."""
     _mine.hand = hand
+
+
+def mine() -> Hand:
+    """The hand of this thread's body.
+
+    Raises:
+        LookupError: this thread carries out no body.
+    """
+    hand = current()
+    if hand is None:
+        raise LookupError("this thread carries out no flow run")
+    return hand
 
 
 def look() -> None:

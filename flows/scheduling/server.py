@@ -176,9 +176,7 @@ def read(client: SyncPrefectClient, flow_run: UUID) -> FlowRun | None:
         return None
 
 
-def read_many(
-    client: SyncPrefectClient, flow_runs: Iterable[UUID], pause: Pause = time.sleep
-) -> dict[UUID, FlowRun]:
+def read_many(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UUID, FlowRun]:
     """Those of these that there are; one question for 200."""
     ids = list(flow_runs)
     found: dict[UUID, FlowRun] = {}
@@ -192,9 +190,7 @@ def read_many(
     return found
 
 
-def history(
-    client: SyncPrefectClient, flow_run: UUID, pause: Pause = time.sleep
-) -> list[State[object]]:
+def history(client: SyncPrefectClient, flow_run: UUID) -> list[State[object]]:
     """All states that a flow run has had, the oldest first."""
     states = insist(lambda: client.read_flow_run_states(flow_run), "its states")
     return sorted(states, key=lambda state: state.timestamp)
