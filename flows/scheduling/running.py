@@ -124,7 +124,7 @@ def _ignored(value: object) -> None:
 
 
 def _slots(pool: str, serving: Serving) -> int:
-    return serving.options.slots if pool == CHUNKS_POOL else PARENT_SLOTS
+    return serving.options.count if pool == CHUNKS_POOL else PARENT_SLOTS
 
 
 def _models(named: tuple[str, ...]) -> tuple[ModelSpec, ...]:
