@@ -155,7 +155,7 @@ class Family:
             return
         run = runs.get(child.run)
         state = run.state if run is not None else None
-        self._tell_of(child, state.name if state is not None else "deleted")
+        self._tell_of(child, (state.name or "") if state is not None else "deleted")
         name = self._name(child)
         live = state is not None and (state.is_running() or state.type is StateType.CANCELLING)
         patience = self.site.tempo.brief if live else self.site.tempo.quiet
@@ -170,7 +170,7 @@ class Family:
             child.why = state.message or "cancelled"
         elif state.is_failed() or state.is_crashed():
             worker, _, _ = (state.message or "").removeprefix("worker '").partition("'")
-            self._came_to_nothing(child, worker, state.message or state.name)
+            self._came_to_nothing(child, worker, state.message or state.name or "")
         elif state.is_scheduled():
             self._put_on(child, state)
         elif lease is not Verdict.FREE:

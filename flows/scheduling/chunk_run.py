@@ -14,9 +14,10 @@ from typing import Any
 from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
+from flows.execution.ends import ChunkEnds
 from flows.execution.events import Event, Settled, both
 from flows.execution.execute import EngineFactory
-from flows.execution.outcome import ChunkEnds, Ending, Outcome, State
+from flows.execution.outcome import Ending, Outcome, State
 from flows.execution.stages import ChunkSheet, Stage, read_stage
 from flows.execution.verdicts import give, verdict
 from flows.execution.work import do_work

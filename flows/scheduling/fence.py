@@ -67,7 +67,7 @@ def execute(site: Site, flow: Flow[Any, Any], form: type[BaseModel], flow_run: F
     with connected() as client:
         problem = _problem(form, flow_run)
         if problem:
-            state = Failed(message=problem)
+            state: State[Any] = Failed(message=problem)
             insist(lambda: client.set_flow_run_state(flow_run.id, state, force=True), "a refusal")
             return
         _Execution(site, flow, flow_run, client).carry_out()

@@ -203,7 +203,7 @@ class _Night:
                 one.order, one.run = one.order + 1, None
                 continue
             state = run.state
-            one.now = state.name if state is not None else "waiting"
+            one.now = (state.name or "") if state is not None else "waiting"
             one.why = (state.message or "") if state is not None else ""
             if state is None or not state.is_final():
                 one.crashed = None
@@ -230,7 +230,7 @@ class _Night:
 
     def _begin(self, one: _Recipe) -> None:
         deadline = self.deadline.isoformat() if self.deadline is not None else None
-        parameters = {
+        parameters: dict[str, Any] = {
             "recipe": one.name,
             "overrides": [],
             "only": [],

@@ -129,7 +129,7 @@ def follow(
         run = read(client, ordered.flow_run)
         if run is None:
             raise OrderError(f"the run '{ordered.name}' was deleted; order it again")
-        now = run.state.name if run.state is not None else ""
+        now = (run.state.name or "") if run.state is not None else ""
         if now != state:
             state = now
             say(f"{run.name}: {now}{_why(run)}")
@@ -154,7 +154,7 @@ def _finished(run: FlowRun, store: KeyedStore, client: SyncPrefectClient) -> Fin
     last = round_of(history(client, run.id))
     # A state that has ended a round counts already.
     found = next(
-        (words for n in (last, last - 1) if n >= 0 if (words := verdict(store.objects, name, n))),
+        (held for n in (last, last - 1) if n >= 0 if (held := verdict(store.objects, name, n))),
         None,
     )
     words = words_of(found, name) if found is not None else {}

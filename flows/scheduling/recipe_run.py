@@ -287,20 +287,20 @@ class _Run:
         bar = self.__dict__.setdefault("bar", Bar("pictures"))
         total = sum(len(chunk.keys) for chunk in stage.sheet.chunks)
         done = 0.0
-        living = {
-            child.run: child
+        living = [
+            child.run
             for child in family.open
-            if child.run in runs and child.seen in {"Running", "Cancelling"}
-        }
+            if child.run is not None and child.run in runs and child.seen == "Running"
+        ]
         shares: Mapping[UUID, float] = {}
         with contextlib.suppress(Exception):  # it is only shown
-            shares = made_so_far(self.client, [one for one in living if one is not None])
+            shares = made_so_far(self.client, living)
         for child in family.children.values():
             size = len(child.sheet.keys)
             if child.ends is not None or child.why:
                 done += size
-            elif child.run in shares:
-                done += size * shares[child.run]
+            elif child.run is not None:
+                done += size * shares.get(child.run, 0.0)
         bar.show(done / total if total else 1.0, f"{round(done)} of {total} pictures")
 
     # --- publishing
@@ -340,7 +340,7 @@ class _Run:
     def _outcome(self, stage: Stage, family: Family) -> Outcome:
         plan = stage.plan
         ends = [child.ends for child in family.children.values() if child.ends is not None]
-        records = dict(self.store.records(plan.steps))
+        records = dict(self.store.peek_all(plan.steps))
         why = self.why or next(
             (child.why for child in family.children.values() if child.why and not child.ends), ""
         )

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -57,8 +58,10 @@ def set_back(
         cancelled(client, flow_run, "cancelled while it was set back")
         return False
     if before is not None and before.type is StateType.PAUSED:
-        state = Suspended(timeout_seconds=SUSPENDED_FOR)
-        insist(lambda: client.set_flow_run_state(flow_run, state, force=True), "suspending again")
+        suspended: State[Any] = Suspended(timeout_seconds=SUSPENDED_FOR)
+        insist(
+            lambda: client.set_flow_run_state(flow_run, suspended, force=True), "suspending again"
+        )
         return False
     return True
 
@@ -80,7 +83,7 @@ def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
     Refused where people have meanwhile cancelled or suspended it.
     """
     log.info("flow run %s was set back though it lives", flow_run)
-    state = Running(message="its holder is alive")
+    state: State[Any] = Running(message="its holder is alive")
     insist(lambda: client.set_flow_run_state(flow_run, state), "a living run's state")
 
 

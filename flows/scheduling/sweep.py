@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -121,10 +120,8 @@ class Sweep:
 
     def _parents(self, client: SyncPrefectClient) -> Iterator[FlowRun]:
         yield from self._pages(client, PARENTS, _of_types(_LIVING))
-        since: datetime = at(-CRASHED_WITHIN)
-        crashed = FlowRunFilter(
-            state=_state((StateType.CRASHED,)), end_time=FlowRunFilterEndTime(after_=since)
-        )
+        since = FlowRunFilterEndTime.model_validate({"after_": at(-CRASHED_WITHIN)})
+        crashed = FlowRunFilter(state=_state((StateType.CRASHED,)), end_time=since)
         yield from self._pages(client, PARENTS, crashed)
 
     def _cancelling(self, client: SyncPrefectClient) -> Iterator[FlowRun]:
