@@ -21,7 +21,6 @@ from flows.execution.outcome import Ending, Outcome, State
 from flows.execution.stages import ChunkSheet, Stage, read_stage
 from flows.execution.verdicts import give, verdict
 from flows.execution.work import do_work
-from flows.metrics import own
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
 from flows.resident.pooled import PooledEngine
@@ -117,7 +116,7 @@ def _carry_out(
         return why is not None and (hand.at_once() or settled_since[0] > 0)
 
     wanted = set(keys)
-    listener = both(own(site.counts, wanted), hear)
+    listener = both(lambda event: site.counts.hear(event, wanted), hear)
     try:
         return do_work(
             plan,

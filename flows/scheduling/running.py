@@ -278,7 +278,7 @@ def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthP
             in_hand=in_hand,
             scheduler_silence_seconds=now - max(heard) if heard else None,
             ailment=ailment_of(still),
-            unready="draining" if draining else site.setbacks.why or unready_of(stats),
+            unready=unready_of(stats, draining=draining, quarantine=site.setbacks.why),
         )
 
     def text() -> bytes:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateType
-from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.states import Cancelled, Running, Scheduled, Suspended
 
 from flows.scheduling.server import at, history, insist
@@ -42,7 +42,7 @@ def set_back(
         ObjectNotFound: it was deleted.
         ServerError: no answer ``within`` so many seconds.
     """
-    answer = insist(
+    answer: OrchestrationResult[Any] = insist(
         lambda: client.set_flow_run_state(
             flow_run, Scheduled(scheduled_time=at(after), message=why)
         ),

@@ -316,6 +316,17 @@ class City:
         assert until(lambda: not is_alive(pid), PATIENCE)
         return pid
 
+    def stand_still(self, name: str, seconds: float) -> int:
+        """SIGSTOP it and its engine, and SIGCONT after so long; its process id."""
+        pids = [pid for pid in (self.kept[name].pid, self.kept[name].engine) if pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return pids[0]
+
     def restore(self, name: str) -> None:
         """Bring a server back."""
         {"prefect": self.prefect, "postgres": self.postgres, "s3": self.seaweed}[name].start()
