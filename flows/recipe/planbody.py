@@ -54,7 +54,7 @@ def to_body(plan: Plan) -> dict[str, Any]:
         "numerics": asdict(plan.numerics),
         "steps": [step(item) for item in plan.steps.values()],
         "sources": [
-            {"input": ref.input, "file": ref.path.name, "digest": ref.digest} for ref in sources
+            {"input": ref.input, "file": ref.file, "digest": ref.digest} for ref in sources
         ],
         "variants": [
             {
