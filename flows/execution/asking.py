@@ -33,7 +33,10 @@ class Stopped(Exception):  # noqa: N818 - ends a run's loop, and becomes its end
 
 
 class Asker:
-    """A plan's engine. ``load_seconds`` is what loading it took, 0 when it was not needed."""
+    """A plan's engine. ``load_seconds`` is what loading it took, 0 when it was not needed.
+
+    ``broke`` tells of the pictures at which the engine itself broke, asked for alone, and how.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Asker:
         cancelled: CancelSignal,
     ) -> None:
         self.load_seconds = 0.0
+        self.broke: dict[str, str] = {}
         self._plan = plan
         self._engine_factory = engine_factory
         self._engine: Engine | None = None
@@ -80,6 +84,8 @@ class Asker:
         elif len(requests) == 1:
             for request in left:
                 retryable = not isinstance(broken, RequestError)
+                if retryable:
+                    self.broke[request.id] = describe(broken)
                 yield EditFailure(request.id, describe(broken), retryable)
         elif left:
             log.warning("%s; %d pictures are asked again", describe(broken), len(left))

@@ -165,7 +165,7 @@ def _ended(
         raise Stop(hand.why() or Why.DRAIN)
     if outcome.store_failed:
         raise Stop(Why.AWAY, outcome.why)
-    hurt = outcome.by_engine
+    hurt = next(iter(outcome.broke.values()), "")
     if outcome.ending is Ending.STOPPED or hurt:
         why = hurt or outcome.why
         if not hand.lease.made:

@@ -100,6 +100,7 @@ class Fleet:
         for other in served[1:]:
             for what, one, two in (
                 ("weights", first.spec["digest"][:12], other.spec["digest"][:12]),
+                ("a spec", first.model()[0].deciding, other.model()[0].deciding),
                 ("numerics", first.numerics, other.numerics),
             ):
                 if one != two:
