@@ -78,20 +78,22 @@ class Asker:
             log.debug("the engine raised", exc_info=True)
             broken = error
         left = tuple(waiting.values())
-        if broken is None:
-            for request in left:
-                yield EditFailure(request.id, "the engine gave no answer", retryable=True)
-        elif len(requests) == 1:
-            for request in left:
-                retryable = not isinstance(broken, RequestError)
-                if retryable:
-                    self.broke[request.id] = describe(broken)
-                yield EditFailure(request.id, describe(broken), retryable)
+        if broken is None or len(requests) == 1:
+            yield from (self._failure(request, broken) for request in left)
         elif left:
             log.warning("%s; %d pictures are asked again", describe(broken), len(left))
             for part in (left[: len(left) // 2], left[len(left) // 2 :]):
                 if part:
                     yield from self.answers(part)
+
+    def _failure(self, request: EditRequest, broken: Exception | None) -> EditFailure:
+        """Of a request that got no answer, and stood alone if its call broke."""
+        if broken is None:
+            return EditFailure(request.id, "the engine gave no answer", retryable=True)
+        retryable = not isinstance(broken, RequestError)
+        if retryable:
+            self.broke[request.id] = describe(broken)
+        return EditFailure(request.id, describe(broken), retryable)
 
     def stop_if_cancelled(self) -> None:
         """Raise ``Cancelled`` if somebody has asked to stop."""
