@@ -55,7 +55,8 @@ def worker(
             "--metrics-port",
             min=0,
             max=65535,
-            help="Serve /health and /metrics on 127.0.0.1; 0: any port, which is printed.",
+            help="Serve /health/live, /health/ready and /metrics on 127.0.0.1; 0: any port, "
+            "which is printed.",
         ),
     ] = None,
     name: Annotated[
@@ -80,7 +81,7 @@ def worker(
     from flows.cli.options import chosen
     from flows.orchestration.names import CHUNKS_POOL
     from flows.resident.loading import KONTEXT
-    from flows.workers.name import NameTakenError, claim_name
+    from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 
     _log_to_stderr()
@@ -99,7 +100,7 @@ def worker(
     try:
         claimed = claim_name(name)
         done = run_worker(claimed, options, metrics_port=metrics_port, say=typer.echo)
-    except (NameTakenError, WorkerError) as error:
+    except (NoNameError, WorkerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.WRONG) from None
     _leave(ExitCode.DONE if done else ExitCode.FAILED)
