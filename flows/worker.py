@@ -43,7 +43,7 @@ from flows.metrics import Metrics, Scheduler
 from flows.orchestration.names import CHUNKS_POOL_TYPE
 from flows.workers.attempt import Attempt, End, Say, Ticket, Verdict
 from flows.workers.gpus import GpuMemory
-from flows.workers.health import Health, ailment_of
+from flows.workers.health import Health, ailment_of, unready_of
 from flows.workers.looks import again_and_again, complain, in_words
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
@@ -117,7 +117,7 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         """How it is, asked from any thread."""
         state = "draining" if self._shop.draining else "working" if self._hands else "idle"
         silence = self.scheduler.silence()
-        return Health(self.name, state, len(self._hands), silence, self._ailment())
+        return Health(self.name, state, len(self._hands), silence, self._ailment(), self._unready())
 
     def stop(self) -> None:
         """Drain and end; a second time: end at once."""
@@ -202,7 +202,7 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
                 await self._until_moved(pause)
 
     def _can_take(self) -> bool:
-        ailment = self._ailment()
+        ailment = self._ailment() or self._unready()
         if ailment and not self._ailed:
             log.warning("no chunk is taken while the worker is not well: %s", ailment)
         self._ailed = ailment
@@ -331,4 +331,7 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, ChunkEnd]):
         self.scheduler.answered = time.monotonic()
 
     def _ailment(self) -> str:
-        return ailment_of(time.monotonic() - self._beat, self._shop.pool.stats())
+        return ailment_of(time.monotonic() - self._beat)
+
+    def _unready(self) -> str:
+        return unready_of(self._shop.pool.stats(), draining=self._shop.draining)
