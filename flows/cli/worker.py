@@ -95,7 +95,7 @@ def worker(
     prepare_environment()
     from flows.cli.options import chosen
     from flows.resident.loading import KONTEXT
-    from flows.workers.name import NameTakenError, claim_name
+    from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 
     _log_to_stderr()
@@ -119,7 +119,7 @@ def worker(
     try:
         claimed = claim_name(name)
         done = run_worker(claimed, serving, typer.echo)
-    except (NameTakenError, NoServerError, WorkerError) as error:
+    except (NoNameError, NoServerError, WorkerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.WRONG) from None
     _leave(ExitCode.DONE if done else ExitCode.FAILED)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 
 import pytest
+from flows.coordination.ledger import AttemptName, Result, StepSheet
+from flows.workers.attempt import Attempt, End, Ticket, judge
+from flows.workers.workshop import priority_of
 from pydantic import ValidationError
 
-from flows.coordination.ledger import AttemptName, Result, StepSheet
 from flows.execution.events import Settled
 from flows.execution.outcome import State, StepOutcome
-from flows.workers.attempt import Attempt, End, Ticket, judge
 from flows.workers.gpus import visible_gpus
 from flows.workers.options import WorkerOptions
-from flows.workers.workshop import priority_of
 
 
 @pytest.mark.parametrize(
