@@ -30,16 +30,20 @@ class Chunk:
 
     ``after`` are ids of chunks that hold parents of these steps: when they have ended, this one
     may begin. ``seconds`` of engine time are expected; ``None`` when nothing was measured.
+    ``outputs`` are keys of output files to be encoded: of these steps, or, in a chunk without
+    steps, of pictures that are there; that takes no engine.
     """
 
     keys: tuple[str, ...]
     after: tuple[str, ...] = ()
     seconds: float | None = None
+    outputs: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        """16 hex digits that name the keys: the same steps are the same chunk."""
-        return hashlib.sha256("".join(self.keys).encode("ascii")).hexdigest()[:16]
+        """16 hex digits that name the work: the same steps (without any, outputs) are the same."""
+        named = "".join(self.keys or self.outputs)
+        return hashlib.sha256(named.encode("ascii")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

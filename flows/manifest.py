@@ -218,9 +218,7 @@ def _sources(plan: Plan) -> Mapping[str, SourceEntry]:
     for step in plan.steps.values():
         for ref in step.contexts:
             if isinstance(ref, SourceImage) and ref.digest not in found:
-                found[ref.digest] = SourceEntry(
-                    digest=ref.digest, input=ref.input, file=ref.path.name
-                )
+                found[ref.digest] = SourceEntry(digest=ref.digest, input=ref.input, file=ref.file)
     return found
 
 

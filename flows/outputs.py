@@ -1,12 +1,14 @@
-"""Outputs: the pictures under the names people asked for, each carrying its provenance.
+"""Outputs: the pictures as files for people, each carrying its provenance; named by an output key.
 
-Made from the store's blobs alone, so no pixel of a source reaches a file but through the model.
+Made from the store's pictures alone, so no pixel of a source reaches a file but through the model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from xml.sax.saxutils import escape
@@ -14,79 +16,18 @@ from xml.sax.saxutils import escape
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from flows.manifest import Manifest, OutputEntry
 from flows.recipe.outputs import RUN_FILES
 from flows.recipe.step import Plan, PlannedOutput, Step
-from flows.store.base import BlobDamaged, NameLeaves, Store
-from flows.store.lanes import in_lanes
 from flows.store.objects import checked
-from flows.store.record import Record
-from flows.store.runfolder import RunFolder
+from flows.store.record import Record, canonical_json
 
-LANES = 8  # pictures encoded and written at once
+ENCODERS = 1  # version of how files are encoded and what they tell; another makes all of them anew
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 XMP_NAMESPACE = "urn:kontext:provenance:1"
 
 
 class OutputError(Exception):
     """An output cannot be written where the recipe wants it."""
-
-
-class OutputWriter:
-    """Writes the outputs of one plan into one run's folder.
-
-    ``before`` is the manifest of an earlier run in the same folder: a file it tells of, and that
-    is still there, is neither made nor written again.
-    """
-
-    def __init__(self, plan: Plan, store: Store, run: RunFolder, before: Manifest | None) -> None:
-        self._plan = plan
-        self._store = store
-        self._run = run
-        self._known = {entry.path: entry for entry in before.outputs} if before else {}
-
-    def write(self, records: Mapping[str, Record]) -> tuple[OutputEntry, ...]:
-        """Every planned output; those whose step has a record are written.
-
-        One that cannot be written is an entry with its problem; the others are written.
-
-        Raises:
-            StoreError: the home is full, refuses writing, or is away.
-        """
-
-        def write(planned: PlannedOutput) -> OutputEntry:
-            return self._write(planned, records.get(planned.key))
-
-        return tuple(entry for _, entry in in_lanes(write, self._plan.outputs, LANES))
-
-    def _write(self, planned: PlannedOutput, record: Record | None) -> OutputEntry:
-        entry = OutputEntry(
-            path=planned.path,
-            key=planned.key,
-            variant=planned.variant,
-            format=planned.format,
-            quality=planned.quality,
-            blob=record.blob if record else None,
-        )
-        if record is None:
-            return entry
-        try:
-            check_output_name(planned.path)
-            old = self._known.get(planned.path)
-            if old is not None and self._is_current(old, entry):
-                return old
-            data = encode_output(self._plan, planned, record, self._store.read(record))
-            self._run.write(planned.path, data)
-        except (BlobDamaged, NameLeaves, OutputError) as error:
-            return entry.model_copy(update={"problem": str(error)})
-        made = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        return entry.model_copy(update=made)
-
-    def _is_current(self, old: OutputEntry, new: OutputEntry) -> bool:
-        if old.sha256 is None or old.size is None:
-            return False
-        if old.model_copy(update={"sha256": None, "size": None}) != new:
-            return False
-        return self._run.holds(old.path, old.size, old.sha256)
 
 
 def check_output_name(relative: str) -> None:
@@ -108,18 +49,59 @@ def check_output_name(relative: str) -> None:
         raise OutputError(f"output '{relative}' takes a name that the run itself needs; rename it")
 
 
-def encode_output(plan: Plan, planned: PlannedOutput, record: Record, blob: bytes) -> bytes:
-    """The bytes of an output file: the stored picture re-encoded, with its provenance inside."""
-    facts = provenance(plan, plan.steps[planned.key], record)
-    with Image.open(io.BytesIO(blob), formats=["PNG"]) as image:
-        picture = image.convert("RGB")
+def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, PlannedOutput]]:
+    """For each step with outputs its output keys, and one of the outputs of each, in their order.
+
+    Worked out once for the plans that were asked for last.
+    """
+    with _KNOWN_LOCK:
+        for known, before in _KNOWN:
+            if known is plan:
+                return before
+    found: dict[str, dict[str, PlannedOutput]] = {}
+    for planned in plan.outputs:
+        found.setdefault(planned.key, {}).setdefault(output_key(plan, planned), planned)
+    with _KNOWN_LOCK:
+        _KNOWN.append((plan, found))
+    return found
+
+
+_KNOWN: deque[tuple[Plan, dict[str, dict[str, PlannedOutput]]]] = deque(
+    maxlen=2
+)  # they may be large
+_KNOWN_LOCK = threading.Lock()
+
+
+def output_key(plan: Plan, planned: PlannedOutput) -> str:
+    """What names the bytes of an output's file: SHA-256 over all that decides them.
+
+    That is the step's key, the format, its quality where the format has one, and what the file
+    tells of itself; not where it lies, so two names of one file have one key. The picture's record
+    tells when and by what it was made: that comes with the picture.
+    """
+    named = {
+        "output": ENCODERS,
+        "format": planned.format,
+        "quality": None if planned.format == "png" else planned.quality,
+        "facts": facts_of(plan, plan.steps[planned.key]),
+    }
+    return hashlib.sha256(canonical_json(named)).hexdigest()
+
+
+def encode_output(
+    plan: Plan, planned: PlannedOutput, record: Record, picture: Image.Image
+) -> bytes:
+    """The bytes of an output file: the step's picture re-encoded, with its provenance inside."""
+    made = {"created": record.created, "software": record.software}
+    facts = facts_of(plan, plan.steps[planned.key]) | made
     buffer = io.BytesIO()
-    _ENCODERS[planned.format](picture, buffer, facts, planned.quality)
+    legible = {name: _legible(text) for name, text in facts.items()}
+    _ENCODERS[planned.format](picture, buffer, legible, planned.quality)
     return buffer.getvalue()
 
 
-def provenance(plan: Plan, step: Step, record: Record) -> dict[str, str]:
-    """What an output tells about itself, as text."""
+def facts_of(plan: Plan, step: Step) -> dict[str, str]:
+    """What an output tells of what was asked for, as text."""
     params = step.params
     facts = {
         "key": step.key,
@@ -131,12 +113,10 @@ def provenance(plan: Plan, step: Step, record: Record) -> dict[str, str]:
         "seed": params.seed,
         "steps": params.steps,
         "guidance": params.guidance,
-        "model": record.model,
-        "model_digest": record.model_digest,
-        "created": record.created,
-        "software": record.software,
+        "model": plan.model.name,
+        "model_digest": plan.model.digest,
     }
-    return {name: _legible(str(value)) for name, value in facts.items() if value is not None}
+    return {name: str(value) for name, value in facts.items() if value is not None}
 
 
 def _legible(text: str) -> str:

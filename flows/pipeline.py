@@ -1,7 +1,7 @@
 """A run from recipe to report, in plain functions, which command line and Prefect flow call.
 
-``plan_recipe`` -> ``claimed`` (keys, against a clean-up) -> ``execute`` (chunks, engine, store) ->
-``publish`` (outputs, thumbnails, report, and the manifest last).
+``plan_recipe`` -> ``claimed`` (keys, against a clean-up) -> ``execute`` (what is missing, pictures
+and files, into the store) -> ``publish`` (copies, report, and the manifest last).
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from datetime import date
 from pathlib import Path
 
 from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
+from flows.delivery import Delivery
+from flows.execution.asking import CancelSignal, EngineFactory
 from flows.execution.engines import engine_factory
-from flows.execution.events import Listener, ignore
-from flows.execution.execute import CancelSignal, EngineFactory, never, run_plan
-from flows.execution.outcome import Outcome
+from flows.execution.events import Event, Listener, Settled, Started, ignore
+from flows.execution.execute import never
+from flows.execution.outcome import Outcome, State, StepOutcome
+from flows.execution.work import do_work, look
 from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
 from flows.numerics import Device, Dtype, choose_numerics
-from flows.outputs import OutputWriter
-from flows.recipe.step import Plan, SourceImage
+from flows.recipe.step import Plan
 from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
 from flows.settings import Settings, load_settings
 from flows.store.address import is_s3, open_store
@@ -137,9 +139,36 @@ def claimed(plan: Plan, run: RunFolder, hooks: Hooks) -> contextlib.AbstractCont
 
 
 def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: KeyedStore) -> Outcome:
-    """Make what is missing of ``plan``; never raises for what may go wrong with it."""
-    factory = hooks.factory(plan, request.out, request.batch)
-    return run_plan(plan, store, factory, on_event=hooks.on_event, cancelled=hooks.cancelled)
+    """Make what is missing of ``plan``, pictures and files; the outcome of all its steps.
+
+    Raises:
+        StoreError: the store cannot even be looked at; whatever goes wrong later, the outcome
+            tells.
+    """
+    seen = look(plan, store)
+    hooks.on_event(Started(len(plan.steps), len(seen.missing.keys)))
+    for key, record in seen.records.items():
+        hooks.on_event(Settled(StepOutcome(key, State.CACHED, record), plan.steps[key].label))
+    outcome = do_work(
+        plan,
+        seen.missing.keys,
+        store,
+        hooks.factory(plan, request.out, request.batch),
+        on_event=_without_start(hooks.on_event),
+        cancelled=hooks.cancelled,
+        outputs=seen.missing.outputs,
+    )
+    return seen.complete(plan, outcome)
+
+
+def _without_start(listener: Listener) -> Listener:
+    """The whole plan's start was told already."""
+
+    def hear(event: Event) -> None:
+        if not isinstance(event, Started):
+            listener(event)
+
+    return hear
 
 
 def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
@@ -162,7 +191,10 @@ def publish(
     run: RunFolder,
     links: Links = RELATIVE,
 ) -> Finished:
-    """Write outputs, report and manifest of what has been made so far.
+    """Bring outputs and thumbnails into the run's folder, write report and manifest.
+
+    Everything is copied within the home: no picture is read, nothing is encoded. An output that
+    is not there, and a source that could not be opened, are told with their problems.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -170,14 +202,16 @@ def publish(
     Raises:
         StoreError: the home is full, cannot be written, or is away.
     """
-    from flows.report.write import source_problems, write_report
+    from flows.report.sources import bring_sources
+    from flows.report.thumbs import Thumbnails
+    from flows.report.write import write_report
 
     if outcome.store_failed and not run.is_near:
         raise StoreError(outcome.why)
     manifest = build_manifest(plan, outcome)
     records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
-    outputs = OutputWriter(plan, store, run, _before(run)).write(records)
-    problems = source_problems(run, _sources(plan))
+    outputs = Delivery(plan, store, run, _before(run), outcome.problems).bring(records)
+    problems = bring_sources(plan, outcome, Thumbnails(run), store.objects, near=run.is_near)
     sources = tuple(
         source.model_copy(update={"problem": problems.get(source.digest, "")})
         for source in manifest.sources
@@ -193,9 +227,3 @@ def _before(run: RunFolder) -> Manifest | None:
     with contextlib.suppress(ManifestError):
         return read_manifest(run)
     return None
-
-
-def _sources(plan: Plan) -> list[SourceImage]:
-    return [
-        ref for step in plan.steps.values() for ref in step.contexts if isinstance(ref, SourceImage)
-    ]

@@ -17,7 +17,9 @@ PACKAGES = ("flows", "kontext_engine")
 TORCH = {"torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate"}
 S3 = {"boto3", "botocore"}
 PREFECT_MODULES = {
-    "flows.run", "flows.worker", "flows.deploy",
+    "flows.run", "flows.worker",
+    "flows.scheduling.deploy", "flows.scheduling.hand", "flows.scheduling.pools",
+    "flows.scheduling.schedule", "flows.scheduling.server",
     "flows.workers.queues", "flows.workers.running", "flows.workers.teller",
     # The coordinator, and what it and `kontext deploy` say to the server.
     "flows.coordinator", "flows.orchestration.api", "flows.orchestration.artifacts",

@@ -23,11 +23,14 @@ class Board:
             for parent in step.parents:
                 self._children[parent].append(key)
 
-    def take_from(self, store: Store) -> None:
-        """Settle as cached whatever the store holds."""
-        for key, record in store.find_all(self._plan.steps):
+    def take_from(self, store: Store) -> Mapping[str, Record]:
+        """Settle as cached whatever the store holds; no picture is read."""
+        found: dict[str, Record] = {}
+        for key, record in store.peek_all(self._plan.steps):
             if record is not None:
+                found[key] = record
                 self.settle(StepOutcome(key, State.CACHED, record))
+        return found
 
     def settle(self, outcome: StepOutcome) -> None:
         """A step has ended; when it failed, its descendants are blocked."""

@@ -9,32 +9,28 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
 
 from flows.chunk import cut_chunks, group_chunks, shape_hint
+from flows.execution.asking import Asker, CancelSignal, EngineFactory, Stopped, describe
 from flows.execution.board import Board
-from flows.execution.events import (
-    Denoising,
-    EngineLoaded,
-    EngineLoading,
-    Listener,
-    Retrying,
-    Started,
-    ignore,
-)
+from flows.execution.events import Listener, Retrying, Started, ignore
 from flows.execution.outcome import Ending, Outcome, State, StepOutcome
 from flows.execution.pictures import ContextPictures, encode_png
 from flows.execution.provenance import failure_note, new_record
 from flows.recipe.step import Plan
 from flows.store.base import BlobDamaged, Store, StoreError
-from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, StepProgress
-from kontext_engine.errors import CallLogError, Cancelled, EngineError, PictureError, RequestError
+from flows.store.record import Record
+from kontext_engine.api import EditFailure, EditRequest, EditResult
+from kontext_engine.errors import Cancelled, PictureError
 
 log = logging.getLogger(__name__)
 
-EngineFactory = Callable[[], Engine]
-CancelSignal = Callable[[], bool]
+__all__ = ["CancelSignal", "EngineFactory", "Limits", "never", "run_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,35 @@ class Limits:
     pixels: int = 200_000_000
 
 
-class _Stopped(Exception):  # noqa: N818 - ends this run's loop, never leaves this module
-    """Nothing further can be done; the message says why."""
+class Aftercare(Protocol):
+    """Whoever makes something of pictures while they are in hand. ``StoreError`` ends the run."""
+
+    def opened(self, digest: str, picture: Image.Image) -> None:
+        """A source picture was opened."""
+
+    def made(self, record: Record, picture: Image.Image) -> None:
+        """A step's picture was made and stored."""
+
+    def found(self, records: Mapping[str, Record]) -> Collection[str]:
+        """Pictures that are there, unread; the keys of those that turn out to be damaged."""
+
+
+class NoCare:
+    """Nothing is made of the pictures."""
+
+    def opened(self, digest: str, picture: Image.Image) -> None:
+        """Do nothing."""
+
+    def made(self, record: Record, picture: Image.Image) -> None:
+        """Do nothing."""
+
+    def found(self, records: Mapping[str, Record]) -> Collection[str]:  # noqa: ARG002
+        """None is damaged as far as is known."""
+        return ()
+
+
+USUAL = Limits()
+NO_CARE = NoCare()
 
 
 def never() -> bool:
@@ -66,23 +89,25 @@ def run_plan(
     *,
     on_event: Listener = ignore,
     cancelled: CancelSignal = never,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
+    care: Aftercare = NO_CARE,
 ) -> Outcome:
     """Make every step of ``plan`` that ``store`` does not hold.
 
     ``engine_factory`` is called at most once, and only if something is missing; a
     ``KeyboardInterrupt`` in it counts as being cancelled. ``cancelled`` is asked at each denoise
     step; what is stored by then stays. Never raises for what may go wrong with a step, a model or
-    a disk: the outcome tells.
+    a disk: the outcome tells. What is there is taken for sound until it is read.
     """
-    run = _Run(plan, store, engine_factory, on_event=on_event, cancelled=cancelled, limits=limits)
+    asker = Asker(plan, engine_factory, on_event=on_event, cancelled=cancelled)
+    run = _Run(plan, store, asker, on_event, limits, care)
     began = time.monotonic()
     ending, why, store_failed = Ending.COMPLETE, "", False
     try:
         run.work()
     except Cancelled:
         ending, why = Ending.INTERRUPTED, "somebody asked to stop; run again to go on"
-    except _Stopped as stop:
+    except Stopped as stop:
         ending, why = Ending.STOPPED, str(stop)
     except StoreError as error:
         ending, why, store_failed = Ending.STOPPED, str(error), True
@@ -90,37 +115,38 @@ def run_plan(
     if ending is Ending.COMPLETE and any(step.state is State.FAILED for step in steps.values()):
         ending = Ending.FAILED
     spent = time.monotonic() - began
-    return Outcome(steps, ending, why, spent, run.load_seconds, store_failed)
+    failed = {key for key, step in steps.items() if step.state is State.FAILED}
+    broke = {key: words for key, words in asker.broke.items() if key in failed}
+    return Outcome(steps, ending, why, spent, asker.load_seconds, store_failed, broke=broke)
 
 
 class _Run:
-    """One pass over a plan. Holds the board, the engine once it is needed, and the attempts."""
+    """One pass over a plan. Holds the board and the attempts."""
 
     def __init__(
         self,
         plan: Plan,
         store: Store,
-        engine_factory: EngineFactory,
-        *,
+        asker: Asker,
         on_event: Listener,
-        cancelled: CancelSignal,
         limits: Limits,
+        care: Aftercare,
     ) -> None:
         self.board = Board(plan, on_event)
-        self.load_seconds = 0.0
         self._plan = plan
         self._store = store
-        self._engine_factory = engine_factory
-        self._engine: Engine | None = None
+        self._asker = asker
         self._tell = on_event
-        self._cancelled = cancelled
         self._limits = limits
+        self._care = care
         self._attempts: Counter[str] = Counter()
 
     def work(self) -> None:
-        self.board.take_from(self._store)
+        found = self.board.take_from(self._store)
+        self._tell(Started(len(self._plan.steps), len(self.board.missing())))
+        for key in self._care.found(found):
+            self.board.reopen(key)
         missing = self.board.missing()
-        self._tell(Started(len(self._plan.steps), len(missing)))
         if missing:
             self._store.prepare()  # before minutes are spent on a model for a place like /dev/null
         chunks = cut_chunks(self._plan, missing)
@@ -149,16 +175,21 @@ class _Run:
         return alike[: self._limits.requests]
 
     def _requests(self, keys: Sequence[str]) -> list[EditRequest]:
-        pictures = ContextPictures(self._store, self.board)
+        pictures = ContextPictures(self._store, self.board, self._care.opened)
         requests: list[EditRequest] = []
         for key in keys:
-            self._stop_if_cancelled()
+            self._asker.stop_if_cancelled()
             try:
                 requests.append(pictures.request(self._plan.steps[key]))
             except PictureError as error:
                 self._fail(key, str(error))
             except BlobDamaged as error:
                 self._remake_parents(key, str(error))
+            except StoreError:
+                raise
+            except Exception as error:  # decoders of untrusted data raise nearly anything
+                log.debug("a picture could not be opened", exc_info=True)
+                self._fail(key, describe(error))
             if pictures.pixels > self._limits.pixels:
                 break
         return requests
@@ -175,43 +206,31 @@ class _Run:
     def _ask(self, requests: Sequence[EditRequest]) -> None:
         if not requests:
             return
-        for answer in self._answers(self._loaded_engine(), requests):
+        for answer in self._asker.answers(requests):
             if isinstance(answer, EditResult):
                 self._keep(answer)
             else:
                 self._retry_or_fail(answer)
 
-    def _answers(
-        self, engine: Engine, requests: Sequence[EditRequest]
-    ) -> Iterator[EditResult | EditFailure]:
-        """One answer for each request, whatever the engine does short of being cancelled."""
-        waiting = {request.id: None for request in requests}
-        why, retryable = "the engine gave no answer", True
-        try:
-            for answer in engine.run(requests, self._on_step):
-                if answer.id not in waiting:
-                    log.warning("the engine answered %r, which was not asked", answer.id)
-                    continue
-                del waiting[answer.id]
-                yield answer
-        except Cancelled:
-            raise
-        except CallLogError as error:
-            raise _Stopped(str(error)) from error
-        except Exception as error:
-            log.debug("the engine raised", exc_info=True)
-            why = _describe(error)
-            retryable = not (isinstance(error, RequestError) and len(requests) == 1)
-        for key in waiting:
-            yield EditFailure(key, why, retryable)
-
     def _keep(self, result: EditResult) -> None:
         step = self._plan.steps[result.id]
         self._attempts[step.key] += 1
         attempts = self._attempts[step.key]
-        blob = encode_png(result.image)
-        record = self._store.put(new_record(self._plan, step, result, blob, attempts), blob)
-        self.board.settle(StepOutcome(step.key, State.DONE, record, attempts=attempts))
+        try:
+            picture = result.image.convert("RGB")
+            blob = encode_png(picture)
+        except Exception as error:
+            log.debug("a picture could not be encoded", exc_info=True)
+            self._fail(step.key, describe(error))
+            return
+        record = new_record(self._plan, step, result, blob, attempts)
+        held = self._store.put(record, blob)
+        self.board.settle(StepOutcome(step.key, State.DONE, held, attempts=attempts))
+        if held.blob == record.blob:
+            self._care.made(held, picture)
+        elif self._care.found({step.key: held}):  # another writer was first, and is damaged
+            self.board.reopen(step.key)
+            self._retry_or_fail(EditFailure(step.key, "its picture was damaged", retryable=True))
 
     def _retry_or_fail(self, failure: EditFailure) -> None:
         self._attempts[failure.id] += 1
@@ -226,51 +245,3 @@ class _Run:
         attempts = max(1, self._attempts[key])
         self._store.note_failure(failure_note(self._plan.steps[key], reason, attempts))
         self.board.settle(StepOutcome(key, State.FAILED, reason=reason, attempts=attempts))
-
-    def _on_step(self, progress: StepProgress) -> None:
-        self._stop_if_cancelled()
-        self._tell(Denoising(progress.ids, progress.step, progress.steps))
-
-    def _stop_if_cancelled(self) -> None:
-        if self._cancelled():
-            raise Cancelled("asked to stop")
-
-    def _loaded_engine(self) -> Engine:
-        if self._engine is None:
-            model = self._plan.model.name
-            began = time.monotonic()
-            try:
-                self._tell(EngineLoading(model))
-                self._engine = self._engine_factory()
-            except KeyboardInterrupt:  # loading asks nobody, so this is how it is stopped
-                raise Cancelled("asked to stop") from None
-            except Exception as error:
-                log.debug("the engine did not load", exc_info=True)
-                raise _Stopped(
-                    f"model '{model}' could not be loaded: {_describe(error)}"
-                ) from error
-            self.load_seconds = time.monotonic() - began
-            self._check(self._engine)
-            self._tell(EngineLoaded(model, self.load_seconds))
-            self._stop_if_cancelled()
-        return self._engine
-
-    def _check(self, engine: Engine) -> None:
-        # Keys name weights and numerics; pictures of others under them would be lies.
-        if engine.spec.digest != self._plan.model.digest:
-            raise _Stopped(
-                f"the weights of model '{self._plan.model.name}' changed since the run was "
-                "planned; run again"
-            )
-        if engine.numerics != self._plan.numerics:
-            raise _Stopped(
-                f"the engine computes with {engine.numerics}, the plan expects "
-                f"{self._plan.numerics}; start it with the plan's numerics"
-            )
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, EngineError):
-        return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

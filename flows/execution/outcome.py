@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from flows.store.record import Record
@@ -48,7 +48,9 @@ class StepOutcome:
 class Outcome:
     """All steps of the plan in its order, how the run ended, and how long it took (seconds).
 
-    ``store_failed`` tells that it was the store that stopped it.
+    ``store_failed`` tells that it was the store that stopped it; ``problems``, by output key, why
+    files could not be encoded of pictures that are there; ``broke``, by key, at which failed
+    steps the engine itself broke, and how: another engine may make them.
     """
 
     steps: Mapping[str, StepOutcome]
@@ -57,6 +59,8 @@ class Outcome:
     seconds: float = 0.0
     load_seconds: float = 0.0
     store_failed: bool = False
+    problems: Mapping[str, str] = field(default_factory=dict)
+    broke: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> Mapping[State, int]:

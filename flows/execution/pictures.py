@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
+from flows.execution.asking import describe
 from flows.execution.board import Board
 from flows.recipe.place import Place, S3Object
 from flows.recipe.remote import RemoteError, read_planned
@@ -18,13 +20,19 @@ from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError
 from kontext_engine.picture import open_picture
 
+Opened = Callable[[str, Image.Image], None]
+
 
 class ContextPictures:
-    """Opens what steps look at; each picture once, for as long as this object lives."""
+    """Opens what steps look at; each picture once, for as long as this object lives.
 
-    def __init__(self, store: Store, board: Board) -> None:
+    ``opened`` is told each source picture by its digest.
+    """
+
+    def __init__(self, store: Store, board: Board, opened: Opened) -> None:
         self._store = store
         self._board = board
+        self._tell = opened
         self._opened: dict[str, Image.Image] = {}
         self.pixels = 0
 
@@ -52,10 +60,15 @@ class ContextPictures:
     def _open(self, ref: ContextRef) -> Image.Image:
         name = ref.key if isinstance(ref, ParentStep) else ref.digest
         if name not in self._opened:
-            picture = self._parent(ref) if isinstance(ref, ParentStep) else open_source(ref)
+            picture = self._parent(ref) if isinstance(ref, ParentStep) else self._source(ref)
             self._opened[name] = picture
             self.pixels += picture.width * picture.height
         return self._opened[name]
+
+    def _source(self, ref: SourceImage) -> Image.Image:
+        picture = open_source(ref)
+        self._tell(ref.digest, picture)
+        return picture
 
     def _parent(self, ref: ParentStep) -> Image.Image:
         # Always the stored 8-bit picture, also when it was made a moment ago: a resumed chain
@@ -71,7 +84,13 @@ def open_source(ref: SourceImage) -> Image.Image:
     Raises:
         PictureError: missing, unreadable, changed since planning, or not a sound picture.
     """
-    return open_picture(read_source(ref), _shown(ref))
+    data = read_source(ref)
+    try:
+        return open_picture(data, shown(ref))
+    except PictureError:
+        raise
+    except Exception as error:  # decoders of untrusted data raise nearly anything
+        raise PictureError(f"{shown(ref)}: {describe(error)}") from error
 
 
 def read_source(ref: SourceImage) -> bytes:
@@ -80,18 +99,19 @@ def read_source(ref: SourceImage) -> bytes:
     Raises:
         PictureError: missing, unreadable, or changed since planning.
     """
-    data = _read(ref.path, ref.digest, _shown(ref))
+    data = _read(ref.path, ref.digest, shown(ref))
     if hashlib.sha256(data).hexdigest() != ref.digest:
         what = "file" if isinstance(ref.path, Path) else "object"
         raise PictureError(
-            f"{_shown(ref)}: the {what} changed while the run was going on; run again to use it as "
+            f"{shown(ref)}: the {what} changed while the run was going on; run again to use it as "
             "it is now"
         )
     return data
 
 
-def _shown(ref: SourceImage) -> str:
-    return f"{ref.path.name} (input '{ref.input}')"
+def shown(ref: SourceImage) -> str:
+    """What an input's picture is called in messages, which begin with it."""
+    return f"{ref.file} (input '{ref.input}')"
 
 
 def _read(path: Place | StoredSource, digest: str, name: str) -> bytes:

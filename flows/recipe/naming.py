@@ -24,6 +24,14 @@ def slug(text: str) -> str:
     return f"{whole[: MAX_NAME - 9].rstrip('-.')}-{digest}".lstrip("-")
 
 
+def legible(name: str) -> str:
+    """A file's name as text that can be written anywhere: one in other bytes than UTF-8 is spelt.
+
+    Python reads the byte 0xE9 of such a name as half a character, which no file can hold.
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def is_reserved(name: str) -> bool:
     """Whether Windows keeps this file name for a device."""
     return _RESERVED.match(name) is not None

@@ -17,6 +17,7 @@ from flows.recipe.graph import StepNode, build_graph, look_up, setting
 from flows.recipe.keys import default_seed, file_digest, plan_digest, step_key
 from flows.recipe.limits import check_limits
 from flows.recipe.matrix import Variant, build_variants
+from flows.recipe.naming import legible
 from flows.recipe.outputs import plan_outputs
 from flows.recipe.overrides import Overrides, load_overrides, overrides_path
 from flows.recipe.place import S3Object
@@ -202,7 +203,8 @@ class _Planner:
             return SourceImage(source, path, file_digest(path))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
-            text = f"'{path.name}' cannot be read ({reason}); expected a picture; check the file"
+            name = legible(path.name)
+            text = f"'{name}' cannot be read ({reason}); expected a picture; check the file"
             self.problems.append(self.recipe.source.problem(("inputs", source), text))
             return SourceImage(source, path, "")
 

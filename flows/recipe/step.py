@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from flows.recipe.naming import legible
 from flows.recipe.place import Place
 from flows.recipe.stored import StoredSource
 from kontext_engine.geometry import Fit, Size
@@ -22,6 +23,11 @@ class SourceImage:
     input: str
     path: Place | StoredSource
     digest: str
+
+    @property
+    def file(self) -> str:
+        """The last part of its path, for people."""
+        return legible(self.path.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,59 +1,47 @@
-"""Thumbnails, made once per picture and kept in the run's ``thumbs/``, named by digest.
-
-With them a report can be made again when the inputs are elsewhere, and a run that computes
-nothing decodes nothing.
-"""
+"""The thumbnails of a run's folder: copies of the store's, so that the page needs nothing else."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from PIL import Image
 
+from flows.store.objects import Objects
 from flows.store.runfolder import THUMBS, RunFolder
-
-LONGEST_SIDE = 320  # pixels; twice what the page shows, for dense screens
-_NAME = re.compile(r"[0-9a-f]{64}-([1-9]\d{0,3})x([1-9]\d{0,3})\.webp")
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A small picture: its name in the run's folder, and its size in pixels."""
-
-    name: str
-    width: int
-    height: int
+from flows.thumbs import Thumbnail
 
 
 class Thumbnails:
-    """The thumbnails of a run's folder. A name tells the picture's digest and the thumb's size."""
+    """What a run's folder has, by the digests of the pictures; each is brought there once."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._names = {name[:64]: name for name in run.names(THUMBS) if _NAME.fullmatch(name)}
+        named = (Thumbnail.named(file) for file in run.names(THUMBS))
+        self._there = {thumb.digest: thumb for thumb in named if thumb is not None}
 
     def get(self, digest: str) -> Thumbnail | None:
-        """The thumbnail of a picture that was seen before."""
-        name = self._names.get(digest)
-        return None if name is None else _thumbnail(name)
+        """The thumbnail of a picture, if the folder has it."""
+        return self._there.get(digest)
 
-    def make(self, digest: str, open_it: Callable[[], Image.Image]) -> Thumbnail:
-        """The thumbnail of a picture, opening it only if it was not seen before."""
-        if known := self.get(digest):
-            return known
-        small = open_it().convert("RGB")
-        small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=82, method=4)
-        name = f"{digest}-{small.width}x{small.height}.webp"
-        self._run.write(f"{THUMBS}/{name}", buffer.getvalue())
-        self._names[digest] = name
-        return _thumbnail(name)
+    def bring(self, objects: Objects, thumb: Thumbnail) -> bool:
+        """Copy it from a store's home, unless the folder has one; whether it has one now.
 
+        Raises:
+            StoreError: the run's home is full, refuses writing, or is away.
+        """
+        if thumb.digest in self._there:
+            return True
+        if objects.where == self._run.objects.where:
+            there = self._run.copy(thumb.name, thumb.name)
+        else:
+            held = objects.get(thumb.name)
+            there = held is not None
+            if held is not None:
+                self._run.write(thumb.name, held.data)
+        if there:
+            self._there[thumb.digest] = thumb
+        return there
 
-def _thumbnail(name: str) -> Thumbnail:
-    width, height = name[65 : -len(".webp")].split("x")
-    return Thumbnail(f"{THUMBS}/{name}", int(width), int(height))
+    def make(self, digest: str, picture: Image.Image) -> None:
+        """Make the one that no store has, from the picture."""
+        thumb = Thumbnail.of(digest, *picture.size)
+        self._run.write(thumb.name, thumb.encode(picture))
+        self._there[digest] = thumb

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flows.execution.outcome import Ending, State
 from flows.manifest import FILE_NAME, Manifest, OutputEntry, SourceEntry, StepEntry, VariantEntry
 from flows.report.links import Links
-from flows.report.thumbs import Thumbnail
+from flows.thumbs import Thumbnail
 
 Lookup = Callable[[str], Thumbnail | None]  # by a source's or a blob's digest
 

@@ -5,67 +5,59 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+import logging
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from flows.execution.pictures import open_source
 from flows.manifest import Manifest, StepEntry
-from flows.recipe.step import SourceImage
 from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
 from flows.report.view import build_page
-from flows.store.base import Store
-from flows.store.lanes import in_lanes
+from flows.store.base import StoreError
+from flows.store.keyed import KeyedStore
+from flows.store.lanes import LANES, in_lanes
 from flows.store.runfolder import RunFolder
-from kontext_engine.errors import PictureError
+from flows.thumbs import Thumbnail
 
-LANES = 8  # pictures made small and written at once
-
-
-def source_problems(run: RunFolder, sources: Iterable[SourceImage]) -> Mapping[str, str]:
-    """Make the sources' thumbnails; by digest, why some could not be opened.
-
-    Raises:
-        StoreError: the run's home is full, refuses writing, or is away.
-    """
-    thumbs = Thumbnails(run)
-
-    def problem(source: SourceImage) -> str:
-        try:
-            thumbs.make(source.digest, lambda: open_source(source))
-        except PictureError as error:
-            return str(error)
-        return ""
-
-    asked = {source.digest: source for source in sources}.values()
-    found = in_lanes(problem, asked, LANES)
-    return {source.digest: problem for source, problem in found if problem}
+log = logging.getLogger(__name__)
 
 
-def write_report(run: RunFolder, manifest: Manifest, store: Store, links: Links = RELATIVE) -> str:
+def write_report(
+    run: RunFolder, manifest: Manifest, store: KeyedStore, links: Links = RELATIVE
+) -> str:
     """Write the page and the thumbnails it lacks; what people call the page.
+
+    A picture is read only where the store has no thumbnail of it.
 
     Raises:
         StoreError: the store cannot be read, or the run's home cannot be written.
     """
     thumbs = Thumbnails(run)
-    for _ in in_lanes(lambda step: _make_thumbnail(step, thumbs, store), manifest.steps, LANES):
+    for _ in in_lanes(lambda step: _bring(step, thumbs, store), manifest.steps, LANES):
         pass
     run.write(PAGE, render(manifest, thumbs, links))
     return run.at(PAGE)
 
 
-def _make_thumbnail(step: StepEntry, thumbs: Thumbnails, store: Store) -> None:
+def _bring(step: StepEntry, thumbs: Thumbnails, store: KeyedStore) -> None:
     if step.blob is None or thumbs.get(step.blob):
         return
+    if step.width and step.height:
+        thumb = Thumbnail.of(step.blob, step.width, step.height)
+        if thumbs.bring(store.objects, thumb):
+            return
     found = store.find_picture(step.key)
     if found is None or found[0].blob != step.blob:
         return
-    data = found[1]
-    thumbs.make(step.blob, lambda: Image.open(io.BytesIO(data), formats=["PNG"]))
+    try:
+        with Image.open(io.BytesIO(found[1]), formats=["PNG"]) as picture:
+            thumbs.make(step.blob, picture)
+    except StoreError:
+        raise
+    except Exception:  # a page without one picture is still a page
+        log.warning("no thumbnail of %s", step.label, exc_info=True)
 
 
 def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:

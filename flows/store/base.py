@@ -98,6 +98,12 @@ class Store(Protocol):
         Cheap (no blob is read), changes nothing; for counting what is left to do.
         """
 
+    def peek(self, key: str) -> Record | None:
+        """The record, by which ``has`` judges: sound, its blob there with its size, unread."""
+
+    def peek_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
+        """``peek`` for each key, in their order; several at once where the store is far."""
+
     def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
         """``find`` for each key, in their order; several at once where the store is far."""
 

@@ -38,8 +38,8 @@ class KeyedStore:
         self, objects: Objects, *, touch_after: float = TOUCH_AFTER, lanes: int = 1
     ) -> None:
         self.objects = objects
+        self.lanes = lanes
         self._touch_after = touch_after
-        self._lanes = lanes
 
     def prepare(self) -> None:
         """Make the home ready, and try what the contract needs."""
@@ -68,27 +68,39 @@ class KeyedStore:
 
     def has(self, key: str) -> bool:
         """Whether the record is sound and its blob there with the right size."""
+        return self.peek(key) is not None
+
+    def peek(self, key: str) -> Record | None:
+        """The record, if it is sound and its blob there with the right size; reads no picture."""
         held = self.objects.get(_name("records", key))
         if held is None:
-            return False
+            return None
         try:
             record = decode_record(held.data, key)
         except RecordError:
-            return False
-        blob = self.objects.stat(_name("blobs", record.blob))
-        return blob is not None and blob.size == record.size
+            return None
+        return record if self.holds(record.blob, record.size) else None
+
+    def holds(self, blob: str, size: int) -> bool:
+        """Whether a blob of this digest and size is there, unread."""
+        entry = self.objects.stat(_name("blobs", blob))
+        return entry is not None and entry.size == size
+
+    def peek_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
+        """``peek`` for each key, in their order, several at once where the home is far."""
+        return in_lanes(self.peek, keys, self.lanes)
 
     def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
         """``find`` for each key, in their order, several at once where the home is far."""
-        return in_lanes(self.find, keys, self._lanes)
+        return in_lanes(self.find, keys, self.lanes)
 
     def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """``has`` for each key, likewise."""
-        return in_lanes(self.has, keys, self._lanes)
+        return in_lanes(self.has, keys, self.lanes)
 
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
         """``last_failure`` for each key, likewise."""
-        return in_lanes(self.last_failure, keys, self._lanes)
+        return in_lanes(self.last_failure, keys, self.lanes)
 
     def read(self, record: Record) -> bytes:
         """The picture's bytes, verified against the digest in ``record``."""
@@ -114,20 +126,26 @@ class KeyedStore:
             raise ValueError(f"record {record.key[:12]} does not name the blob it came with")
         name, data = _name("records", record.key), encode_record(record)
         for _ in range(_ATTEMPTS):
-            began = passing_seconds()
-            adopted = self._put_blob(record.blob, blob)
-            if self.objects.create(name, data):
-                if adopted:
-                    self._let_clean_up_pass(name)
-                # A clean-up that looked before the record was there may have taken the blob since,
-                # unless it is new: nothing so young goes.
-                late = passing_seconds() - began > self._touch_after
-                if (adopted or late) and self.objects.stat(_name("blobs", record.blob)) is None:
-                    self._put_blob(record.blob, blob)
+            if self.put_named(name, data, blob):
                 return record
             if winner := self.find(record.key):
                 return winner
-        raise self._never_sound(name)
+        raise self.never_sound(name)
+
+    def put_named(self, name: str, data: bytes, blob: bytes) -> bool:
+        """Put ``blob``, then ``data``, which names it, under a new name; whether it was new."""
+        digest, began = _sha256(blob), passing_seconds()
+        adopted = self._put_blob(digest, blob)
+        if not self.objects.create(name, data):
+            return False
+        if adopted:
+            self._let_clean_up_pass(name)
+        # A clean-up that looked before the name was there may have taken the blob since, unless
+        # it is new: nothing so young goes.
+        late = passing_seconds() - began > self._touch_after
+        if (adopted or late) and self.objects.stat(_name("blobs", digest)) is None:
+            self._put_blob(digest, blob)
+        return True
 
     def keep(self, blob: bytes) -> str:
         """Store bytes that no record names, a source picture for one; their SHA-256."""
@@ -139,7 +157,7 @@ class KeyedStore:
         """Some records in the home's own order; what cannot be read is passed over."""
         listed = itertools.islice(self.objects.list("records/"), limit)
         names = [entry.name for entry in listed]
-        for name, held in in_lanes(self.objects.get, names, self._lanes):
+        for name, held in in_lanes(self.objects.get, names, self.lanes):
             if held is not None:
                 with contextlib.suppress(RecordError):
                     yield decode_record(held.data, name.removeprefix("records/"))
@@ -181,7 +199,7 @@ class KeyedStore:
                 self._set_aside(name, held, "another digest")
             elif self._is_young(name):
                 return True
-        raise self._never_sound(name)
+        raise self.never_sound(name)
 
     def _is_young(self, name: str) -> bool:
         """Whether it is young, or was made so; ``False`` when it is gone."""
@@ -206,8 +224,9 @@ class KeyedStore:
                 self.objects.remove(f"{aside}.json")
                 self.objects.remove(aside)
 
-    def _never_sound(self, name: str) -> StoreError:
-        kind = "record" if name.startswith("records/") else "blob"
+    def never_sound(self, name: str) -> StoreError:
+        """The error when what is put under a name is damaged again each time."""
+        kind = "blob" if name.startswith("blobs/") else "record"
         return StoreError(
             f"{self.objects.where}/{name}: this {kind} is damaged again each time it is remade; "
             "check the disk or the server, then run again"

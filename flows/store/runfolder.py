@@ -61,6 +61,10 @@ class RunFolder:
         whole = data.encode() if isinstance(data, str) else data
         self.objects.replace(self._prefix + relative, whole)
 
+    def copy(self, name: str, relative: str) -> bool:
+        """Copy an object of the home into the folder, over what is there; whether there was one."""
+        return self.objects.copy(name, self._prefix + relative)
+
     def holds(self, relative: str, size: int, sha256: str) -> bool:
         """Whether a file of this size is there; on this machine, also with these bytes."""
         if not self.is_near:

@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 from flows.execution.outcome import Ending
 from flows.execution.provenance import software
 from flows.manifest import FILE_NAME, Manifest, ModelEntry, OutputEntry
-from flows.outputs import LANES as OUTPUT_LANES
 from flows.pull import JOBS, pull
 from flows.settings import Settings
 from flows.store import boto
@@ -72,7 +71,7 @@ class _Outputs:
             run.write(path.name, data)
             return _entry(path.name, data)
 
-        outputs = [entry for _, entry in in_lanes(write, _files(folder), OUTPUT_LANES)]
+        outputs = [entry for _, entry in in_lanes(write, _files(folder), LANES)]
         run.write(FILE_NAME, _manifest(outputs).to_json())
 
     def pull(self, what: str, folder: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from flows.chunk import COUNT, MOST, Chunk, cut_chunks, group_chunks, pack_chunks, rank
-from flows.coordination.sizing import RECENT, StepTimes, chunk_seconds
 from flows.execution.provenance import new_record
+from flows.execution.sizing import RECENT, StepTimes, chunk_seconds
 from flows.recipe.step import ParentStep, Step, StepParams
 from kontext_engine.api import EditResult
 from kontext_engine.geometry import Size, plan_geometry

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-
 from flows.coordination.ledger import Ledger, Order
+
 from flows.gc.needs import Needs, NeedsReader
 from flows.gc.survey import Kind, Policy
 from flows.gc.sweep import Sweep, survey

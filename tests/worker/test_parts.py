@@ -1,47 +1,19 @@
-"""A worker's parts by themselves: its name, its page, what it counts, how it judges a result."""
+"""A worker's parts by themselves: its GPUs, its attempts, how it judges a result."""
 
 from __future__ import annotations
 
-import json
 import logging
-import socket
-import urllib.error
-import urllib.request
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from flows.coordination.ledger import AttemptName, Result, StepSheet
+from flows.workers.attempt import Attempt, End, Ticket, judge
+from flows.workers.workshop import priority_of
 from pydantic import ValidationError
 
-from flows.coordination.ledger import AttemptName, Result, StepSheet
 from flows.execution.events import Settled
 from flows.execution.outcome import State, StepOutcome
-from flows.metrics import Counts, Metrics, Recent, Scheduler
-from flows.resident.options import EngineState
-from flows.resident.stats import EngineStats
-from flows.workers.attempt import Attempt, End, Ticket, judge
 from flows.workers.gpus import visible_gpus
-from flows.workers.health import Health, HealthPage
-from flows.workers.name import NameTakenError, claim_name
 from flows.workers.options import WorkerOptions
-from flows.workers.workshop import priority_of
-
-
-def test_the_first_worker_of_a_machine_has_its_name_and_the_second_another(tmp_path):
-    host = socket.gethostname()
-    first = claim_name(folder=tmp_path)
-    assert first.holder.startswith(f"{host} (")
-    with first.lock, claim_name(folder=tmp_path).lock as second:
-        assert second.name == str(tmp_path / f"{host}-2.lock")
-    again = claim_name(folder=tmp_path)  # its next life has the same
-    again.lock.close()
-    assert (first.text, again.text) == (host, host)
-
-
-def test_a_name_that_is_taken_is_refused(tmp_path):
-    kept = claim_name("gpu/box", folder=tmp_path)
-    assert kept.text == "gpu-box"  # Prefect takes no slash
-    with kept.lock, pytest.raises(NameTakenError, match="a worker 'gpu/box' runs on this machine"):
-        claim_name("gpu/box", folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -132,86 +104,3 @@ def test_people_hear_of_what_was_made_and_what_failed_but_not_of_what_was_there(
         (logging.INFO, "hat[red]: done"),
         (logging.WARNING, "hat[red]: failed: no hat"),
     ]
-
-
-def test_a_rate_is_over_the_last_minute():
-    now = [0.0]
-    recent = Recent(clock=lambda: now[0])
-    for second in range(1, 121):
-        now[0] = float(second)
-        # Ten in each of the first sixty seconds, none since.
-        found = recent.rate(min(second, 60) * 10.0)
-        if second == 60:
-            assert found == pytest.approx(10.0)
-    assert found == pytest.approx(0.0, abs=1.0)
-    now[0] = 1000.0
-    assert recent.rate(600.0) == 0.0
-
-
-def stats(number, **changes):
-    values = {
-        "number": number, "pid": None, "state": EngineState.IDLE, "model": "mini",
-        "process_loads": 1, "loads": 1, "restarts": 0, "busy_seconds": 2.0, "batches": 3,
-        "edits": 8, "since": 0.0, "memory": 100, "last_death": "",
-    }  # fmt: skip
-    return EngineStats(**(values | changes))
-
-
-def page_of(counts, engines):
-    scheduler = Scheduler(queued={"urgent": 4}, in_hand=2, slots=3)
-    metrics = Metrics(
-        'gpu "1"', counts, scheduler, lambda: engines, lambda: 1, lambda: 2, lambda: {"0": 7}
-    )
-    found = {}
-    for family in text_string_to_metric_families(metrics.text().decode()):
-        assert family.documentation, family.name
-        for sample in family.samples:
-            found[sample.name, *sorted(sample.labels.values())] = sample.value
-    return found
-
-
-def test_the_metrics_page_tells_all_in_prometheus_text():
-    counts = Counts()
-    for state in (State.DONE, State.DONE, State.CACHED, State.FAILED):
-        counts.hear(Settled(StepOutcome("k", state), "hat"))
-    counts.ended(End.HANDED_BACK)
-    engines = (stats(1), stats(2, restarts=5, edits=2, loads=6, memory=50))
-    page = page_of(counts, engines)
-    assert page["kontext_worker_info", 'gpu "1"'] == 1
-    assert page["kontext_queue_depth", "urgent"] == 4
-    assert (page["kontext_chunks_in_hand",], page["kontext_chunk_slots",]) == (2, 3)
-    assert (page["kontext_leases_held",], page["kontext_engine_waiters",]) == (2, 1)
-    assert page["kontext_chunks_total", "handed_back"] == 1
-    assert page["kontext_steps_total", "done"] == 2
-    assert page["kontext_cache_hits_total",] == 1
-    assert [page["kontext_edits_total", n] for n in "12"] == [8, 2]
-    assert page["kontext_engine_restarts_total", "2"] == 5
-    assert page["kontext_model_loads_total", "2"] == 6
-    assert page["kontext_engine_memory_bytes", "1"] == 100
-    assert page["kontext_gpu_memory_bytes", "0"] == 7
-    assert page["kontext_worker_memory_bytes",] > 2**20
-    assert 0 <= page["kontext_engine_busy_ratio", "1"] <= 1
-    assert page["kontext_edits_per_second",] > 0
-
-
-def asked(url):
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-
-
-def test_the_health_page_says_503_only_when_something_ails():
-    ailments = ["", "no engine runs: engine 1 died of signal 9"]
-    page = HealthPage(0, lambda: Health("w", "idle", 0, None, ailments.pop(0)), lambda: b"m 1\n")
-    with page:
-        assert page.url.startswith("http://127.0.0.1:")
-        code, body = asked(f"{page.url}/health")
-        assert (code, json.loads(body)["state"]) == (200, "idle")
-        code, body = asked(f"{page.url}/health")
-        assert code == 503
-        assert b"died of signal 9" in body
-        assert asked(f"{page.url}/metrics?now") == (200, b"m 1\n")
-        assert asked(f"{page.url}/")[0] == 404

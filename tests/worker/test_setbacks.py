@@ -8,17 +8,17 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
-
 from flows.coordination.ledger import Result, StepSheet
+from flows.worker import KontextWorker
+from flows.workers.attempt import Attempt, End, Ticket, Verdict, judge
+from flows.workers.setbacks import Setbacks
+from flows.workers.workshop import Workshop
+
 from flows.execution.outcome import State
 from flows.metrics import Counts
 from flows.resident.options import EngineState, ProcessOptions
 from flows.resident.pool import EnginePool
-from flows.worker import KontextWorker
-from flows.workers.attempt import Attempt, End, Ticket, Verdict, judge
 from flows.workers.options import WorkerOptions
-from flows.workers.setbacks import Setbacks
-from flows.workers.workshop import Workshop
 
 from .yard import Bench
 

@@ -6,11 +6,10 @@ from uuid import uuid4
 
 import anyio
 import httpx
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Completed, Running
-
 from flows.workers.attempt import End, Verdict
 from flows.workers.teller import Teller, state_of
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Completed, Running
 
 
 class Deaf:

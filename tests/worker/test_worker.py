@@ -70,8 +70,9 @@ def test_what_it_does_is_on_its_page(crew, board):
     assert page["kontext_chunks_in_hand"] == page["kontext_leases_held"] == 0
     assert page["kontext_engine_memory_bytes{engine=1}"] > 2**20
     assert page["kontext_scheduler_silence_seconds"] < 60
-    code, body = crew.get("/health")
-    assert (code, json.loads(body)["ailment"]) == (200, "")
+    for path in ("/health/live", "/health/ready"):
+        code, body = crew.get(path)
+        assert (code, json.loads(body)["ailment"]) == (200, "")
 
 
 def test_wrong_parameters_and_what_nobody_wants_end_at_once(crew, board, tmp_path):
@@ -128,7 +129,7 @@ def test_prefect_may_be_away_while_a_chunk_is_made(crew, board, prefect_server, 
     try:
         result = bench.result(attempt)
         assert {step.state for step in result.steps.values()} == {State.DONE}
-        assert crew.get("/health")[0] == 200
+        assert crew.get("/health/live")[0] == 200
     finally:
         prefect_server.start()
     assert board.ended(sent).name == "Completed"

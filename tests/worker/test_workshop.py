@@ -8,12 +8,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from flows.workers.attempt import Attempt, End, Ticket
+from flows.workers.workshop import Workshop
 
 from flows.execution.outcome import State
 from flows.resident.options import EngineLimits, ProcessOptions
 from flows.resident.pool import EnginePool
-from flows.workers.attempt import Attempt, End, Ticket
-from flows.workers.workshop import Workshop
 
 from .engines import SECONDS
 from .yard import Bench, until

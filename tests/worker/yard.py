@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flows.coordination.ledger import AttemptName, ChunkList, ChunkSheet, Ledger, Order, Result
+from flows.orchestration.names import CHUNKS_POOL_TYPE, MAKE_CHUNK
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -24,8 +26,6 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.coordination.ledger import AttemptName, ChunkList, ChunkSheet, Ledger, Order, Result
-from flows.orchestration.names import CHUNKS_POOL_TYPE, MAKE_CHUNK
 from flows.recipe.keys import plan_digest
 from flows.store.local import LocalStore
 

@@ -1,0 +1,125 @@
+"""Outputs and thumbnails, made from pictures in hand and stored at once, each under its own name.
+
+An output is encoded once: from the picture just made, or from the stored one where its file is
+missing. What cannot be encoded is noted, and ends nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from PIL import Image
+
+from flows.execution.asking import CancelSignal, describe
+from flows.outputs import MEDIA_TYPES, encode_output
+from flows.recipe.step import Plan, PlannedOutput
+from flows.store.base import BlobDamaged, StoreError
+from flows.store.keyed import KeyedStore
+from flows.store.lanes import in_lanes
+from flows.store.outputs import OutputRecord, OutputStore
+from flows.store.record import Record
+from flows.thumbs import keep_thumbnail
+from kontext_engine.errors import Cancelled
+
+log = logging.getLogger(__name__)
+
+LANES = 8  # stored pictures read and encoded at once
+
+Wanted = Mapping[str, Mapping[str, PlannedOutput]]  # by step key, by output key
+
+
+class Keeper:
+    """Makes the ``wanted`` outputs of a plan, and thumbnails; a kind of ``Aftercare``.
+
+    ``problems``, by output key, tell why some could not be encoded. ``cancelled`` is asked before
+    each stored picture that is read.
+    """
+
+    def __init__(
+        self, plan: Plan, wanted: Wanted, store: KeyedStore, cancelled: CancelSignal
+    ) -> None:
+        self.problems: dict[str, str] = {}
+        self._plan = plan
+        self._wanted = wanted
+        self._store = store
+        self._outputs = OutputStore(store)
+        self._cancelled = cancelled
+        self._shown: set[str] = set()  # digests of sources that have thumbnails
+
+    def opened(self, digest: str, picture: Image.Image) -> None:
+        """A source picture was opened: its thumbnail is made."""
+        if digest not in self._shown:
+            self._shown.add(digest)
+            self._thumbnail(digest, picture)
+
+    def made(self, record: Record, picture: Image.Image) -> None:
+        """A step's picture was made: its outputs and its thumbnail are."""
+        self._thumbnail(record.blob, picture)
+        self._encode(record, picture, self._wanted.get(record.key, {}))
+
+    def found(self, records: Mapping[str, Record]) -> set[str]:
+        """Outputs that these pictures lack are made; keys of pictures that prove damaged."""
+        asked = [record for key, record in records.items() if self._wanted.get(key)]
+        return {record.key for record, sound in in_lanes(self._complete, asked, LANES) if not sound}
+
+    def _complete(self, record: Record) -> bool:
+        """Make what is missing beside a stored picture; whether that is sound as far as is known.
+
+        One that lacks nothing is not read.
+        """
+        if self._cancelled():
+            raise Cancelled("asked to stop")
+        lacking = {
+            key: planned
+            for key, planned in self._wanted[record.key].items()
+            if self._outputs.find(key, record.blob) is None
+        }
+        if not lacking:
+            return True
+        try:
+            data = self._store.read(record)
+        except BlobDamaged:
+            return False
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                picture = image.convert("RGB")
+        except Exception as error:
+            self.problems.update(dict.fromkeys(lacking, describe(error)))
+            return True
+        self._thumbnail(record.blob, picture)
+        self._encode(record, picture, lacking)
+        return True
+
+    def _encode(
+        self, record: Record, picture: Image.Image, lacking: Mapping[str, PlannedOutput]
+    ) -> None:
+        for key, planned in lacking.items():
+            self.problems.pop(key, None)
+            if problem := _guarded(partial(self._put, key, planned, record, picture)):
+                self.problems[key] = problem
+
+    def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
+        data = encode_output(self._plan, planned, record, picture)
+        blob = hashlib.sha256(data).hexdigest()
+        media = MEDIA_TYPES[planned.format]
+        self._outputs.put(OutputRecord(key, record.key, record.blob, blob, len(data), media), data)
+
+    def _thumbnail(self, digest: str, picture: Image.Image) -> None:
+        if problem := _guarded(lambda: keep_thumbnail(self._store.objects, digest, picture)):
+            log.warning("no thumbnail of %s: %s", digest[:12], problem)
+
+
+def _guarded(act: Callable[[], object]) -> str:
+    """Do it; why it could not be done, if it is not the store that fails."""
+    try:
+        act()
+    except StoreError:
+        raise
+    except Exception as error:  # encoders raise nearly anything
+        log.debug("a picture could not be encoded", exc_info=True)
+        return describe(error)
+    return ""
