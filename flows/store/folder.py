@@ -88,6 +88,19 @@ class LocalObjects:
                     return self._remove_version(path, version)
             return False
 
+    def copy(self, source: str, target: str) -> bool:
+        """Copy a file's bytes to a file of its own, by temporary file and rename."""
+        first, path = self.path(source), self.path(target)
+        with atomic.disk_errors(self.root):
+            if not first.is_file():
+                return False
+            scratch = self.scratch_for(path)
+            try:
+                atomic.copy(first, path, scratch)
+            except FileNotFoundError:
+                return False
+            return True
+
     def touch(self, name: str) -> bool:
         """Set the time of a file to now; ``False`` when there is none."""
         path = self.path(name)
