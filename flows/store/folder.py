@@ -66,14 +66,6 @@ class LocalObjects:
         with atomic.disk_errors(self.root):
             atomic.replace(path, data, self.scratch_for(path))
 
-    def copy(self, source: str, target: str) -> bool:
-        """Write a file with another one's bytes: a copy of its own, no link to it."""
-        held = self.get(source)
-        if held is None:
-            return False
-        self.replace(target, held.data)
-        return True
-
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove a file; with ``version`` only that one, a newer one that came is given back."""
         path = self.path(name)

@@ -124,27 +124,6 @@ class S3Objects:
             wait_a_turn(turn)
         raise self._place.contested(name)
 
-    def copy(self, source: str, target: str) -> bool:
-        """COPY it within the server; where copying is refused, read and write its bytes."""
-        copied = {
-            **self._place.target(target),
-            "CopySource": self._place.target(source),
-            **kept_as(self._settings),
-        }
-        is_guarded(self._place)  # nobody writes where it is refused
-        try:
-            attempt(self._settings, partial(_copy, copied))
-        except Refused as refused:
-            if refused.trouble.absent:
-                return False
-            if not (refused.trouble.unknown or refused.trouble.status == 403):
-                raise self._place.explained(refused, WRITING, target) from None
-            held = self.get(source)
-            if held is not None:
-                self.replace(target, held.data)
-            return held is not None
-        return True
-
     def remove(self, name: str, version: str | None = None) -> bool:
         """DELETE it while its version is this one.
 
