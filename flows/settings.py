@@ -278,17 +278,3 @@ def _load(*_where: object) -> Settings:
     from flows.configured import configured
 
     return configured().settings
-
-
-RESIDENT_PATIENCE = 1800.0  # seconds
-
-
-def resident(settings: Settings) -> Settings:
-    """Settings of a process that goes on for days: an outage of S3 is waited out for longer.
-
-    What people have set for ``s3.patience`` stays.
-    """
-    if "patience" in settings.s3.model_fields_set:
-        return settings
-    s3 = settings.s3.model_copy(update={"patience": RESIDENT_PATIENCE})
-    return settings.model_copy(update={"s3": s3})
