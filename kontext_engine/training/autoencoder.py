@@ -27,6 +27,7 @@ from kontext_engine.training.critic import PatchCritic, balance, critic_loss
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
 from kontext_engine.training.losses import detail_loss, kl_loss
+from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.reconstruction import Reconstruction, measure
 from kontext_engine.training.schedule import learning_rate
 from kontext_engine.training.studio import Studio
@@ -51,6 +52,7 @@ class AutoencoderRun:
     seed: int = 0
     save_every: int = 500
     decay_from: float = 0.6  # the share of the steps after which the rate falls
+    weight_decay: float = 0.01
     widths: tuple[int, ...] = WIDTHS  # of the levels, from the pixels' to the latents'
     detail: float = 1.0  # weight of the finest octaves' error
     decoder_only: bool = False  # keep the latents: refine the decoder under a trained transformer
@@ -154,9 +156,7 @@ class _Progress:
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.ema = moving_average(self.model, 0.999)
         self.learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.learned, lr=run.peak, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        self.optimizer = Optimizers(self.model, run.peak, run.weight_decay)
         self.critic = _Critic(run, device) if run.decoder_only and run.critic else None
         if (state := checkpoint.load_newest(run.folder)) is not None:
             self._go_on(state)
@@ -193,8 +193,6 @@ class _Progress:
         rate = learning_rate(
             self.done, peak=run.peak, warmup=run.warmup, total=run.steps, decay_from=run.decay_from
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
         loss, decoded = _loss(self.model, pixels, self.done, run)
         told = loss.item()
@@ -205,10 +203,9 @@ class _Progress:
             )
         if self.critic:
             loss = loss + self.critic.wish(loss, decoded, self.model.decoder.conv_out.weight)
-        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         if self.critic:
             self.critic.step(pixels, decoded.detach(), rate)
         self.ema.update_parameters(self.model)

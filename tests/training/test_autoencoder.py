@@ -19,6 +19,7 @@ from kontext_engine.training.autoencoder import (
     train_autoencoder,
 )
 from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.reconstruction import work
 from kontext_engine.training.studio import Family
 from tests.training.test_flow import assert_bitwise_equal
@@ -221,3 +222,19 @@ def test_a_run_is_ended_early_by_fewer_steps_and_an_earlier_fall(small, tmp_path
     assert rates[0] == long.peak
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.3 * long.peak
+
+
+def test_muon_steps_the_kernels_and_adamw_both_ends():
+    model = narrow_autoencoder().to(memory_format=torch.channels_last)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
+    Optimizers(model, 0.01, weight_decay=0.0).step(0.01)
+    moved = {name: p.detach() - before[name] for name, p in model.named_parameters()}
+    kernel = moved["decoder.mid_block.resnets.0.conv1.weight"]
+    values = torch.linalg.svdvals(kernel.permute(0, 2, 3, 1).flatten(1))
+    assert values.min() > 0.4 * values.max()
+    for name in ("encoder.conv_in.weight", "decoder.conv_out.weight", "decoder.conv_norm_out.bias"):
+        size = moved[name].abs()
+        assert size.min() > 0.0099 and size.max() < 0.0101, name
+    assert all(p.grad is None for p in model.parameters())
