@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from kontext_engine.codec import to_pictures
+from kontext_engine.codec import from_levels, to_pictures
 from kontext_engine.evaluation.score import artefact_energy
+from kontext_engine.training.cutouts import Cutout, held_out_order
+from kontext_engine.training.studio import Studio
 
 _AT_ONCE = 16  # pictures through the model
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
@@ -31,6 +34,24 @@ class Reconstruction:
     def sharpness(self) -> float:
         """High-frequency energy as a share of the truth's; above 1 it is invented."""
         return self.energy / self.true_energy
+
+
+def held_out_pictures(cutouts: Sequence[Cutout], families: int = 12, looks: int = 8) -> Tensor:
+    """(families * looks, 3, 128, 128) in -1..1: the first looks of the first held-out subjects.
+
+    The first eight looks are bare subjects on their sets, in their colours and weathers; all 28
+    have covers and things as well.
+    """
+    subjects = held_out_order(cutouts)
+    studio = Studio(subjects, cutouts)
+    return from_levels(
+        np.concatenate(
+            [
+                studio.family(10_000_000 + k, (128, 128), subjects[k]).pictures[:looks]
+                for k in range(families)
+            ]
+        )
+    )
 
 
 def round_trip(model: AutoencoderKL, pixels: Tensor) -> Tensor:

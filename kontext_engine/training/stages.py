@@ -13,13 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.codec import from_levels
 from kontext_engine.engine import KontextEngine
 from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
@@ -35,7 +32,7 @@ from kontext_engine.training.miniature import (
     read_miniature,
     write_model,
 )
-from kontext_engine.training.reconstruction import Reconstruction, measure
+from kontext_engine.training.reconstruction import Reconstruction, held_out_pictures, measure
 from kontext_engine.training.shards import autoencoder_digest, build_shard, measure_latents
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
@@ -63,15 +60,15 @@ def autoencoder_stage(
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
-    every, training, held_out = shop.cast()
+    every, training, _ = shop.cast()
     device = shop.torch_device()
     if init is not None and not (init / "config.json").is_file():
         init = Path(resolve_model(init).source) / "vae"
     elif run.decoder_only and init is None:
         init = shop.work / "vae"
         expect(init / "config.json", "autoencoder", "kontext train autoencoder")
-    studio, unseen = Studio(training, every), Studio(held_out, every)
-    pixels = held_out_pictures(unseen, held_out)
+    studio = Studio(training, every)
+    pixels = held_out_pictures(every, SHOWN)
     clock = _Clock()
 
     def report(step: int, loss: float, measured: Reconstruction | None) -> None:
@@ -106,12 +103,6 @@ class _Clock:
     def speed(self) -> float:
         step, began = self.first or self.last
         return (self.last[0] - step) / max(self.last[1] - began, 1e-9)
-
-
-def held_out_pictures(studio: Studio, subjects: list[Cutout]) -> Tensor:
-    """(n, 3, 128, 128) in -1..1: the first eight looks of ``SHOWN`` held-out families."""
-    families = (studio.family(10_000_000 + k, (128, 128), subjects[k]) for k in range(SHOWN))
-    return from_levels(np.concatenate([family.pictures[:8] for family in families]))
 
 
 def _told(measured: Reconstruction) -> str:
