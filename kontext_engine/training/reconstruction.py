@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,7 @@ class Reconstruction:
         return self.energy / self.true_energy
 
 
-def held_out_pictures(cutouts: Sequence[Cutout], families: int = 12, looks: int = 8) -> Tensor:
+def held_out_pictures(cutouts: list[Cutout], families: int = 12, looks: int = 8) -> Tensor:
     """(families * looks, 3, 128, 128) in -1..1: the first looks of the first held-out subjects.
 
     The first eight looks are bare subjects on their sets, in their colours and weathers; all 28
