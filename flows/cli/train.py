@@ -41,7 +41,9 @@ def train(
         typer.Option("--init", help="Start from the weights of this model: a name or a folder."),
     ] = None,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.CPU,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the blocks.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="transformer: compile the blocks.")
+    ] = False,
     decay_from: Annotated[
         int | None,
         typer.Option(
@@ -89,7 +91,7 @@ def train(
             only = stage is Stage.DECODER
             vae = AutoencoderRun(
                 work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
-                detail=detail, decoder_only=only, critic=critic, compiled=compiled,
+                detail=detail, decoder_only=only, critic=critic,
             )  # fmt: skip
             autoencoder_stage(shop, vae, typer.echo, start)
         elif stage is Stage.CORPUS:

@@ -57,7 +57,6 @@ class AutoencoderRun:
     detail: float = 1.0  # weight of the finest octaves' error
     decoder_only: bool = False  # keep the latents: refine the decoder under a trained transformer
     critic: float = 0.0  # with decoder_only: weight of the critic's wish, 0 for none
-    compiled: bool = False
 
 
 def new_autoencoder(widths: tuple[int, ...] = WIDTHS) -> AutoencoderKL:
@@ -160,9 +159,6 @@ class _Progress:
         self.critic = _Critic(run, device) if run.decoder_only and run.critic else None
         if (state := checkpoint.load_newest(run.folder)) is not None:
             self._go_on(state)
-        if run.compiled:
-            self.model.encoder.compile()
-            self.model.decoder.compile()
 
     def _go_on(self, state: dict[str, Any]) -> None:
         try:

@@ -282,11 +282,11 @@ def test_what_is_asked_of_an_autoencoder_reaches_its_training(copied, monkeypatc
         stages, "train_autoencoder", lambda run, *_: given.append(run) or narrow_autoencoder()
     )
     args = ("--work", copied, "--cutouts", CUTOUTS, "--steps", 10, "--decay-from", 8)
-    options = ("--widths", "8, 16,24,32", "--detail", 0.5, "--critic", 0.25, "--compile")
+    options = ("--widths", "8, 16,24,32", "--detail", 0.5, "--critic", 0.25)
     assert kontext("decoder", *args, *options) == ExitCode.DONE
     (run,) = given
     assert (run.steps, run.decay_from, run.widths) == (10, 0.8, (8, 16, 24, 32))
-    assert (run.detail, run.critic, run.compiled, run.decoder_only) == (0.5, 0.25, True, True)
+    assert (run.detail, run.critic, run.decoder_only) == (0.5, 0.25, True)
 
 
 def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
