@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flows.chunk import TARGET, pack_chunks
 from flows.coordination.ledger import ChunkList, ChunkSheet
-from flows.coordination.sizing import StepTimes, chunk_seconds
 from flows.estimate import SAMPLE
+from flows.execution.cutting import cut
+from flows.execution.work import Missing
 from flows.recipe.step import Plan
 from flows.store.keyed import KeyedStore
 
@@ -13,16 +13,12 @@ from flows.store.keyed import KeyedStore
 def cut_run(plan: Plan, store: KeyedStore, engines: int = 1) -> ChunkList:
     """The chunks of what ``store`` lacks; each after those that make its parents.
 
-    Worth about a minute by the times in the store's records, less where there is little to do
-    for so many ``engines``.
+    Worth a minute or more by the times in the store's records.
     """
     held = dict(store.has_all(plan.steps))
-    missing = [key for key, found in held.items() if not found]
-    times = StepTimes(plan, store.sample(SAMPLE) if missing else ())
-    expected = [times.seconds(plan.steps[key]) for key in missing]
-    known = [seconds for seconds in expected if seconds is not None]
-    target = chunk_seconds(sum(known), engines) if known else TARGET
-    chunks = pack_chunks(plan, missing, times.seconds, target=target)
+    missing = tuple(key for key, found in held.items() if not found)
+    sample = store.sample(SAMPLE) if missing else ()
+    chunks = cut(plan, Missing(missing, ()), sample, engines)
     width = len(str(len(chunks)))
     names = {chunk.id: f"c{number:0{width}d}" for number, chunk in enumerate(chunks, 1)}
     sheets = tuple(
