@@ -225,7 +225,7 @@ class City:
     def _keep(self, name: str, *command: str, away: bool = False, **extra: str) -> Kept:
         line = [KONTEXT, *command]
         if away:
-            script = f"hostname {name}-away && exec \"$@\""
+            script = f'hostname {name}-away && exec "$@"'
             line = ["unshare", "--uts", "sh", "-c", script, "sh", *line]
         self.kept[name] = Kept(name, self.folder, line, {**self.environment, **extra})
         return self.kept[name]
