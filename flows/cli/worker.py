@@ -12,8 +12,6 @@ import typer
 
 from flows.cli import ExitCode
 
-TEMPO = "KONTEXT_TRIAL_TEMPO"  # "renew=1,quiet=5": for trials on one machine
-
 
 class Serves(StrEnum):
     """What a worker takes."""
@@ -84,6 +82,9 @@ def worker(
     engine: Annotated[
         str | None, typer.Option("--engine", metavar="MODULE:FUNCTION", hidden=True)
     ] = None,
+    tempo: Annotated[
+        str, typer.Option("--tempo", metavar="NAME=SECONDS,...", hidden=True)
+    ] = "",  # for trials on one machine
 ) -> None:
     """Carry out flow runs from Prefect's pools; needs PREFECT_API_URL.
 
@@ -114,7 +115,7 @@ def worker(
         recipes=recipes,
         models=tuple(models or ()),
         metrics_port=metrics_port,
-        tempo=Tempo(**_tempo()),
+        tempo=Tempo(**_tempo(tempo)),
     )
     try:
         claimed = claim_name(name)
@@ -125,8 +126,8 @@ def worker(
     _leave(ExitCode.DONE if done else ExitCode.FAILED)
 
 
-def _tempo() -> dict[str, float]:
-    pairs = (part.partition("=") for part in os.environ.get(TEMPO, "").split(",") if part)
+def _tempo(text: str) -> dict[str, float]:
+    pairs = (part.partition("=") for part in text.split(",") if part)
     return {name.strip(): float(value) for name, _, value in pairs}
 
 

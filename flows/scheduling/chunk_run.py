@@ -27,7 +27,6 @@ from flows.resident.pooled import PooledEngine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import PRIORITIES, chunks_of
-from flows.scheduling.progress import Pictures
 from flows.scheduling.site import Site, here
 from flows.store.keyed import KeyedStore
 from kontext_engine.errors import ModelError
@@ -97,8 +96,7 @@ def _carry_out(
     sheet: ChunkSheet,
     keys: tuple[str, ...],
 ) -> Outcome:
-    shown = Pictures(hand.run, len(sheet.keys))
-    settled_since = [0]
+    made, settled_since = [0], [0]
 
     def hear(event: Event) -> None:
         if isinstance(event, Settled):
@@ -106,7 +104,9 @@ def _carry_out(
                 hand.lease.made += 1
                 site.setbacks.fruitful()
             if event.outcome.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
-                shown.made()
+                made[0] += 1
+                words = f"{made[0]} of {len(sheet.keys)} pictures"
+                site.progress.tell(hand.run, made[0] / len(sheet.keys), words)
             if hand.why() is not None:
                 settled_since[0] += 1
 
@@ -129,7 +129,6 @@ def _carry_out(
         )
     finally:
         hand.stopped = None
-        shown.close()
 
 
 def _engines(site: Site, hand: Hand, plan: Plan) -> EngineFactory:

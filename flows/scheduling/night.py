@@ -38,7 +38,6 @@ from flows.scheduling.fence import ABOVE
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE, deployment
-from flows.scheduling.progress import Bar, show_table
 from flows.scheduling.server import at, connected, history, insist, read, read_many
 from flows.scheduling.site import Site, here
 from flows.scheduling.states import cancelled, heal, round_of
@@ -114,7 +113,6 @@ class _Night:
         self._wait_for_the_one_before()
         self.recipes = [_Recipe(name) for name in self._names()]
         self.say(logging.INFO, f"{len(self.recipes)} recipes, {self.form.concurrency} at once")
-        bar = Bar("recipes")
         try:
             while any(not one.over for one in self.recipes):
                 self.hand.look()
@@ -122,7 +120,8 @@ class _Night:
                 self._see()
                 self._order()
                 over = sum(one.over for one in self.recipes)
-                bar.show(over / len(self.recipes), f"{over} of {len(self.recipes)} recipes")
+                words = f"{over} of {len(self.recipes)} recipes"
+                self.site.progress.tell(self.hand.run, over / len(self.recipes), words)
                 if over < len(self.recipes):
                     pause(self.site.tempo.look)
         except Stop as stop:
@@ -273,7 +272,8 @@ class _Night:
         rows = [
             {"recipe": one.name, "ended": one.now, "why": one.why[:300]} for one in self.recipes
         ]
-        show_table("kontext-night", rows[:500], f"{len(rows)} recipes")
+        words = f"{len(rows)} recipes"
+        self.site.progress.table(self.hand.run, "kontext-night", rows[:500], words)
         ended = Counter(one.now for one in self.recipes)
         why = self.why or ("" if self.recipes else "there is no recipe to run")
         return self.end({"why": why, "ended": dict(ended)})

@@ -45,7 +45,7 @@ from flows.scheduling.forms import RunForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import CHUNKS_POOL, chunks_of
 from flows.scheduling.planning import plan_form, recipe_digest
-from flows.scheduling.progress import Bar, made_so_far, show_table, show_text
+from flows.scheduling.progress import made_so_far
 from flows.scheduling.server import at, connected, history
 from flows.scheduling.site import Site, here
 from flows.scheduling.statement import Fleet, FleetError, fleet
@@ -284,7 +284,6 @@ class _Run:
         self._show(stage, family, runs)
 
     def _show(self, stage: Stage, family: Family, runs: Mapping[UUID, FlowRun]) -> None:
-        bar = self.__dict__.setdefault("bar", Bar("pictures"))
         total = sum(len(chunk.keys) for chunk in stage.sheet.chunks)
         done = 0.0
         living = [
@@ -301,7 +300,8 @@ class _Run:
                 done += size
             elif child.run is not None:
                 done += size * shares.get(child.run, 0.0)
-        bar.show(done / total if total else 1.0, f"{round(done)} of {total} pictures")
+        words = f"{round(done)} of {total} pictures"
+        self.site.progress.tell(self.hand.run, done / total if total else 1.0, words)
 
     # --- publishing
 
@@ -356,11 +356,13 @@ class _Run:
             if step.state.value in {"failed", "blocked"}
         ]
         if rows:
-            show_table("kontext-failures", rows[:200], f"{len(rows)} steps without a picture")
+            words = f"{len(rows)} steps without a picture"
+            self.site.progress.table(self.hand.run, "kontext-failures", rows[:200], words)
         for row in rows[:20]:
             self.say(logging.WARNING, f"{row['step']}: {row['ended']}: {row['why']}")
         link = _link(finished)
-        show_text("kontext-report", f"[The report]({link}) of `{finished.run.name}`", "the report")
+        text = f"[The report]({link}) of `{finished.run.name}`"
+        self.site.progress.text(self.hand.run, "kontext-report", text, "the report")
         counts = ", ".join(f"{n} {state.value}" for state, n in manifest.counts.items() if n)
         self.say(logging.INFO, f"{finished.run.name}: {counts}; report: {finished.report}")
 

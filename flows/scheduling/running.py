@@ -14,7 +14,8 @@ import anyio
 
 from flows.metrics import Metrics, Scheduler
 from flows.numerics import choose_numerics
-from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, WORKER_TYPE
+from flows.scheduling import progress
+from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES, WORKER_TYPE
 from flows.scheduling.server import connected, in_words, insist, measure_skew, server_name
 from flows.scheduling.site import Site, Tempo, settle
 from flows.scheduling.statement import FleetError, state
@@ -111,6 +112,7 @@ def run_worker(name: Name, serving: Serving, say: Callable[[str], None]) -> bool
             f"{', '.join(serving.pools)} at {server_name()}"
         )
         again_and_again(site, WATCH, Watch(site), "people's words")
+        again_and_again(site, progress.EVERY, site.progress, "progress")
         again_and_again(site, SKEW_EVERY, lambda c: _ignored(measure_skew(c)), "the server's clock")
         if PARENTS_POOL in serving.pools:
             again_and_again(site, site.tempo.sweep, Sweep(site), "the sweep")
@@ -250,8 +252,6 @@ class _Queues:
         self._scheduler = scheduler
 
     def __call__(self, client: SyncPrefectClient) -> None:
-        from flows.scheduling.names import PRIORITIES
-
         waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
         self._scheduler.queued = {
             str(queue): client.count_flow_runs(

@@ -13,6 +13,7 @@ from uuid import UUID
 from flows.metrics import Counts
 from flows.resident.pool import EnginePool
 from flows.scheduling.hand import Hand
+from flows.scheduling.progress import Progress
 from flows.scheduling.setbacks import Setbacks
 from flows.settings import Settings
 from flows.store.address import open_cells, open_store
@@ -51,6 +52,7 @@ class Site:
     tempo: Tempo = field(default_factory=Tempo)
     counts: Counts = field(default_factory=Counts)
     setbacks: Setbacks = field(default_factory=Setbacks)
+    progress: Progress = field(default_factory=Progress)
     draining: threading.Event = field(default_factory=threading.Event)
     hands: dict[UUID, Hand] = field(default_factory=dict)
     _stores: dict[str, KeyedStore] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -68,6 +69,24 @@ def replace(path: Path, data: bytes, scratch: Path) -> None:
     """Write ``data`` under ``path`` whole, over whatever is there."""
     temporary = write_temporary(data, scratch)
     try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def copy(source: Path, path: Path, scratch: Path) -> None:
+    """Copy the bytes of ``source`` under ``path`` whole, over whatever is there.
+
+    Raises:
+        OSError: of the file system; ``FileNotFoundError`` when there is no source.
+    """
+    temporary = scratch / temporary_name()
+    try:
+        shutil.copyfile(source, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -66,14 +66,6 @@ class LocalObjects:
         with atomic.disk_errors(self.root):
             atomic.replace(path, data, self.scratch_for(path))
 
-    def copy(self, source: str, target: str) -> bool:
-        """Write a file with another one's bytes: a copy of its own, no link to it."""
-        held = self.get(source)
-        if held is None:
-            return False
-        self.replace(target, held.data)
-        return True
-
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove a file; with ``version`` only that one, a newer one that came is given back."""
         path = self.path(name)
@@ -87,6 +79,19 @@ class LocalObjects:
                 if _version(path.stat()) == version:
                     return self._remove_version(path, version)
             return False
+
+    def copy(self, source: str, target: str) -> bool:
+        """Copy a file's bytes to a file of its own, by temporary file and rename."""
+        first, path = self.path(source), self.path(target)
+        with atomic.disk_errors(self.root):
+            if not first.is_file():
+                return False
+            scratch = self.scratch_for(path)
+            try:
+                atomic.copy(first, path, scratch)
+            except FileNotFoundError:
+                return False
+            return True
 
     def touch(self, name: str) -> bool:
         """Set the time of a file to now; ``False`` when there is none."""

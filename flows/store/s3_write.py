@@ -49,9 +49,14 @@ class Upload:
     age: float
 
 
+def type_of(name: str) -> str | None:
+    """By the name's suffix; ``None`` for a name without a known one (a blob)."""
+    return _BY_SUFFIX.get(name.rpartition("/")[2].rpartition(".")[2].lower())
+
+
 def media_type(name: str, data: bytes) -> str:
-    """By the name's suffix, or for a name without one (a blob) by the first bytes."""
-    known = _BY_SUFFIX.get(name.rpartition("/")[2].rpartition(".")[2].lower())
+    """By the name's suffix, or for a name without one by the first bytes."""
+    known = type_of(name)
     if known:
         return known
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -33,8 +33,6 @@ from .engines import CALLS, SECONDS
 from .processes import child_of, is_alive, until
 from .verdict import Home
 
-TEMPO = "KONTEXT_TRIAL_TEMPO"
-
 ROOT = Path(__file__).parents[2]
 KONTEXT = str(Path(sys.executable).with_name("kontext"))
 PATIENCE = 420.0  # seconds for what takes ten on a machine with time to spare
@@ -163,7 +161,6 @@ class City:
             "OMP_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             "PYTHONUNBUFFERED": "1",
-            **({TEMPO: self.tempo} if self.tempo else {}),
         }
 
     def kontext(self, *arguments: str, **extra: str) -> str:
@@ -223,7 +220,7 @@ class City:
         until(deployed, PATIENCE, self.prefect.log)
 
     def _keep(self, name: str, *command: str, away: bool = False, **extra: str) -> Kept:
-        line = [KONTEXT, *command]
+        line = [KONTEXT, *command, "--tempo", self.tempo]
         if away:
             script = f'hostname {name}-away && exec "$@"'
             line = ["unshare", "--uts", "sh", "-c", script, "sh", *line]

@@ -18,7 +18,7 @@ from tests.chaos.verdict import planned
 
 TEMPO = "renew=1,quiet=6,overdue=2,brief=1.5,back_off=2,look=0.7,sweep=1"
 RECIPE = "product-backgrounds"
-EDIT = 0.25  # seconds of a sleeping engine
+EDIT = 0.1  # seconds of a sleeping engine
 
 
 class Run:
