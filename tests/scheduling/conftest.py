@@ -19,7 +19,7 @@ def quick(tmp_path_factory):
     with City(tmp_path_factory.mktemp("quick"), tempo=TEMPO) as city:
         city.deploy()
         city.start_parents()
-        city.start_worker("worker-1", engine="sleeping", seconds=EDIT)
+        city.start_worker("worker-1", engine="swift", seconds=EDIT)
         yield city
 
 
