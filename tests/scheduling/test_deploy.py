@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
@@ -33,7 +34,7 @@ from flows.scheduling.pools import FORMER_POOL, JOB_TEMPLATE
 from flows.scheduling.schedule import SLUG
 from tests.servers.process import free_port
 
-from .conftest import AUTH, PASSWORD
+from .board import AUTH, PASSWORD
 
 MADE = (
     "work pool kontext-parents created",
@@ -107,6 +108,23 @@ def test_a_night_is_kept_as_it_was_set(board):
         "concurrency": 7,
         "deadline_hours": 9.5,
     }
+
+
+def test_a_recipe_that_came_later_can_be_ordered_and_nonsense_cannot(board):
+    """A night lists the folder anew, and must not fail at what nobody has deployed."""
+    board.deploy("ten")
+    run, client = board.deployment(RUN_RECIPE).id, board.client
+    for recipe in ("ten", "spring/new looks", "s3://bucket/a/b.yaml", f"order:{'0' * 64}"):
+        client.create_flow_run_from_deployment(run, parameters={"recipe": recipe})
+    for wrong in (
+        {"recipe": "ftp://bucket/a.yaml"},
+        {"recipe": ""},
+        {"recipe": "ten", "overrides": ["spring"]},
+        {"recipe": "ten", "store": "/elsewhere"},
+        {"recipe": "ten", "quue": "urgent"},
+    ):
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            client.create_flow_run_from_deployment(run, parameters=wrong)
 
 
 # --- the schedule
