@@ -88,7 +88,7 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
 
 
 def test_a_cancelled_run_stops_its_children_and_retried_makes_what_is_missing(run):
-    until(lambda: run.computed(), PATIENCE, run.city.said)
+    until(run.computed, PATIENCE, run.city.said)
     asked = time.monotonic()
     run.set(run.id, Cancelling())
     assert run.ended().state.name == "Cancelled"
