@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -30,9 +30,16 @@ class Counts:
         self._steps: Counter[State] = Counter()
         self._attempts: Counter[str] = Counter()
 
-    def hear(self, event: Event) -> None:
-        """A listener of runs."""
+    def hear(self, event: Event, own: Collection[str] | None = None) -> None:
+        """A listener of runs. ``own`` are the keys that are to be made; ``None``: all.
+
+        What else is found is an ancestor that was looked up on the way: each chunk below it would
+        count it again.
+        """
         if isinstance(event, Settled):
+            found, key = event.outcome.state is State.CACHED, event.outcome.key
+            if found and own is not None and key not in own:
+                return
             with self._lock:
                 self._steps[event.outcome.state] += 1
 
@@ -140,12 +147,12 @@ class Metrics(Collector):
         )  # fmt: skip
         steps = self.counts.steps
         yield _counter(
-            "steps", "Steps that were looked up or made, by how they ended.",
+            "steps", "Steps of chunks that were found or made, by how they ended.",
             {(state.value,): steps.get(state, 0) for state in State if state is not State.PENDING},
             "state",
         )  # fmt: skip
         found = steps.get(State.CACHED, 0)
-        yield _counter("cache_hits", "Steps that were found in the store.", {(): found})
+        yield _counter("cache_hits", "Steps of chunks that were in the store already.", {(): found})
 
     def _of_engines(self, engines: Sequence[EngineStats]) -> Iterator[Metric]:
         edits, busy = self._rates(engines)

@@ -1,5 +1,9 @@
 """A model folder's digest: SHA-256 over what decides its pictures, remembered by file stat.
 
+``kontext.json`` is not part of it: what in that file decides pixels is in every step's key by
+itself (``ModelSpec.deciding``), so a default can be changed and a figure be written there without
+making anything anew that did not ask for it.
+
 Torch-free. Reading 24 GB of weights takes minutes, and every plan needs the digest before any
 model loads; so each file's hash is kept with its size, modification time and inode.
 """
@@ -25,7 +29,7 @@ COMPONENTS = (
     "transformer",
     "vae",
 )
-_TOP_FILES = ("kontext.json", "model_index.json")
+_INDEX = "model_index.json"
 _SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model"})
 _CHUNK = 8 << 20  # bytes
 # A file written this lately may change again without its time moving on: hash, do not remember.
@@ -44,7 +48,7 @@ def cache_path() -> Path:
 
 def model_files(folder: Path) -> list[Path]:
     """The files that decide a model's pictures: weights, configurations, tokenizers. Sorted."""
-    found = [folder / name for name in _TOP_FILES if (folder / name).is_file()]
+    found = [folder / _INDEX] if (folder / _INDEX).is_file() else []
     for component in COMPONENTS:
         inside = (folder / component).rglob("*") if (folder / component).is_dir() else ()
         found += [path for path in inside if path.suffix in _SUFFIXES and path.is_file()]

@@ -52,6 +52,19 @@ def device_and_dtype(numerics: NumericsProfile) -> tuple[torch.device, torch.dty
     return torch.device(numerics.device), _DTYPES[numerics.dtype]
 
 
+def settle_vae(vae: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """An autoencoder where it is to compute, its weights as they lie best in memory for that.
+
+    Channels last (pictures follow their weights) saves a tenth to a sixth of its time in float32
+    on the CPU, and moves few values, by one level. In bfloat16 it would save more, but a picture
+    would depend on how many are decoded together: by a level in 7 % of its values, against none.
+    On a GPU it has not been measured.
+    """
+    pays = device.type == "cpu" and dtype == torch.float32
+    format_ = torch.channels_last if pays else torch.preserve_format
+    return vae.to(device=device, memory_format=format_)
+
+
 def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
     """Load every part of ``spec.source`` onto the profile's device.
 
@@ -86,9 +99,10 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
 
     # transformers otherwise tells of a wrong shape in a printed table only.
     text = {"dtype": dtype, "ignore_mismatched_sizes": True}
+    vae = module(AutoencoderKL, "vae", torch_dtype=dtype)
     return Components(
         transformer=module(FluxTransformer2DModel, "transformer", torch_dtype=dtype),
-        vae=module(AutoencoderKL, "vae", torch_dtype=dtype),
+        vae=settle_vae(vae, device, dtype),
         text_encoder=module(CLIPTextModel, "text_encoder", **text),
         text_encoder_2=module(T5EncoderModel, "text_encoder_2", **text),
         tokenizer=part(AutoTokenizer, "tokenizer"),

@@ -69,6 +69,22 @@ class ModelSpec:
     max_contexts: int = 1
     licence: str = ""
 
+    @property
+    def deciding(self) -> dict[str, str | int]:
+        """What of a model decides pixels and no request says; keys hold it under these names.
+
+        Not ``guidance_embedded``: without it a key has no guidance, and with it one. All else is
+        a limit, a name, or a default that reaches the key as the parameter it became.
+        """
+        return {
+            "weights": self.digest,
+            "text_tokens": self.text_tokens,
+            "pixel_area": self.pixel_area,
+            "multiple": self.multiple,
+            "context_ids": self.context_ids.value,
+            "condition": self.condition.value,
+        }
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a model folder.

@@ -14,7 +14,7 @@ from flows.cli import main
 from flows.configured import configured, leaves, variable
 from flows.numerics import Device
 from flows.secrecy import masked
-from flows.settings import S3Settings, Settings, SettingsError, load_settings
+from flows.settings import S3Settings, Settings, SettingsError, load_settings, resident
 
 ROOT = Path(__file__).parents[1]
 CREDENTIALS = (
@@ -74,6 +74,23 @@ def test_the_command_line_wins_over_all(monkeypatch):
     assert str(error.value) == (
         "--batch: is the number 0; expected at least 1; choose a number in the range"
     )
+
+
+def test_a_process_that_stays_has_more_patience_unless_it_was_told_how_much(monkeypatch):
+    write("batch = 3\n[s3]\nattempts = 4\n")
+    found = load_settings()
+    stays = resident(found)
+    assert (found.s3.patience, stays.s3.patience) == (90.0, 1800.0)
+    assert (stays.batch, stays.s3.attempts) == (3, 4)
+    assert stays.given(batch=5).s3.patience == 1800.0
+    assert resident(found.given(batch=5)).s3.patience == 1800.0
+    monkeypatch.setenv("KONTEXT_S3__PATIENCE", "90")  # the default, but said
+    assert resident(load_settings()).s3.patience == 90.0
+    monkeypatch.delenv("KONTEXT_S3__PATIENCE")
+    write("[s3]\npatience = 7\n", "other.toml")
+    monkeypatch.setenv("KONTEXT_CONFIG", "other.toml")
+    assert resident(load_settings()).s3.patience == 7.0
+    assert resident(resident(load_settings())).s3.patience == 7.0
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch):

@@ -16,11 +16,11 @@ import types
 from pathlib import Path
 
 import pytest
+from flows.coordination.ledger import Ledger, Order
+from flows.coordination.seat import NAME, Seat
 
 from flows.cli import main
 from flows.configured import leaves
-from flows.coordination.ledger import Ledger, Order
-from flows.coordination.seat import NAME, Seat
 from flows.settings import Settings
 from flows.store import boto
 from flows.store.address import open_objects, open_store

@@ -21,7 +21,6 @@ VERBS: tuple[str, ...] = (
     "plan",
     "run",
     "worker",
-    "coordinator",
     "deploy",
     "report",
     "pull",

@@ -1,4 +1,4 @@
-"""``kontext deploy``: pools, queues, deployments and the nightly schedule in Prefect."""
+"""``kontext deploy``: work pools, queues, deployments and the nightly schedule in Prefect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def deploy(
             "--store",
             metavar="PLACE",
             help="Where pictures and runs are kept; default: the setting. Repeat for more to "
-            "choose from; each needs a coordinator.",
+            "choose from; each needs a parents' worker of its own.",
         ),
     ] = None,
     cron: Annotated[
@@ -42,14 +42,18 @@ def deploy(
     ] = None,
     time_zone: Annotated[
         str | None,
-        typer.Option("--time-zone", metavar="ZONE", help="Of --cron; default: UTC."),
+        typer.Option(
+            "--time-zone",
+            metavar="ZONE",
+            help="Of the schedule, such as Europe/Berlin; default: as it was, else UTC.",
+        ),
     ] = None,
     nightly: Annotated[
         str | None,
         typer.Option(
             "--nightly",
             metavar="FOLDER",
-            help="The recipes of a night: a folder of the coordinator's recipes or "
+            help="The recipes of a night: a folder of the recipes that parents' workers have, or "
             "s3://bucket/prefix; '' for all; default: as it was.",
         ),
     ] = None,
@@ -68,23 +72,24 @@ def deploy(
         typer.Option(
             "--concurrency",
             metavar="N",
-            min=0,
-            help="Recipes of a night at once; 0 for any number; default: as it was.",
+            min=1,
+            help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
-    The server is the one that PREFECT_API_URL names.
+    It makes the work pools 'kontext-parents' (recipes and nights: 'kontext worker --serve parents'
+    takes them) and 'kontext' (their chunks: '--serve chunks', on engines), and the deployments
+    run-recipe, nightly and make-chunk. The server is the one that PREFECT_API_URL names.
     """
-    from flows.coordination.dispatch import DispatchError
-    from flows.coordination.shelf import Shelf
-    from flows.deploy import DeployError, Deployment, NoServerError
-    from flows.deploy import deploy as carry_out
+    from flows.recipe.catalog import Catalog
+    from flows.scheduling.deploy import DeployError, Deployment, NoServerError, ServerError
+    from flows.scheduling.deploy import deploy as carry_out
 
     stores = [chosen(store=one) for one in store] if store else [chosen()]
     with recipe_errors():
-        names = Shelf(recipes, stores[0]).names()
+        names = Catalog(recipes, stores[0]).names()
     wanted = Deployment(
         tuple(names),
         tuple(_address(one.store) for one in stores),
@@ -96,9 +101,9 @@ def deploy(
     )
     try:
         deployed = carry_out(wanted)
-    except (NoServerError, DispatchError, DeployError) as error:
+    except (NoServerError, ServerError, DeployError) as error:
         typer.echo(str(error), err=True)
-        wrong = not isinstance(error, DispatchError)
+        wrong = not isinstance(error, ServerError)
         raise typer.Exit(ExitCode.WRONG if wrong else ExitCode.FAILED) from None
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,7 @@ from flows.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from flows.pipeline import Finished, Hooks, RunRequest
+    from flows.pipeline import Finished, RunRequest
 
 
 def run(
@@ -52,12 +51,15 @@ def run(
     ] = None,
     links: LinkKind = None,
     prefect: Annotated[
-        bool | None,
+        bool,
         typer.Option(
-            "--prefect/--no-prefect",
-            help="Run as a Prefect flow; default: if PREFECT_API_URL is set.",
+            "--prefect",
+            help="Order it from the workers of the server that PREFECT_API_URL names, and follow.",
         ),
-    ] = None,
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --prefect: do not follow; the run goes on.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")
     ] = False,
@@ -65,6 +67,7 @@ def run(
     """Make every picture of RECIPE that is not there yet; write outputs, manifest and report.
 
     Ctrl-C stops within a denoise step and keeps what is made; the same command goes on from there.
+    With --prefect it only ends the following.
     """
     from flows.pipeline import RunRequest
     from flows.store.address import is_s3
@@ -84,7 +87,14 @@ def run(
     )
     if reroll:
         _reroll(request, reroll)
-    finished = _carry_out(request, _wants_prefect(prefect))
+    if detach and not prefect:
+        raise typer.BadParameter("only an order can be left alone", param_hint="--detach")
+    if prefect and (dtype is not None or device is not None or batch is not None):
+        text = "with --prefect the workers decide about --dtype, --device and --batch"
+        raise typer.BadParameter(text, param_hint="--prefect")
+    finished = _order(request, detach) if prefect else _carry_out(request)
+    if finished is None:
+        raise typer.Exit(ExitCode.DONE)
     _tell(finished, as_json)
     raise typer.Exit(_exit_code(finished))
 
@@ -103,11 +113,39 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
         typer.echo(text, err=True)
 
 
-def _wants_prefect(asked: bool | None) -> bool:
-    return bool(os.environ.get("PREFECT_API_URL")) if asked is None else asked
+def _order(request: RunRequest, detach: bool) -> Finished | None:
+    """Order it; its end, or ``None`` when it is not waited for."""
+    import httpx
+
+    from flows.scheduling.ordering import OrderError, follow, order
+    from flows.scheduling.server import NoServerError, ServerError, connected, in_words
+    from flows.scheduling.statement import FleetError
+    from flows.store.base import StoreError
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    try:
+        with recipe_errors(), connected() as client:
+            ordered = order(request, client)
+            say(f"ordered  {ordered.page}")
+            try:
+                return None if detach else follow(ordered, request, client, say)
+            except KeyboardInterrupt:
+                say(f"not followed any more; the run goes on: {ordered.page}")
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (NoServerError, FleetError, OrderError) as error:
+        say(str(error))
+        raise typer.Exit(ExitCode.WRONG) from None
+    except (StoreError, ServerError) as error:
+        say(str(error))
+        raise typer.Exit(ExitCode.FAILED) from None
+    except httpx.HTTPError as error:
+        say(in_words(error))
+        raise typer.Exit(ExitCode.FAILED) from None
 
 
-def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
+def _carry_out(request: RunRequest) -> Finished:
     from rich.console import Console
 
     from flows.cli.interrupt import Interrupts
@@ -116,8 +154,7 @@ def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     from flows.pipeline import Hooks, plan_recipe, run_recipe
     from flows.store.base import StoreError
 
-    # Prefect writes its own lines to the terminal, which would tear a live bar.
-    console = Console(stderr=True, force_terminal=False if as_flow else None)
+    console = Console(stderr=True)
     progress = RunProgress(console)
     interrupts = Interrupts(progress.stopping)
     hooks = Hooks(
@@ -127,8 +164,6 @@ def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     )
     try:
         with recipe_errors(), interrupts.caught():
-            if as_flow:
-                return _as_flow(request, hooks)
             plan = plan_recipe(request)
             for warning in plan.warnings:
                 typer.echo(f"note: {warning}", err=True)
@@ -140,16 +175,6 @@ def _carry_out(request: RunRequest, as_flow: bool) -> Finished:
     except KeyboardInterrupt:
         typer.echo("stopped at once; what is made stays", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-
-def _as_flow(request: RunRequest, hooks: Hooks) -> Finished:
-    from flows.run import FlowError, run_as_flow
-
-    try:
-        return run_as_flow(request, hooks)
-    except FlowError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
 
 
 def _exit_code(finished: Finished) -> ExitCode:

@@ -1,27 +1,56 @@
-"""``kontext worker``: take chunks of runs from Prefect's queue and make them."""
+"""``kontext worker``: carry out flow runs, on engines that stay loaded, from Prefect's pools."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from flows.cli import ExitCode
 
-STOP_MARGIN = 30.0  # seconds beyond the drain before a supervisor kills
+
+class Serves(StrEnum):
+    """What a worker takes."""
+
+    CHUNKS = "chunks"
+    PARENTS = "parents"
+    BOTH = "both"
 
 
 def worker(
     *,
-    pool: Annotated[
-        str | None, typer.Option("--pool", metavar="NAME", help="Another work pool than 'kontext'.")
+    serve: Annotated[
+        Serves,
+        typer.Option(
+            "--serve",
+            help="chunks: pictures, on engines; parents: recipes and nights, which need none.",
+        ),
+    ] = Serves.BOTH,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="PLACE",
+            help="The store that is looked after; default: the setting. Runs may name others.",
+        ),
     ] = None,
-    queues: Annotated[
+    recipes: Annotated[
+        str,
+        typer.Option(
+            "--recipes", metavar="PLACE", help="Where recipes are: a folder or s3://bucket/prefix."
+        ),
+    ] = "recipes",
+    models: Annotated[
         list[str] | None,
-        typer.Option("--queue", metavar="NAME", help="Only this queue of the pool. Repeat to add."),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A model to serve, by name or folder; default: all on this machine. Repeat.",
+        ),
     ] = None,
     engines: Annotated[
         int | None,
@@ -37,79 +66,69 @@ def worker(
             "--batch", min=1, help="The most pictures computed together; default: the setting."
         ),
     ] = None,
-    prefetch: Annotated[
-        int | None,
-        typer.Option(
-            "--prefetch",
-            min=0,
-            help="Chunks in hand beyond one for each engine; default: as many again.",
-        ),
-    ] = None,
-    drain_seconds: Annotated[
-        float,
-        typer.Option("--drain-seconds", min=0, help="How long SIGTERM may take to hand back."),
-    ] = 60.0,
     metrics_port: Annotated[
         int | None,
         typer.Option(
             "--metrics-port",
             min=0,
             max=65535,
-            help="Serve /health and /metrics on 127.0.0.1; 0: any port, which is printed.",
+            help="Serve /health/live, /health/ready and /metrics on 127.0.0.1; 0: any port, "
+            "which is printed.",
         ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What Prefect calls it; default: the host's name.")
     ] = None,
-    supervised: Annotated[
-        bool,
-        typer.Option(
-            "--supervised/--no-supervised", help="Start it again whenever it dies, however."
-        ),
-    ] = True,
     engine: Annotated[
         str | None, typer.Option("--engine", metavar="MODULE:FUNCTION", hidden=True)
     ] = None,
+    tempo: Annotated[
+        str, typer.Option("--tempo", metavar="NAME=SECONDS,...", hidden=True)
+    ] = "",  # for trials on one machine
 ) -> None:
-    """Make chunks of runs, on engines that stay loaded; needs PREFECT_API_URL.
+    """Carry out flow runs from Prefect's pools; needs PREFECT_API_URL.
 
-    SIGTERM or Ctrl-C hands back what is in hand and ends; a second one ends at once.
+    SIGTERM or Ctrl-C hands back what is in hand and ends; a second one ends at once. Restarting it
+    is the service manager's work.
     """
-    if supervised:
-        raise typer.Exit(_supervise(drain_seconds))
+    from flows.scheduling.environment import prepare_environment
+
+    prepare_environment()
     from flows.cli.options import chosen
-    from flows.orchestration.names import CHUNKS_POOL
     from flows.resident.loading import KONTEXT
-    from flows.workers.name import NameTakenError, claim_name
+    from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 
     _log_to_stderr()
+    settings = chosen(store=store, batch=batch)
     options = WorkerOptions(
-        pool=pool or CHUNKS_POOL,
-        queues=tuple(queues or ()),
-        engines=engines,
-        threads=threads,
-        batch=chosen(batch=batch).batch,
-        prefetch=prefetch,
-        drain_seconds=drain_seconds,
-        engine=engine or KONTEXT,
+        engines=engines, threads=threads, batch=settings.batch, engine=engine or KONTEXT
     )
-    from flows.workers.running import WorkerError, run_worker
+    from flows.scheduling.running import Serving, WorkerError, run_worker
+    from flows.scheduling.server import NoServerError
+    from flows.scheduling.site import Tempo
 
+    serving = Serving(
+        serve=serve.value,
+        options=options,
+        settings=settings,
+        recipes=recipes,
+        models=tuple(models or ()),
+        metrics_port=metrics_port,
+        tempo=Tempo(**_tempo(tempo)),
+    )
     try:
         claimed = claim_name(name)
-        done = run_worker(claimed, options, metrics_port=metrics_port, say=typer.echo)
-    except (NameTakenError, WorkerError) as error:
+        done = run_worker(claimed, serving, typer.echo)
+    except (NoNameError, NoServerError, WorkerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.WRONG) from None
     _leave(ExitCode.DONE if done else ExitCode.FAILED)
 
 
-def _supervise(drain_seconds: float) -> int:
-    from flows.supervise import supervise
-
-    again = [sys.executable, "-m", "flows.cli", *sys.argv[1:], "--no-supervised"]
-    return supervise(again, name="kontext worker", stop_limit=drain_seconds + STOP_MARGIN)
+def _tempo(text: str) -> dict[str, float]:
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {name.strip(): float(value) for name, _, value in pairs}
 
 
 def _log_to_stderr() -> None:

@@ -34,7 +34,10 @@ class Stopped(Exception):  # noqa: N818 - ends a run's loop, and becomes its end
 
 
 class Asker:
-    """A plan's engine. ``load_seconds`` is what loading it took, 0 when it was not needed."""
+    """A plan's engine. ``load_seconds`` is what loading it took, 0 when it was not needed.
+
+    ``broke`` tells of the pictures at which the engine itself broke, asked for alone, and how.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Asker:
         cancelled: CancelSignal,
     ) -> None:
         self.load_seconds = 0.0
+        self.broke: dict[str, str] = {}
         self._plan = plan
         self._engine_factory = engine_factory
         self._engine: Engine | None = None
@@ -75,18 +79,22 @@ class Asker:
             log.debug("the engine raised", exc_info=True)
             broken = error
         left = tuple(waiting.values())
-        if broken is None:
-            for request in left:
-                yield EditFailure(request.id, "the engine gave no answer", retryable=True)
-        elif len(requests) == 1:
-            for request in left:
-                retryable = not isinstance(broken, RequestError)
-                yield EditFailure(request.id, describe(broken), retryable)
+        if broken is None or len(requests) == 1:
+            yield from (self._failure(request, broken) for request in left)
         elif left:
             log.warning("%s; %d pictures are asked again", describe(broken), len(left))
             for part in (left[: len(left) // 2], left[len(left) // 2 :]):
                 if part:
                     yield from self.answers(part)
+
+    def _failure(self, request: EditRequest, broken: Exception | None) -> EditFailure:
+        """Of a request that got no answer, and stood alone if its call broke."""
+        if broken is None:
+            return EditFailure(request.id, "the engine gave no answer", retryable=True)
+        retryable = not isinstance(broken, RequestError)
+        if retryable:
+            self.broke[request.id] = describe(broken)
+        return EditFailure(request.id, describe(broken), retryable)
 
     def stop_if_cancelled(self) -> None:
         """Raise ``Cancelled`` if somebody has asked to stop."""
@@ -116,11 +124,11 @@ class Asker:
         return self._engine
 
     def _check(self, engine: Engine) -> None:
-        # Keys name weights and numerics; pictures of others under them would be lies.
-        if engine.spec.digest != self._plan.model.digest:
+        # Keys name the model and numerics; pictures of others under them would be lies.
+        if engine.spec.deciding != self._plan.model.deciding:
             raise Stopped(
-                f"the weights of model '{self._plan.model.name}' changed since the run was "
-                "planned; run again"
+                f"the weights of model '{self._plan.model.name}', or its kontext.json, changed "
+                "since the run was planned; run again"
             )
         if engine.numerics != self._plan.numerics:
             raise Stopped(

@@ -115,7 +115,9 @@ def run_plan(
     if ending is Ending.COMPLETE and any(step.state is State.FAILED for step in steps.values()):
         ending = Ending.FAILED
     spent = time.monotonic() - began
-    return Outcome(steps, ending, why, spent, asker.load_seconds, store_failed)
+    failed = {key for key, step in steps.items() if step.state is State.FAILED}
+    broke = {key: words for key, words in asker.broke.items() if key in failed}
+    return Outcome(steps, ending, why, spent, asker.load_seconds, store_failed, broke=broke)
 
 
 class _Run:

@@ -1,7 +1,7 @@
 """Keys and seeds: a step's key names its pixels and nothing else (contract 1).
 
 The key is the SHA-256 of canonical JSON over the operation and its parameters, the seed, the
-model's weights digest with what else of the model changes pixels, the numerics profile, the
+model's weights digest with what else of the model decides pixels, the numerics profile, the
 parents' keys and the digests of source files. Recipe, step and axis names, file names, batch
 size, worker and time are not in it: renaming a step with a seed of its own computes nothing anew.
 """
@@ -63,14 +63,7 @@ def step_key(
             "size": list(params.size) if params.size is not None else None,
             "fit": params.fit.value if edits else None,
             "contexts": [_context(ref) for ref in contexts],
-            "model": {
-                "weights": model.digest,
-                "text_tokens": model.text_tokens,
-                "pixel_area": model.pixel_area,
-                "multiple": model.multiple,
-                "context_ids": model.context_ids.value,
-                "condition": model.condition.value,
-            },
+            "model": model.deciding,
             "numerics": asdict(numerics),
         }
     )

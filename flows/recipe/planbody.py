@@ -145,7 +145,7 @@ class _Reader:
             recipe=body["recipe"],
             recipe_path=Path(PurePath(body["file"]).name),
             recipe_text=body["text"],
-            model=_model(body["model"]),
+            model=read_model(body["model"]),
             numerics=NumericsProfile(**body["numerics"]),
             steps=steps,
             variants=tuple(
@@ -203,7 +203,12 @@ def _read_params(item: Mapping[str, Any]) -> StepParams:
     )
 
 
-def _model(item: Mapping[str, Any]) -> ModelSpec:
+def read_model(item: Mapping[str, Any]) -> ModelSpec:
+    """A model as ``asdict`` tells of it, through JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or has a wrong value.
+    """
     return ModelSpec(
         **{
             **item,

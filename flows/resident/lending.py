@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.resident.messages import Model
+from flows.resident.process import EngineProcess
 
 PATIENCE = 4  # how often one may be passed over by later ones of its priority
 
@@ -14,14 +15,16 @@ PATIENCE = 4  # how often one may be passed over by later ones of its priority
 class Waiter:
     """Somebody who waits for an engine that holds (or is to load) ``model``.
 
-    A lower ``priority`` goes first. ``engine`` is the number of the one lent, ``passed`` how
-    often a later one was served before, because it wanted what an engine held.
+    A lower ``priority`` goes first. ``engine`` is the number of the one lent, ``lent`` its process
+    at that moment: when that dies before its borrower has woken, another has the number.
+    ``passed`` is how often a later one was served before, because it wanted what an engine held.
     """
 
     model: Model
     priority: int
     arrival: int
     engine: int | None = None
+    lent: EngineProcess | None = None
     passed: int = 0
     cancelled: bool = False
 

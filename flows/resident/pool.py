@@ -16,12 +16,10 @@ from flows.resident.lending import Waiter, next_loan
 from flows.resident.messages import Model
 from flows.resident.options import EngineState, ProcessOptions
 from flows.resident.process import EngineProcess
-from flows.resident.stats import EngineStats, resident_bytes
+from flows.resident.stats import HOPELESS, EngineStats, resident_bytes
 from kontext_engine.errors import Cancelled
 
 log = logging.getLogger(__name__)
-
-_HOPELESS = 3  # failures to start in a row after which those who wait are told
 
 
 @dataclass(slots=True)
@@ -163,6 +161,8 @@ class EnginePool:
     def borrow(self, waiter: Waiter) -> EngineProcess:
         """Wait for an idle engine; it is the caller's until the one job given to it is over.
 
+        It may have died since it was lent: then giving it a job raises ``EngineDied``.
+
         Raises:
             Cancelled: ``withdraw`` was called.
             EnginesStopping: the pool is being stopped.
@@ -172,16 +172,16 @@ class EnginePool:
             self._waiting.append(waiter)
             self._lend()
             try:
-                while waiter.engine is None:
+                while waiter.lent is None:
                     self._check(waiter)
                     self._changed.wait()
             except BaseException:
-                if waiter.engine is not None:  # interrupted when it had just been lent one
-                    self.give_back(self._places[waiter.engine].process)
+                if waiter.lent is not None:  # interrupted when it had just been lent one
+                    self.give_back(waiter.lent)
                 else:
                     self._waiting.remove(waiter)
                 raise
-            return self._places[waiter.engine].process
+            return waiter.lent
 
     def withdraw(self, waiter: Waiter) -> None:
         """End its waiting, now or as soon as it begins."""
@@ -204,7 +204,7 @@ class EnginePool:
         if self._closing:
             raise EnginesStopping("the engines are being stopped")
         places = self._places.values()
-        if all(place.failures >= _HOPELESS for place in places):
+        if all(place.failures >= HOPELESS for place in places):
             why = next(place.last_death for place in places)
             raise EngineDied(f"no engine process can be started: {why}", began=False)
 
@@ -216,7 +216,8 @@ class EnginePool:
             waiter = next_loan([one for one in self._waiting if not one.cancelled], idle)
             if waiter is None or waiter.engine is None:
                 return
-            self._places[waiter.engine].idle = False
+            place = self._places[waiter.engine]
+            place.idle, waiter.lent = False, place.process
             self._waiting.remove(waiter)
             self._changed.notify_all()
 
@@ -272,6 +273,7 @@ def _stats(number: int, place: _Place) -> EngineStats:
         process_loads=process.loads,
         loads=tally.loads,
         restarts=place.restarts,
+        failures=place.failures,
         busy_seconds=tally.busy_seconds + running,
         batches=tally.batches,
         edits=tally.edits,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from flows.resident.options import EngineState
 
+HOPELESS = 3  # failures to start in a row after which nobody waits for an engine any more
+
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
@@ -15,7 +17,8 @@ class EngineStats:
 
     ``loads``, ``batches`` (computed together, as the engine formed them), ``edits`` and
     ``busy_seconds`` add up over its processes, of which ``restarts`` were started after the first;
-    ``process_loads`` is of the present one. ``since`` is when it came to its state (Unix time,
+    ``process_loads`` is of the present one. ``failures`` counts processes in a row that died before
+    they were of any use. ``since`` is when it came to its state (Unix time,
     seconds); ``memory`` what the process holds of RAM (bytes; 0 where that cannot be told);
     ``last_death`` how the process before ended.
     """
@@ -27,12 +30,18 @@ class EngineStats:
     process_loads: int
     loads: int
     restarts: int
+    failures: int
     busy_seconds: float
     batches: int
     edits: int
     since: float
     memory: int
     last_death: str
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it cannot be started, as far as anybody can tell."""
+        return self.failures >= HOPELESS
 
 
 def resident_bytes(pid: int | None) -> int:

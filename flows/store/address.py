@@ -16,6 +16,7 @@ from flows.store.objects import Objects, checked
 
 if TYPE_CHECKING:
     from flows.settings import Settings
+    from flows.store.cells import Cells
 
 SCHEME = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -100,3 +101,16 @@ def open_store(where: str | Path, settings: Settings | None = None) -> KeyedStor
     if isinstance(address, Path):
         return LocalStore(address)
     return KeyedStore(open_objects(where, settings), lanes=LANES)
+
+
+def open_cells(where: str | Path, settings: Settings | None = None) -> Cells:
+    """Small objects there that are changed by compare-and-swap; see ``open_objects``."""
+    address = parse_address(where)
+    if isinstance(address, Path):
+        from flows.store.folder_cells import FolderCells
+
+        return FolderCells(address)
+    from flows.settings import load_settings
+    from flows.store.s3_cells import S3Cells
+
+    return S3Cells(address.bucket, address.prefix, (settings or load_settings()).s3)

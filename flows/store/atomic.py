@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -20,12 +21,17 @@ from pathlib import Path
 from flows.store.base import StoreError, StoreFull, StoreReadOnly, StoreUnfit
 
 STALE_SECONDS = 600.0  # a dead process's temporary file is kept this long, for slow clocks
+LOCK_POLL = 0.005  # seconds between two tries to get a lock
 FORGOTTEN_SECONDS = 24 * 3600.0  # nobody writes one file this long, whoever owns the pid now
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class LockHeld(Exception):  # noqa: N818 - what is found, as people say it
+    """Somebody else holds a lock for longer than one waits."""
 
 
 def create(path: Path, data: bytes, scratch: Path) -> bool:
@@ -63,6 +69,24 @@ def replace(path: Path, data: bytes, scratch: Path) -> None:
     """Write ``data`` under ``path`` whole, over whatever is there."""
     temporary = write_temporary(data, scratch)
     try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def copy(source: Path, path: Path, scratch: Path) -> None:
+    """Copy the bytes of ``source`` under ``path`` whole, over whatever is there.
+
+    Raises:
+        OSError: of the file system; ``FileNotFoundError`` when there is no source.
+    """
+    temporary = scratch / temporary_name()
+    try:
+        shutil.copyfile(source, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -113,7 +137,7 @@ def _give_name(temporary: Path, path: Path, scratch: Path) -> bool:
 def _rename_under_lock(temporary: Path, path: Path, scratch: Path) -> bool:
     # Every writer of such a file system comes this way, so the lock makes "look, then rename"
     # one act; the kernel drops it when its holder dies.
-    with _locked(scratch / "lock", path.parent):
+    with locked(scratch / "lock", path.parent, "neither hard links nor locks"):
         if path.exists():
             return False
         temporary.rename(path)
@@ -121,22 +145,50 @@ def _rename_under_lock(temporary: Path, path: Path, scratch: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, place: Path) -> Iterator[None]:
+def locked(path: Path, place: Path, without: str, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock of this file, which is made if need be, against other processes and threads.
+
+    ``place`` and ``without`` are what is told of a file system without locks. ``patience`` in
+    seconds; ``None`` waits for ever.
+
+    Raises:
+        StoreUnfit: there are no locks here.
+        LockHeld: somebody else holds it for longer than the patience.
+    """
     while True:
         with path.open("ab") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                _lock(handle.fileno(), patience)
             except OSError as error:
                 if error.errno in _NO_LOCKS:
                     raise StoreUnfit(
-                        f"{place}: this file system offers neither hard links nor locks, so two "
-                        "runs could overwrite each other; choose another --store"
+                        f"{place}: this file system offers {without}, so two runs could "
+                        "overwrite each other; choose another --store"
                     ) from None
                 raise
             # A clean-up may have removed the file while we waited; then others lock a new one.
             if _same_file(handle.fileno(), path):
                 yield
                 return
+
+
+def _lock(descriptor: int, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + patience
+    while not _locks_now(descriptor):
+        if time.monotonic() > end:
+            raise LockHeld
+        time.sleep(LOCK_POLL)
+
+
+def _locks_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

@@ -12,6 +12,7 @@ StoreError
  ├─ StoreUnfit      the place cannot keep the contract (no atomic create)
  ├─ BlobDamaged     a picture is missing or is not the one its record names
  ├─ NameLeaves      a name leads out of the home, through a link
+ ├─ StoreAway       no answer: nothing is known
  └─ AddressError    not the address of a store
 """
 
@@ -46,6 +47,10 @@ class BlobDamaged(StoreError):  # noqa: N818
 
 class NameLeaves(StoreError):  # noqa: N818
     """A name leads out of the home through a link."""
+
+
+class StoreAway(StoreError):  # noqa: N818
+    """No answer, or none that says anything: nothing is known."""
 
 
 class AddressError(StoreError):

@@ -37,7 +37,7 @@ class LocalObjects:
 
     def get(self, name: str) -> Held | None:
         """The file's bytes and version, or ``None``."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
             try:
                 with path.open("rb") as file:
@@ -47,7 +47,7 @@ class LocalObjects:
 
     def stat(self, name: str) -> Entry | None:
         """What the file system tells of the file, or ``None``."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
             try:
                 return _entry(name, path.stat())
@@ -56,27 +56,19 @@ class LocalObjects:
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a new file under ``name`` by ``link``, unless it is there; whether it was not."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
-            return atomic.create(path, data, self._scratch_for(path))
+            return atomic.create(path, data, self.scratch_for(path))
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file by temporary file and rename, over whatever is there."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
-            atomic.replace(path, data, self._scratch_for(path))
-
-    def copy(self, source: str, target: str) -> bool:
-        """Write a file with another one's bytes: a copy of its own, no link to it."""
-        held = self.get(source)
-        if held is None:
-            return False
-        self.replace(target, held.data)
-        return True
+            atomic.replace(path, data, self.scratch_for(path))
 
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove a file; with ``version`` only that one, a newer one that came is given back."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
             if version is None:
                 with contextlib.suppress(FileNotFoundError):
@@ -88,9 +80,22 @@ class LocalObjects:
                     return self._remove_version(path, version)
             return False
 
+    def copy(self, source: str, target: str) -> bool:
+        """Copy a file's bytes to a file of its own, by temporary file and rename."""
+        first, path = self.path(source), self.path(target)
+        with atomic.disk_errors(self.root):
+            if not first.is_file():
+                return False
+            scratch = self.scratch_for(path)
+            try:
+                atomic.copy(first, path, scratch)
+            except FileNotFoundError:
+                return False
+            return True
+
     def touch(self, name: str) -> bool:
         """Set the time of a file to now; ``False`` when there is none."""
-        path = self._path(name)
+        path = self.path(name)
         with atomic.disk_errors(self.root):
             try:
                 os.utime(path)
@@ -119,7 +124,8 @@ class LocalObjects:
             f"{self.root}: a folder cannot give links that others may open; use --links relative"
         )
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """The file of a name; it need not be there."""
         path = self.root / checked(name)
         first, _, rest = name.partition("/")
         if first == "runs" and "/" in rest and path.parent.exists():
@@ -137,7 +143,7 @@ class LocalObjects:
         atomic.clean_scratch(self._scratch)
         self._ready = True
 
-    def _scratch_for(self, path: Path) -> Path:
+    def scratch_for(self, path: Path) -> Path:
         """Where the temporary file of a new ``path`` goes; everything is ready afterwards."""
         self._make_ready()
         self._make_folder(path.parent)
@@ -150,7 +156,7 @@ class LocalObjects:
             atomic.sync_folder(folder.parent)
 
     def _remove_version(self, path: Path, version: str) -> bool:
-        aside = self._scratch_for(path) / atomic.temporary_name()
+        aside = self.scratch_for(path) / atomic.temporary_name()
         path.rename(aside)
         try:
             if _version(aside.stat()) == version:

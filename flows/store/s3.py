@@ -11,7 +11,6 @@ the same bytes are written anew (and is no digest of the bytes, where parts or K
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,27 +19,25 @@ from typing import TYPE_CHECKING, Any
 
 from flows.settings import S3Settings
 from flows.store.objects import Entry, Held
+from flows.store.s3_copy import copied, touched
 from flows.store.s3_errors import (
     ABORTING,
     LINKING,
     LISTING_UPLOADS,
     READING,
     REMOVING,
-    TOUCHING,
     WRITING,
-    CutAnswer,
     Refused,
 )
 from flows.store.s3_guard import find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
 from flows.store.s3_probe import Guard, hasty
-from flows.store.s3_retry import attempt
-from flows.store.s3_write import Upload, kept_as, seconds_of, told, write
+from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
+from flows.store.s3_write import Upload, seconds_of, told, write
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-CONFLICTS = 8  # how often a name may change hands under one call
 SETTLE = 0.25  # seconds in which a rival's write shows, on a server without conditions
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
 
@@ -108,7 +105,7 @@ class S3Objects:
             writer = self._place.writer(name)
             if writer is not None:
                 return writer == mark
-            _wait_a_turn(turn)  # whoever was in the way has gone
+            wait_a_turn(turn)  # whoever was in the way has gone
         raise self._place.contested(name)
 
     def replace(self, name: str, data: bytes) -> None:
@@ -124,29 +121,8 @@ class S3Objects:
                     raise self._place.explained(refused, WRITING, name) from None
             if self._place.writer(name) == mark:
                 return None  # its own upload, completed by a try whose answer was lost
-            _wait_a_turn(turn)
+            wait_a_turn(turn)
         raise self._place.contested(name)
-
-    def copy(self, source: str, target: str) -> bool:
-        """COPY it within the server; where copying is refused, read and write its bytes."""
-        copied = {
-            **self._place.target(target),
-            "CopySource": self._place.target(source),
-            **kept_as(self._settings),
-        }
-        is_guarded(self._place)  # nobody writes where it is refused
-        try:
-            attempt(self._settings, partial(_copy, copied))
-        except Refused as refused:
-            if refused.trouble.absent:
-                return False
-            if not (refused.trouble.unknown or refused.trouble.status == 403):
-                raise self._place.explained(refused, WRITING, target) from None
-            held = self.get(source)
-            if held is not None:
-                self.replace(target, held.data)
-            return held is not None
-        return True
 
     def remove(self, name: str, version: str | None = None) -> bool:
         """DELETE it while its version is this one.
@@ -175,36 +151,19 @@ class S3Objects:
                 doubtful = doubtful or refused.doubtful
             else:
                 return True
-            _wait_a_turn(turn)
+            wait_a_turn(turn)
         raise self._place.contested(name)
+
+    def copy(self, source: str, target: str) -> bool:
+        """Copy it within the server; where that is refused, read it and write it."""
+        is_guarded(self._place)  # nobody writes where it is refused
+        done = copied(self._place, source, target)
+        return self._write_again(source, target) if done is None else done
 
     def touch(self, name: str) -> bool:
         """Copy it onto itself; where copying is refused, write its bytes again."""
-        target = self._place.target(name)
-        for turn in range(CONFLICTS):
-            head = self._place.head(name)
-            if head is None:
-                return False
-            copied = {
-                **target,
-                "CopySource": target,
-                "CopySourceIfMatch": head["ETag"],
-                "MetadataDirective": "REPLACE",  # without a change S3 refuses such a copy
-                "Metadata": head["Metadata"],
-                "ContentType": head.get("ContentType", "application/octet-stream"),
-                **kept_as(self._settings),
-            }
-            try:
-                attempt(self._settings, partial(_copy, copied))
-            except Refused as refused:
-                if refused.trouble.unknown or refused.trouble.status == 403:
-                    return self._write_again(name)
-                if not (refused.trouble.conflict or refused.trouble.absent):
-                    raise self._place.explained(refused, TOUCHING, name) from None
-            else:
-                return True
-            _wait_a_turn(turn)
-        raise self._place.contested(name)
+        done = touched(self._place, name)
+        return self._write_again(name, name) if done is None else done
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Everything whose name begins with ``prefix``, a page at a time."""
@@ -274,22 +233,17 @@ class S3Objects:
         time.sleep(SETTLE)
         return self._place.writer(name) in {None, mark}
 
-    def _write_again(self, name: str) -> bool:
-        """For ``touch``. Whoever writes the name between reading and writing is overwritten."""
-        held = self.get(name)
+    def _write_again(self, source: str, target: str) -> bool:
+        """Whoever writes the target between reading and writing is overwritten."""
+        held = self.get(source)
         if held is None:
             return False
-        self.replace(name, held.data)
+        self.replace(target, held.data)
         return True
 
 
 def _delete(asked: dict[str, Any], client: S3Client) -> None:
     client.delete_object(**asked)
-
-
-def _copy(asked: dict[str, Any], client: S3Client) -> None:
-    if "CopyObjectResult" not in client.copy_object(**asked):
-        raise CutAnswer  # the server answers 200 before it has done the work
 
 
 def _version(etag: str, changed: float) -> str:
@@ -299,7 +253,3 @@ def _version(etag: str, changed: float) -> str:
 
 def _etag(version: str) -> str:
     return version.rpartition("/")[0]
-
-
-def _wait_a_turn(turn: int) -> None:
-    time.sleep(random.uniform(0.0, 0.05 * 2**turn))

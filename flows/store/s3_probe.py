@@ -105,7 +105,7 @@ def _try_puts(settings: S3Settings, new: Callable[[], dict[str, Any]]) -> Guard:
         return Guard.IGNORED
     for _ in range(PUT_RACES):
         contested = new()
-        if _race(lambda mark, at=contested: _created(settings, at, mark)) > 1:  # type: ignore[misc]
+        if race(lambda mark, at=contested: _created(settings, at, mark)) > 1:  # type: ignore[misc]
             return Guard.RACY
     return Guard.KEPT
 
@@ -132,7 +132,7 @@ def _try_parts(settings: S3Settings, new: Callable[[], dict[str, Any]]) -> Guard
         for _ in range(PART_RACES):
             contested = new()
             begun = [_begun(settings, contested) for _ in range(RIVALS)]
-            if _race(lambda _, rest=begun: _completed(settings, rest.pop())) > 1:  # type: ignore[misc]
+            if race(lambda _, rest=begun: _completed(settings, rest.pop())) > 1:  # type: ignore[misc]
                 return Guard.RACY
     except Refused as refused:
         if refused.trouble.unknown:
@@ -163,13 +163,13 @@ def _completed(settings: S3Settings, begun: dict[str, Any]) -> bool:
     return True
 
 
-def _race(run: Callable[[str], bool]) -> int:
-    """How many of ``RIVALS``, let loose at one moment, say that they were first."""
-    start = threading.Barrier(RIVALS)
+def race(run: Callable[[str], bool], rivals: int = RIVALS) -> int:
+    """How many of so many, let loose at one moment, say that they were first."""
+    start = threading.Barrier(rivals)
 
     def rival(number: int) -> bool:
         start.wait()
         return run(f"rival {number}")
 
-    with ThreadPoolExecutor(RIVALS) as pool:
-        return sum(pool.map(rival, range(RIVALS)))
+    with ThreadPoolExecutor(rivals) as pool:
+        return sum(pool.map(rival, range(rivals)))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 0.1  # seconds, at most; doubles with every try
 LONGEST_PAUSE = 8.0  # so that a server that is back is noticed soon
 LONGEST_ASKED = 60.0  # of what a server may ask for by Retry-After
+CONFLICTS = 8  # how often a name may change hands under one call
 SILENCE = 5.0  # seconds of trying before a person is told
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,11 @@ def attempt(settings: S3Settings, act: Callable[[S3Client], T], patience: float 
         if spent > SILENCE:
             _tell(trouble, settings)
         time.sleep(_pause(tries, trouble))
+
+
+def wait_a_turn(turn: int) -> None:
+    """Whoever was in the way of a write may be through by then; ``turn`` from 0."""
+    time.sleep(random.uniform(0.0, 0.05 * 2**turn))
 
 
 def _pause(tries: int, trouble: Trouble) -> float:

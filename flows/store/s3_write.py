@@ -49,9 +49,14 @@ class Upload:
     age: float
 
 
+def type_of(name: str) -> str | None:
+    """By the name's suffix; ``None`` for a name without a known one (a blob)."""
+    return _BY_SUFFIX.get(name.rpartition("/")[2].rpartition(".")[2].lower())
+
+
 def media_type(name: str, data: bytes) -> str:
-    """By the name's suffix, or for a name without one (a blob) by the first bytes."""
-    known = _BY_SUFFIX.get(name.rpartition("/")[2].rpartition(".")[2].lower())
+    """By the name's suffix, or for a name without one by the first bytes."""
+    known = type_of(name)
     if known:
         return known
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -110,7 +115,7 @@ def write(
     if in_parts:
         _write_parts(settings, target, data, kept, condition)
         return
-    body: dict[str, Any] = {"Body": data, **_sum(settings, data)}
+    body: dict[str, Any] = {"Body": data, **sum_of(settings, data)}
     attempt(settings, lambda client: client.put_object(**target, **kept, **condition, **body))
 
 
@@ -159,7 +164,7 @@ def send_part(
     settings: S3Settings, target: dict[str, Any], body: bytes, number: int
 ) -> CompletedPartTypeDef:
     """Send one part; what completing the upload must tell of it."""
-    given: dict[str, Any] = {"Body": body, "PartNumber": number, **_sum(settings, body)}
+    given: dict[str, Any] = {"Body": body, "PartNumber": number, **sum_of(settings, body)}
     answer = attempt(settings, lambda client: told(client.upload_part(**target, **given), "ETag"))
     part: Any = {"PartNumber": number, "ETag": answer["ETag"]}
     part.update((name, value) for name, value in answer.items() if name.startswith("Checksum"))
@@ -167,7 +172,7 @@ def send_part(
     return part  # type: ignore[no-any-return]
 
 
-def _sum(settings: S3Settings, body: bytes) -> dict[str, str]:
+def sum_of(settings: S3Settings, body: bytes) -> dict[str, str]:
     """Without boto3's checksums, S3's oldest one, which every server knows."""
     if settings.checksums == "when_supported":
         return {}

@@ -1,4 +1,8 @@
-"""A worker's page for whoever watches over it: ``/health`` and ``/metrics``, on loopback only."""
+"""A worker's page for whoever watches over it, on loopback only.
+
+``/health/live``: whether a restart of the worker would help. ``/health/ready``: whether it takes
+work. ``/metrics``: figures for Prometheus.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from flows.metrics import CONTENT_TYPE
-from flows.resident.options import EngineState
 from flows.resident.stats import EngineStats
 
 HOST = "127.0.0.1"
@@ -20,18 +23,24 @@ STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``ailment`` is what only a restart of the worker may cure; nothing when all is well."""
+    """``ailment`` is what only a restart may cure, ``unready`` why it takes no work; else empty."""
 
     worker: str
     state: str
     in_hand: int
     scheduler_silence_seconds: float | None
     ailment: str = ""
+    unready: str = ""
 
     @property
-    def code(self) -> int:
-        """The HTTP status."""
+    def live(self) -> int:
+        """The HTTP status of ``/health/live``."""
         return 503 if self.ailment else 200
+
+    @property
+    def ready(self) -> int:
+        """The HTTP status of ``/health/ready``: who has to be restarted takes no work either."""
+        return 503 if self.ailment or self.unready else 200
 
     def body(self) -> bytes:
         """The answer."""
@@ -49,13 +58,18 @@ class HealthPage:
 
             def do_GET(self) -> None:
                 match self.path.partition("?")[0]:
-                    case "/health":
+                    case "/health/live":
                         now = health()
-                        self._answer(now.code, "application/json", now.body())
+                        self._answer(now.live, "application/json", now.body())
+                    case "/health/ready":
+                        now = health()
+                        self._answer(now.ready, "application/json", now.body())
                     case "/metrics":
                         self._answer(200, CONTENT_TYPE, metrics())
                     case _:
-                        self._answer(404, "text/plain", b"/health or /metrics\n")
+                        self._answer(
+                            404, "text/plain", b"/health/live, /health/ready or /metrics\n"
+                        )
 
             def _answer(self, code: int, kind: str, body: bytes) -> None:
                 self.send_response(code)
@@ -89,11 +103,22 @@ class HealthPage:
         self._server.server_close()
 
 
-def ailment_of(still: float, engines: Sequence[EngineStats]) -> str:
+def ailment_of(still: float) -> str:
     """What ails a worker whose loop has been ``still`` for so many seconds; nothing if well."""
     if still > STANDSTILL_SECONDS:
         return f"the worker's own loop has stood still for {still:.0f} s"
-    down = {EngineState.DEAD, EngineState.STARTING}
-    if all(one.state in down and one.last_death for one in engines):
-        return f"no engine runs: {engines[0].last_death}"
+    return ""
+
+
+def unready_of(engines: Sequence[EngineStats], *, draining: bool, quarantine: str = "") -> str:
+    """Why a worker takes no work; nothing if it does. ``quarantine``: why it was set apart.
+
+    Engines that merely start again after a death are no reason; without any engine there is none.
+    """
+    if draining:
+        return "draining: what is in hand is handed back"
+    if quarantine:
+        return f"quarantined: {quarantine}"
+    if engines and all(one.hopeless for one in engines):
+        return f"no engine can be started: {engines[0].last_death}"
     return ""

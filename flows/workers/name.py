@@ -14,7 +14,11 @@ from typing import IO
 MOST = 64  # workers on a machine
 
 
-class NameTakenError(Exception):
+class NoNameError(Exception):
+    """A worker cannot have a name; the message says why and what to do."""
+
+
+class NameTakenError(NoNameError):
     """A worker of this name runs on this machine."""
 
 
@@ -36,9 +40,21 @@ def claim_name(wanted: str | None = None, folder: Path | None = None) -> Name:
 
     Raises:
         NameTakenError: ``wanted`` is another's already.
+        NoNameError: names cannot be kept here.
     """
-    folder = folder or Path(tempfile.gettempdir()) / f"kontext-workers-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder = folder or Path(tempfile.gettempdir()) / f"kontext-workers-{os.getuid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _claimed(folder, wanted)
+    except OSError as error:
+        raise NoNameError(
+            f"{folder or 'TMPDIR'} cannot keep the names of this machine's workers "
+            f"({error.strerror or error}); expected a folder with room that this user may write "
+            "to; clean it up, or set TMPDIR to another"
+        ) from error
+
+
+def _claimed(folder: Path, wanted: str | None) -> Name:
     if wanted is not None:
         lock = _lock(folder, wanted)
         if lock is None:
@@ -64,7 +80,10 @@ def _lock(folder: Path, name: str) -> IO[bytes] | None:
     file = (folder / f"{_plain(name)}.lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         return None
+    except OSError:  # a file system without locks
+        file.close()
+        raise
     return file

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 
 from flows.defaults import DEFAULT_BATCH
-from flows.orchestration.names import CHUNKS_POOL
 from flows.resident.loading import KONTEXT
 from flows.resident.options import ProcessOptions
 from flows.resident.pool import EnginePool
@@ -17,30 +16,20 @@ from flows.workers.gpus import visible_gpus
 class WorkerOptions:
     """What ``kontext worker`` is told; ``None`` leaves it to the machine.
 
-    ``engines`` are one for each GPU, or one; ``threads`` what each computes with on the CPU;
-    ``prefetch`` how many chunks more than engines are in hand, so that downloading, encoding and
-    uploading of one go on while another is computed; no ``queues`` are all of the pool's.
+    ``engines`` are one for each GPU, or one; ``threads`` what each computes with on the CPU.
+    A chunk is in hand for each engine and no more: one that waits here is one that an idle engine
+    of another worker could have.
     """
 
-    pool: str = CHUNKS_POOL
-    queues: tuple[str, ...] = ()
     engines: int | None = None
     threads: int | None = None
     batch: int = DEFAULT_BATCH
-    prefetch: int | None = None
-    drain_seconds: float = 60.0
-    poll_seconds: float = 2.0
     engine: str = KONTEXT
 
     @property
     def count(self) -> int:
         """How many engine processes."""
         return self.engines if self.engines is not None else max(1, len(visible_gpus()))
-
-    @property
-    def slots(self) -> int:
-        """How many chunks are in hand at once."""
-        return self.count + (self.prefetch if self.prefetch is not None else self.count)
 
     def engine_pool(self) -> EnginePool:
         """The engines, not started yet."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kontext_engine.codec import Codec, to_pictures, to_tensor
 from kontext_engine.errors import ModelError
-from kontext_engine.load import device_and_dtype
+from kontext_engine.load import device_and_dtype, settle_vae
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 RoundTrip = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # (n, h, w, 3) to the same
@@ -38,7 +38,7 @@ def load_round_trip(spec: ModelSpec, numerics: NumericsProfile) -> RoundTrip:
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: cannot be loaded as AutoencoderKL ({reason})") from error
-    codec = Codec(vae.to(device).eval().requires_grad_(False))
+    codec = Codec(settle_vae(vae, device, dtype).eval().requires_grad_(False))
 
     def round_trip(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         made: list[Image.Image] = []

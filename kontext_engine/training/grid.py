@@ -82,9 +82,12 @@ def captions() -> list[str]:
     ]
 
 
-def draw_grid(engine: Engine, items: Sequence[Item], path: Path, steps: int = 16) -> None:
-    """Edit every item and write source, result and ground truth side by side as one PNG."""
-    size = Size(*SIZE)
+def draw_grid(engine: Engine, items: Sequence[Item], path: Path, steps: int | None = None) -> None:
+    """Edit every item and write source, result and ground truth side by side as one PNG.
+
+    ``steps`` is the model's own number where it is not given.
+    """
+    size, steps = Size(*SIZE), steps or engine.spec.default_steps
     requests = [
         EditRequest(
             f"edit-{k}", item.prompt, seed=1000 + k, steps=steps, size=size, contexts=(item.source,)

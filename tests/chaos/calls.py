@@ -21,9 +21,9 @@ class Strike:
 
     def excuses(self, worker: str, number: int, first: float, again: float) -> bool:
         """Whether a picture begun ``first`` by a worker may be begun ``again`` because of it."""
-        own = {f"engine-{number}", worker}
-        concerned = self.victim in own or not self.victim.startswith(("engine", "worker"))
-        return concerned and self.at <= again and self.end >= first
+        own = {f"{kind}-{number}" for kind in ("engine", "host", "stop")} | {worker}
+        # A parent's death repeats nothing: its chunks go on. Nor does a server's.
+        return bool(own & set(self.victim.split("+"))) and self.at <= again and self.end >= first
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Servers, a coordinator and workers as real processes; Prefect's API to order runs by.
+"""Servers, a parents' worker and chunks' workers as real processes; Prefect's API to order runs by.
 
-``kontext coordinator`` and ``kontext worker`` are started as an operator starts them, supervised;
-nothing here ever starts them again. Servers are the operator's, and are brought back by ``Servers``
-alone. A parent run is no process: it lives in the coordinator, and dies and comes back with it.
+``kontext worker`` is started as a service manager starts it, and started again a second after it
+has died, however. Servers are the operator's, and are brought back by ``restore`` alone. A worker
+``away`` has a host name of its own (a UTS namespace), so that its death must be waited out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from uuid import UUID
@@ -21,7 +22,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from flows.orchestration.names import NIGHTLY, RUN_RECIPE, deployment
+from flows.scheduling.names import NIGHTLY, RUN_RECIPE, deployment
 from tests.servers.postgres import Postgres
 from tests.servers.prefect import Prefect
 from tests.servers.process import Server
@@ -39,44 +40,81 @@ PREFIX = "studio"
 
 
 class Kept:
-    """``kontext coordinator`` or ``kontext worker`` with its supervisor."""
+    """A ``kontext worker`` that is started again whenever it ends, until it is told to stop."""
 
-    def __init__(self, name: str, folder: Path, *command: str, **environment: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, command: list[str], environment: dict[str, str]
+    ) -> None:
         self.name = name
-        self.supervisor = Server(name, folder / f"{name}.log")
-        self.supervisor.launch([KONTEXT, *command], environment, ROOT)
+        self.starts = 0
+        self._command, self._environment = command, environment
+        self._folder = folder
+        self._stopping = threading.Event()
+        self._server = Server(name, folder / f"{name}.log")
+        self._launch()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
 
     @property
     def pid(self) -> int | None:
         """The process that does the work; none while it is being started again."""
-        return child_of(self.supervisor.pid, "--no-supervised")
+        return self._server.pid if self._server.is_running else None
 
     @property
     def engine(self) -> int | None:
         pid = self.pid
         return None if pid is None else child_of(pid, "flows.resident.child")
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._server._process is not None
+        return self._server._process
+
     def stop(self) -> int:
-        """SIGTERM to the supervisor, as systemd would; the exit code."""
-        process = self.supervisor._process
-        assert process is not None
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(PATIENCE)
-        self.supervisor.end()
+        """SIGTERM, as systemd would; the exit code. It is not started again."""
+        self._stopping.set()
+        self._keeper.join()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE)
+        self._server.end()
         return code
+
+    def start(self) -> None:
+        """Again, after ``stop``."""
+        self._stopping.clear()
+        self._launch()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+
+    def end(self) -> None:
+        """Kill it for good."""
+        self._stopping.set()
+        self._keeper.join()
+        self._server.end(signal.SIGKILL)
 
     @property
     def log(self) -> str:
-        return self.supervisor.log_file.read_text("utf-8", "replace")
+        return self._server.log_file.read_text("utf-8", "replace")
+
+    def _launch(self) -> None:
+        self.starts += 1
+        self._server.launch(self._command, self._environment, ROOT)
+
+    def _keep(self) -> None:
+        while not self._stopping.wait(0.2):
+            if self.process.poll() is not None:
+                if self._stopping.wait(1.0):
+                    return
+                self._launch()
 
 
 class City:
     """One of everything, and two workers."""
 
-    def __init__(self, folder: Path, *, patience: float = 20.0, lease: float = 5.0) -> None:
+    def __init__(self, folder: Path, *, tempo: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.patience, self.lease = patience, lease
+        self.tempo = tempo
         self.seaweed = Seaweed(folder / "seaweed")
         self.postgres = Postgres()
         self.prefect = Prefect(folder / "prefect", self.postgres.url)
@@ -100,7 +138,7 @@ class City:
 
     def __exit__(self, *ended: object) -> None:
         for one in self.kept.values():
-            one.supervisor.end(signal.SIGKILL)
+            one.end()
         with contextlib.suppress(AttributeError):
             self.client._client.close()
         self._stack.close()
@@ -141,27 +179,38 @@ class City:
             check=False,
         )
 
-    def start_coordinator(self) -> Kept:
-        options = ("--patience", f"{self.patience:g}", "--lease", f"{self.lease:g}", "--supervised")
-        return self._keep("coordinator", "coordinator", *options)
+    def start_parents(self, name: str = "parents", *options: str, away: bool = False) -> Kept:
+        command = ("worker", "--serve", "parents", "--name", f"{name}-{self.salt}", *options)
+        return self._keep(name, *command, away=away)
 
     def start_worker(
-        self, name: str, *options: str, engine: str = "logged", seconds: float = 0.0
+        self,
+        name: str,
+        *options: str,
+        engine: str = "logged",
+        seconds: float = 0.0,
+        away: bool = False,
     ) -> Kept:
         return self._keep(
             name,
-            *("worker", "--supervised", "--engines", "1", "--threads", "1"),
-            *("--name", f"{name}-{self.prefect.port}", "--engine", f"tests.chaos.engines:{engine}"),
+            *("worker", "--serve", "chunks", "--engines", "1", "--threads", "1"),
+            *("--name", f"{name}-{self.salt}", "--engine", f"tests.chaos.engines:{engine}"),
             *options,
+            away=away,
             **{CALLS: str(self.folder / f"calls-{name}.jsonl"), SECONDS: str(seconds)},
         )
 
-    def open(self) -> None:
-        """Deploy, and start a coordinator and two workers."""
+    @property
+    def salt(self) -> str:
+        """Workers' names are one for a machine."""
+        return str(self.prefect.port)
+
+    def open(self, *, away: bool = False) -> None:
+        """Deploy, and start a parents' worker and two chunks' workers."""
         self.deploy()
-        self.start_coordinator()
+        self.start_parents()
         for name in ("worker-1", "worker-2"):
-            self.start_worker(name)
+            self.start_worker(name, away=away)
 
     def deploy(self, *options: str) -> None:
         """Again while the server does not answer: a busy machine in its first minute."""
@@ -171,8 +220,12 @@ class City:
 
         until(deployed, PATIENCE, self.prefect.log)
 
-    def _keep(self, name: str, *command: str, **extra: str) -> Kept:
-        self.kept[name] = Kept(name, self.folder, *command, **self.environment, **extra)
+    def _keep(self, name: str, *command: str, away: bool = False, **extra: str) -> Kept:
+        line = [KONTEXT, *command, "--tempo", self.tempo]
+        if away:
+            script = f'hostname {name}-away && exec "$@"'
+            line = ["unshare", "--uts", "sh", "-c", script, "sh", *line]
+        self.kept[name] = Kept(name, self.folder, line, {**self.environment, **extra})
         return self.kept[name]
 
     # --- what people do
@@ -187,8 +240,8 @@ class City:
         }
         return self._start(RUN_RECIPE, parameters)
 
-    def night(self) -> UUID:
-        return self._start(NIGHTLY, {})
+    def night(self, **parameters: object) -> UUID:
+        return self._start(NIGHTLY, {"store": self.store, **parameters})
 
     def _start(self, flow: str, parameters: dict[str, object]) -> UUID:
         def create() -> UUID:
@@ -239,7 +292,7 @@ class City:
         return "\n".join(f"--- {one.name}\n{one.log[-2500:]}" for one in self.kept.values())
 
     def victim(self, name: str) -> int | None:
-        """The process id behind a name: ``engine-1``, ``worker-2``, ``coordinator``, ``s3`` …"""
+        """The process id behind a name: ``engine-1``, ``worker-2``, ``parents``, ``s3`` …"""
         servers = {"prefect": self.prefect, "postgres": self.postgres, "s3": self.seaweed}
         if name in servers:
             return servers[name].pid
@@ -260,6 +313,17 @@ class City:
                 os.kill(pid, signal.SIGKILL)
         assert until(lambda: not is_alive(pid), PATIENCE)
         return pid
+
+    def stand_still(self, name: str, seconds: float) -> int:
+        """SIGSTOP it and its engine, and SIGCONT after so long; its process id."""
+        pids = [pid for pid in (self.kept[name].pid, self.kept[name].engine) if pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return pids[0]
 
     def restore(self, name: str) -> None:
         """Bring a server back."""

@@ -26,14 +26,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--per-run", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="denoise steps of an edit")
-    parser.add_argument("--patience", type=float, default=20.0)
+    parser.add_argument("--away", action="store_true", help="workers on hosts of their own")
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kontext-chaos-"))
     say(f"seed {asked.seed}, {folder}")
     dice, runs, bad = random.Random(asked.seed), 0, 0
-    with City(folder, patience=asked.patience) as city:
-        city.open()
+    with City(folder) as city:
+        city.open(away=asked.away)
         storm = Storm(city, asked.seed)
         say(HEAD)
         while (done := len(storm.strikes)) < asked.rounds:
@@ -43,7 +43,7 @@ def main() -> int:
             plan = planned(recipe, *sets)
             rounds = min(asked.per_run, asked.rounds - done)
             ran = storm.ride(city.order(recipe, *sets), recipe, plan, rounds)
-            for line in table(ran, done + 1, city.patience):
+            for line in table(ran, done + 1):
                 say(line)
             if not ran.good:
                 bad += 1

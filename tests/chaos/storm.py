@@ -16,7 +16,11 @@ from .processes import until
 from .verdict import Verdict
 
 SERVERS = ("prefect", "postgres", "s3")
-VICTIMS = ("engine-1", "engine-2", "worker-1", "worker-2", "coordinator", "parent", *SERVERS)
+VICTIMS = (
+    "engine-1", "engine-2", "worker-1", "worker-2", "host-1", "host-2",
+    "parents", "parents+worker-1", "s3", "stop-2",
+)  # fmt: skip
+STOPPED = 70.0  # seconds that a stopped process stands still: longer than a lease
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Storm:
 
     def _over(self, plan: Plan) -> bool:
         home = self.city.home
-        return home.manifest(plan) is not None and not home.names("active/")
+        return home.manifest(plan) is not None and not home.names("leases/")
 
     def _draw(self) -> str:
         if not self._bag:
@@ -103,37 +107,47 @@ class Storm:
         return self._bag.pop()
 
     def _strike(self, victim: str) -> None:
-        # A parent run has no process but the coordinator's.
-        name = "coordinator" if victim == "parent" else victim
-        until(lambda: self.city.victim(name), PATIENCE, self.city.said)
+        names = victim.replace("host-", "worker-").replace("stop-", "worker-").split("+")
+        for name in names:
+            until(lambda name=name: self.city.victim(name), PATIENCE, self.city.said)
         at = time.time()
-        pid = self.city.strike(name)
-        if pid is None:
+        if victim.startswith("stop-"):
+            pid = self.city.stand_still(names[0], STOPPED)
+            self.strikes.append(Strike(victim, pid, at, time.time()))
+            return
+        if victim.startswith("host-"):
+            self.city.strike(names[0].replace("worker-", "engine-"))
+        struck = {name: self.city.strike(name) for name in names}
+        if None in struck.values():
             return
         end = at
-        if name in SERVERS:
-            time.sleep(self._dice.uniform(0.5, 5.0))
-            self.city.restore(name)
-            # What it interrupted may be taken for dead a while after it is back.
-            end = time.time() + self.city.patience
-        else:
-            until(lambda: self.city.victim(name) not in (None, pid), PATIENCE, self.city.said)
-        self.strikes.append(Strike(victim, pid, at, end))
+        for name, pid in struck.items():
+            if name in SERVERS:
+                time.sleep(self._dice.uniform(0.5, 5.0))
+                self.city.restore(name)
+                end = time.time()
+            else:
+                until(
+                    lambda name=name, pid=pid: self.city.victim(name) not in (None, pid),
+                    PATIENCE,
+                    self.city.said,
+                )
+        self.strikes.append(Strike(victim, next(iter(struck.values())) or 0, at, end))
 
 
 HEAD = (
-    f"{'round':>5} {'recipe':<20} {'victim':<12} {'pid':>7} {'at s':>6} {'out s':>6}  "
+    f"{'round':>5} {'recipe':<20} {'victim':<16} {'pid':>7} {'at s':>6} {'out s':>6}  "
     f"{'outcome':<10} {'lost':>4} {'corrupt':>7} {'most':>4} {'computed':>9} {'run s':>6}"
 )
 
 
-def table(ran: Ran, first: int, patience: float) -> Iterable[str]:
+def table(ran: Ran, first: int) -> Iterable[str]:
     """A line for each strike of a run; the run's own columns are the same in all of them."""
     for number, strike in enumerate(ran.strikes, first):
-        out = strike.end - strike.at - patience if strike.victim in SERVERS else 0.0
+        out = strike.end - strike.at
         outcome = "complete" if ran.good else "BAD"
         yield (
-            f"{number:>5} {ran.recipe:<20} {strike.victim:<12} {strike.pid:>7} "
+            f"{number:>5} {ran.recipe:<20} {strike.victim:<16} {strike.pid:>7} "
             f"{strike.at - ran.began:>6.1f} {out:>6.1f}  {outcome:<10} "
             f"{len(ran.verdict.lost):>4} {len(ran.verdict.corrupt):>7} {ran.most:>4} "
             f"{ran.computed:>4}/{len(ran.plan.steps):<4} {ran.seconds:>6.0f}"

@@ -37,7 +37,7 @@ def planned(recipe: str, *overrides: str, only: Iterable[str] = ()) -> Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``lost`` and ``corrupt`` hold one line for each fault; ``left`` names under ``active/``."""
+    """``lost`` and ``corrupt`` hold one line for each fault; ``left`` leases that are left."""
 
     lost: tuple[str, ...]
     corrupt: tuple[str, ...]
@@ -62,6 +62,14 @@ class Home:
         )
         found = [one["Key"] for page in pages for one in page.get("Contents", ())]
         return [name.removeprefix(self._prefix) for name in found]
+
+    def versions(self, below: str) -> dict[str, str]:
+        """Each object and when it was last changed."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + below
+        )
+        found = [one for page in pages for one in page.get("Contents", ())]
+        return {one["Key"]: f"{one['ETag']} {one['LastModified']}" for one in found}
 
     def get(self, name: str) -> bytes | None:
         try:
@@ -121,7 +129,7 @@ class Home:
                     corrupt.append(f"{output.path} is not what the manifest says")
             if self.get(f"runs/{run}/report.html") is None:
                 lost.append("there is no report")
-        left = tuple(name for name in self.names("active/") if run is None or run in name)
+        left = tuple(self.names("leases/"))
         return Verdict(tuple(lost), tuple(corrupt), left, len(self.names("quarantine/")))
 
     def _fault(self, key: str) -> tuple[str, str] | None:

@@ -4,10 +4,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from kontext_engine.api import EngineOptions, ModelError
 from kontext_engine.engine import KontextEngine
+from kontext_engine.load import load_components
 from kontext_engine.spec import NumericsProfile
 
 
@@ -64,3 +66,11 @@ def test_weights_are_never_made_up(spec, tmp_path, capfd, file, weight, change):
     assert weight in str(refused.value)
     assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", "")  # one message, not the libraries' reports besides
+
+
+@pytest.mark.parametrize(("dtype", "last"), [("float32", True), ("bfloat16", False)])
+def test_the_autoencoder_lies_channels_last_only_where_batches_stay_alike(full_spec, dtype, last):
+    vae = load_components(full_spec, NumericsProfile(dtype=dtype)).vae
+    weight = vae.decoder.conv_in.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) is last
+    assert weight.is_contiguous() is not last

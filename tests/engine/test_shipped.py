@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxKontextPipeline
+from diffusers import AutoencoderKL, FluxKontextPipeline
 from PIL import Image
 
 from kontext_engine.api import EditRequest, EngineOptions
 from kontext_engine.catalogue import resolve_model
+from kontext_engine.codec import Codec, to_pictures, to_tensor
 from kontext_engine.engine import KontextEngine
 from kontext_engine.geometry import Size
+from kontext_engine.load import load_components
 from kontext_engine.picture import open_picture
 
 SAMPLE = Path(__file__).parents[2] / "recipes" / "samples" / "products" / "backpack.png"
@@ -59,6 +61,22 @@ def test_diffusers_pipeline_makes_the_same_picture(editing, engine, peer, produc
     assert a.shape == b.shape == (128, 128, 3)
     assert abs(a - b).max() <= 1  # rounding to 8 bits may fall either way
     assert b.std() > 20  # a picture, not a grey
+
+
+def test_the_autoencoders_place_in_memory_moves_no_picture_beyond_the_tolerance(engine, product):
+    """Against weights as diffusers loads them: one level, in at most 0.1 % of values."""
+    folder = Path(engine.spec.source) / "vae"
+    plain = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    settled = load_components(engine.spec, engine.numerics).vae
+    pixels = to_tensor([product, product.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    made = [
+        np.stack([np.asarray(picture, int) for picture in to_pictures(codec.decode(latents))])
+        for codec in (Codec(plain), Codec(settled))
+        for latents in [codec.encode(pixels)]
+    ]
+    differences = abs(made[0] - made[1])
+    assert differences.max() <= 1
+    assert (differences > 0).mean() <= 1e-3
 
 
 def test_it_is_small_enough_to_ship():

@@ -404,15 +404,16 @@ def test_a_model_that_does_not_load_stops_the_run(store, products):
     assert outcome.counts[State.PENDING] == 20
 
 
-def test_an_engine_with_other_numerics_or_weights_is_refused(store, products):
+def test_an_engine_with_other_numerics_weights_or_text_length_is_refused(store, products):
     plan = product_plan(products[:1])
     other = replace(plan, numerics=NumericsProfile(dtype="bfloat16"))
     outcome = run_plan(other, store, WatchedEngine().load)
     assert outcome.ending is Ending.STOPPED
     assert "start it with the plan's numerics" in outcome.why
-    other = replace(plan, model=replace(plan.model, digest="0" * 64))
-    outcome = run_plan(other, store, WatchedEngine().load)
-    assert "the weights of model 'fake' changed since" in outcome.why
+    for changed in ({"digest": "0" * 64}, {"text_tokens": 65}):
+        other = replace(plan, model=replace(plan.model, **changed))
+        outcome = run_plan(other, store, WatchedEngine().load)
+        assert "weights of model 'fake', or its kontext.json, changed since" in outcome.why
 
 
 def test_many_large_sources_are_opened_a_few_at_a_time(store, products):

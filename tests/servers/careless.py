@@ -2,12 +2,13 @@
 
 A fixture for what the program does on such a server, in memory, without checking signatures. Like
 some real servers it can be told to keep conditions only of writers that come one after the other
-(``racy``), to reject boto3's default checksums (``old``), to drop metadata, to have no multipart,
-or not to copy.
+(``racy``), or those of a PUT and no others (``puts``), to reject boto3's default checksums
+(``old``), to drop metadata, to have no multipart, or not to copy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import ssl
@@ -59,7 +60,7 @@ class Careless:
         self,
         bucket: str = "careless",
         *,
-        conditions: Literal["ignored", "racy"] = "ignored",
+        conditions: Literal["ignored", "racy", "puts"] = "ignored",
         old: bool = False,
         metadata: bool = True,
         multipart: bool = True,
@@ -75,7 +76,7 @@ class Careless:
         self.things: dict[str, Thing] = {}
         self.uploads: dict[str, Thing] = {}
         self.requests: list[Request] = []
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._server = _Server((HOST, 0), _Handler)
         self._server.careless = self
         if tls is not None:
@@ -131,11 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, headers={"ETag": f'"{_md5(body)}"'})
         elif "x-amz-copy-source" in self.headers:
             self._copy(home, key)
-        elif self._spurned(home, key):
-            self._refuse(412, "PreconditionFailed")
         else:
-            thing = self._keep(home, key, body, self._kept())
-            self._answer(200, headers={"ETag": thing.etag})
+            self._put(home, key, body)
 
     def do_GET(self) -> None:
         home, key, query, _ = self._begin()
@@ -199,13 +197,21 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() in KEPT or (metadata and name.lower().startswith("x-amz-meta-"))
         }
 
-    def _spurned(self, home: Careless, key: str) -> bool:
-        """A racy server looks whether the name is new, and writes a while later."""
-        if home.conditions == "ignored" or self.headers.get("if-none-match") != "*":
-            return False
-        taken = key in home.things
-        time.sleep(0.1)
-        return taken
+    def _put(self, home: Careless, key: str, body: bytes) -> None:
+        # A racy server looks whether the name is new, and writes a while later.
+        asked = {name: self.headers.get(name) for name in ("if-none-match", "if-match")}
+        with home.lock if home.conditions == "puts" else contextlib.nullcontext():
+            found = home.things.get(key)
+            if home.conditions == "racy" and asked["if-none-match"]:
+                time.sleep(0.1)
+            spurned = (asked["if-none-match"] == "*" and found is not None) or (
+                asked["if-match"] and (found is None or found.etag != asked["if-match"])
+            )
+            if home.conditions != "ignored" and spurned:
+                self._refuse(412, "PreconditionFailed")
+                return
+            thing = self._keep(home, key, body, self._kept())
+        self._answer(200, headers={"ETag": thing.etag})
 
     def _keep(self, home: Careless, key: str, data: bytes, headers: dict[str, str]) -> Thing:
         thing = Thing(data, headers, _now(), f'"{_md5(data)}"')

@@ -1,7 +1,8 @@
 """A real Prefect server for the tests: loopback, its own port and home, analytics off.
 
 ``with Prefect(folder) as server`` starts and stops it; ``kill9`` and ``start`` again keep port and
-data. ``database`` is a SQLAlchemy address (``Postgres.url``); without one it is SQLite's.
+data. ``database`` is a SQLAlchemy address (``Postgres.url``); without one it is SQLite's. With
+``auth`` (user:password) it lets nobody else in.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ READY_SECONDS = (
 class Prefect:
     """One server; ``folder`` holds its home, its log and, with SQLite, its data."""
 
-    def __init__(self, folder: Path, database: str | None = None, *, ui: bool = False) -> None:
+    def __init__(
+        self, folder: Path, database: str | None = None, *, ui: bool = False, auth: str = ""
+    ) -> None:
         self.folder = folder
         self.port = 0
+        self.auth = auth
         self._database = database
         self._ui = ui
         self._server = Server("prefect server", folder / "server.log")
@@ -67,6 +71,7 @@ class Prefect:
         return {
             "PREFECT_API_URL": self.api,
             "PREFECT_HOME": str(self.folder / "client"),
+            **({"PREFECT_API_AUTH_STRING": self.auth} if self.auth else {}),
             **QUIET,
         }
 
@@ -119,6 +124,7 @@ class Prefect:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_UI_ENABLED": str(self._ui).lower(),
             "PREFECT_API_URL": self.api,
+            **({"PREFECT_SERVER_API_AUTH_STRING": self.auth} if self.auth else {}),
             **QUIET,
         }
         command = [

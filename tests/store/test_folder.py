@@ -131,3 +131,24 @@ def test_what_is_given_back_after_a_race_is_there_once(home, monkeypatch):
     assert not home.remove("a", version)
     assert home.get("a").data == b"newcomer"
     assert names(home, "") == ["a"]
+
+
+def test_a_copy_that_fails_leaves_what_was_there(home, monkeypatch):
+    home.create("a", b"new")
+    home.create("b", b"old")
+
+    def full(source, target):
+        target.write_bytes(b"ne")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flows.store.atomic.shutil.copyfile", full)
+    with pytest.raises(StoreError, match="free some space"):
+        home.copy("a", "b")
+    assert home.get("b").data == b"old"
+    assert names(home, "tmp/") == []
+
+
+def test_a_copy_is_no_link(home):
+    home.create("a", b"one")
+    home.copy("a", "b")
+    assert (home.root / "a").stat().st_ino != (home.root / "b").stat().st_ino

@@ -126,6 +126,43 @@ def test_touching_keeps_type_and_writer(s3_place, seaweed):
     assert len(before["Metadata"]["kontext-writer"]) == 32
 
 
+def test_a_copy_is_of_its_own_names_type_and_has_a_writer_of_its_own(s3_place, seaweed):
+    objects = s3_place.objects()
+    objects.create("blobs/a", b"\xff\xd8\xff is how a JPEG begins")
+    kinds = {"runs/r/a.png": "image/png", "runs/r/x.html": "text/html; charset=utf-8"}
+    for target, kind in {**kinds, "copies/a": "image/jpeg"}.items():
+        assert objects.copy("blobs/a", target)
+        ask = {"Bucket": BUCKET, "Key": f"{s3_place.prefix}/{target}"}
+        head = admin_client(seaweed).head_object(**ask)
+        assert head["ContentType"] == kind
+        assert len(head["Metadata"]["kontext-writer"]) == 32
+    assert not objects.create("copies/a", b"other")
+
+
+def test_a_copy_asks_for_what_every_write_asks_for(careless, careless_place):
+    kept = {"encryption": "AES256", "storage_class": "STANDARD_IA"}
+    objects = careless_place.objects(unconditional="degrade", **kept)
+    objects.create("blobs/a", b"one")
+    careless.requests.clear()
+    assert objects.copy("blobs/a", "runs/r/a.png")
+    (request,) = careless.requests
+    assert request.method == "PUT"
+    assert request.headers["x-amz-copy-source"] == f"{careless.bucket}/home/blobs/a"
+    assert request.headers["x-amz-server-side-encryption"] == "AES256"
+    assert request.headers["x-amz-storage-class"] == "STANDARD_IA"
+
+
+def test_where_copying_is_refused_a_copy_is_read_and_written(monkeypatch):
+    with Careless(copies=False) as server:
+        set_environment(monkeypatch, server.endpoint)
+        objects = Place(server.endpoint, server.bucket, "h").objects(unconditional="degrade")
+        objects.create("a", b"one")
+        assert objects.copy("a", "b.png")
+        assert objects.get("b.png").data == b"one"
+        assert server.things["h/b.png"].headers["content-type"] == "image/png"
+        assert not objects.copy("none", "c")
+
+
 def test_where_copying_is_refused_touching_writes_again(monkeypatch):
     with Careless(copies=False) as server:
         set_environment(monkeypatch, server.endpoint)

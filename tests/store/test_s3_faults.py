@@ -69,6 +69,7 @@ DEEDS = {
     "replace": ("PUT", lambda objects: objects.replace("ready", b"y") is None),
     "remove": ("DELETE", lambda objects: objects.remove("ready")),
     "touch": ("PUT", lambda objects: objects.touch("ready")),
+    "copy": ("PUT", lambda objects: objects.copy("ready", "new.png")),
     "list": ("GET", lambda objects: [one.name for one in objects.list("")] == ["ready"]),
     "folders": ("GET", lambda objects: list(objects.folders("runs/")) == []),
     "abandoned": ("GET", lambda objects: list(objects.abandoned(-60)) == []),
@@ -84,7 +85,9 @@ def test_a_busy_server_is_asked_again(objects, faults, deed):
     assert len(faults.harmed()) == 3
 
 
-@pytest.mark.parametrize("deed", ["get", "stat", "create", "lose", "remove", "touch", "list"])
+@pytest.mark.parametrize(
+    "deed", ["get", "stat", "create", "lose", "remove", "touch", "copy", "list"]
+)
 def test_an_answer_that_is_lost_changes_nothing_of_the_outcome(objects, faults, deed):
     method, act = DEEDS[deed]
     faults.harm(LoseAnswer(), method)

@@ -95,7 +95,7 @@ def test_the_folder_says_what_it_is(written):
     saved = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     assert saved.items() >= SCHEDULER.items()
     spec = resolve_model(folder)
-    assert (spec.name, spec.text_tokens, spec.default_steps) == ("kontext-mini", TEXT_TOKENS, 16)
+    assert (spec.name, spec.text_tokens, spec.default_steps) == ("kontext-mini", TEXT_TOKENS, 4)
     assert Size(128, 128) in spec.sizes
     assert spec.multiple == 16
     assert not spec.guidance_embedded

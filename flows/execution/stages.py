@@ -1,0 +1,147 @@
+"""A stage of a run: its plan and how that was cut, written once, for whoever goes on with it.
+
+``stages/<run>/<round>-<stage>.plan`` is the plan, ``….json`` the chunks; ``<run>`` is the flow run
+that wants it. Both are create-only, the chunks last, so a stage is either whole or garbage. A
+parent that was killed goes on by it, whatever has become of the recipe meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flows.chunk import Chunk
+from flows.recipe.planfile import PlanFileError, decode_plan, encode_plan
+from flows.recipe.step import Plan, SourceImage
+from flows.store.base import StoreError
+from flows.store.objects import Objects, checked
+
+STAGES = "stages/"
+KEPT = 4  # stages that a process remembers: a plan of 10^5 steps takes seconds to read
+
+_kept: OrderedDict[tuple[str, str], Stage] = OrderedDict()
+_keeping = threading.Lock()
+
+
+class StageError(StoreError):
+    """What the store tells of a run's stage cannot be read."""
+
+
+class _Sheet(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ChunkSheet(_Sheet):
+    """A chunk as it is written: what one worker makes in one go, after other chunks."""
+
+    name: str
+    keys: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+class StageSheet(_Sheet):
+    """How a stage was cut, and what it was planned with."""
+
+    folder: str  # of the run, below runs/
+    recipe: str  # SHA-256 of the recipe's text
+    engines: int
+    cached: tuple[str, ...]  # keys that were there when it was cut
+    sources: tuple[str, ...]  # SHA-256 of the pictures that it begins with
+    began: float  # Unix time by the planner's clock, for people
+    chunks: tuple[ChunkSheet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage as it is read."""
+
+    plan: Plan
+    sheet: StageSheet
+
+    def chunk(self, name: str) -> ChunkSheet:
+        """One of its chunks.
+
+        Raises:
+            StageError: it has none of this name.
+        """
+        for chunk in self.sheet.chunks:
+            if chunk.name == name:
+                return chunk
+        raise StageError(f"no chunk '{name}' in the stage of {self.sheet.folder}")
+
+
+def named(prefix: str, chunks: tuple[Chunk, ...]) -> tuple[ChunkSheet, ...]:
+    """Chunks under names that stay: ``<prefix>-<number>``."""
+    width = len(str(len(chunks)))
+    names = {chunk.id: f"{prefix}-{number:0{width}d}" for number, chunk in enumerate(chunks, 1)}
+    return tuple(
+        ChunkSheet(
+            name=names[chunk.id],
+            keys=chunk.keys,
+            outputs=chunk.outputs,
+            after=tuple(sorted(names[one] for one in chunk.after)),
+            seconds=chunk.seconds,
+        )
+        for chunk in chunks
+    )
+
+
+def write_stage(objects: Objects, run: str, number: str, plan: Plan, sheet: StageSheet) -> None:
+    """Write it, unless it is there."""
+    objects.create(_name(run, number, "plan"), encode_plan(plan))
+    objects.create(_name(run, number, "json"), sheet.model_dump_json(indent=1).encode())
+
+
+def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
+    """A stage, or ``None`` when it was not cut yet. Read once a process: it never changes.
+
+    Raises:
+        StageError: it cannot be read.
+        StoreError: the store fails.
+    """
+    key = (f"{objects.where}/{run}", number)
+    with _keeping:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    name = _name(run, number, "json")
+    held, plan = objects.get(name), objects.get(_name(run, number, "plan"))
+    if held is None or plan is None:
+        return None
+    try:
+        stage = Stage(decode_plan(plan.data, objects), StageSheet.model_validate_json(held.data))
+    except PlanFileError as error:
+        raise StageError(f"{objects.where}/{name}: {error}") from None
+    except ValidationError as error:
+        raise StageError(f"{objects.where}/{name}: {error.errors()[0]['msg']}") from None
+    with _keeping:
+        _kept[key] = stage
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return stage
+
+
+def sources_in(plan: Plan) -> tuple[str, ...]:
+    """SHA-256 of the pictures that a plan begins with."""
+    refs = (ref for step in plan.steps.values() for ref in step.contexts)
+    return tuple(dict.fromkeys(ref.digest for ref in refs if isinstance(ref, SourceImage)))
+
+
+def needs(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """Of a stage's ``….json``: the keys that its run wants, and the blobs that it reads.
+
+    Raises:
+        ValueError: it is none.
+    """
+    sheet = StageSheet.model_validate_json(data)  # its error is a ValueError
+    keys = {key for chunk in sheet.chunks for key in chunk.keys}
+    return frozenset(keys | set(sheet.cached)), frozenset(sheet.sources)
+
+
+def _name(run: str, number: str, kind: str) -> str:
+    return checked(f"{STAGES}{run}/{number}.{kind}")

@@ -1,0 +1,157 @@
+"""The parameters of the three flows, and the forms that Prefect's dashboard shows for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from flows.scheduling.names import Queue
+
+MAX_OVERRIDES = 200
+CONCURRENCY = 4  # recipes of a night that are under way at once
+MOST_HOURS = 24 * 14
+
+
+class _Form(BaseModel):
+    """Parameters of a flow run. Frozen; unknown names are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunForm(_Form):
+    """The form of ``run-recipe``."""
+
+    recipe: str = Field(
+        min_length=1,
+        max_length=1000,
+        title="Recipe",
+        description="A recipe's name, or s3://bucket/path/recipe.yaml.",
+    )
+    overrides: Annotated[
+        list[Annotated[str, Field(pattern=r"^[^=\s][^=]*=")]],
+        Field(
+            default_factory=list,
+            max_length=MAX_OVERRIDES,
+            title="Overrides",
+            description="One change a line, name=value: a variable of the recipe (season=spring), "
+            "a setting (defaults.steps=8) or a step's (steps.hero.prompt=make it snow).",
+        ),
+    ]
+    only: Annotated[
+        list[str],
+        Field(
+            default_factory=list,
+            max_length=MAX_OVERRIDES,
+            title="Only",
+            description="Make only these, with what they need: STEP, STEP[axis=value] or "
+            "axis=value. Empty: everything.",
+        ),
+    ]
+    store: str = Field(
+        min_length=1,
+        title="Output prefix",
+        description="Where pictures and runs are kept.",
+    )
+    queue: Queue = Field(
+        default="urgent",
+        title="Priority",
+        description="urgent goes before everything else; nightly waits until nothing is urgent.",
+    )
+    deadline: AwareDatetime | None = Field(
+        default=None,
+        title="Deadline",
+        description="What has not begun by then stays undone; running again makes it. Empty: none.",
+    )
+
+
+class NightlyForm(_Form):
+    """The form of ``nightly``: many recipes, one ``run-recipe`` each."""
+
+    recipes: str = Field(
+        default="",
+        max_length=1000,
+        title="Recipes",
+        description="A folder of the recipes, or s3://bucket/prefix. Empty: all.",
+    )
+    store: str = Field(
+        min_length=1,
+        title="Output prefix",
+        description="Where pictures and runs are kept.",
+    )
+    concurrency: int = Field(
+        default=CONCURRENCY,
+        ge=1,
+        le=1000,
+        title="Recipes at once",
+        description="The next recipe is ordered when one has ended.",
+    )
+    deadline_hours: float | None = Field(
+        default=None,
+        gt=0,
+        le=MOST_HOURS,
+        title="Deadline (hours)",
+        description="So long after the start, what has not begun stays undone. Empty: no deadline.",
+    )
+
+
+class ChunkForm(_Form):
+    """The parameters of ``make-chunk``; nobody fills them in by hand."""
+
+    store: str = Field(title="Store", description="Where the run is kept.")
+    run: str = Field(title="Run", description="The flow run of its run-recipe.")
+    chunk: str = Field(title="Chunk", description="The chunk's name in it.")
+    order: int = Field(
+        default=0, ge=0, title="Order", description="Counts how often it was ordered anew."
+    )
+
+
+def run_schema(recipes: Sequence[str], stores: Sequence[str]) -> dict[str, Any]:
+    """The form of ``run-recipe``: recipes and output prefixes to choose from, or to write."""
+    recipe: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 1000}
+    if recipes:
+        named = {"title": "By name", "type": "string", "enum": list(recipes)}
+        written = {
+            "title": "Written out",
+            "type": "string",
+            # A name, too: a night orders recipes that came after the last deploy.
+            "pattern": r"^(s3://[^/]+/.+\.ya?ml|order:[0-9a-f]{64}|[^:]+)$",
+            "description": "s3://bucket/path/recipe.yaml, or the name of a new recipe",
+        }
+        recipe = {"anyOf": [named, written]}
+    return schema(RunForm, {"recipe": recipe, "store": stores_field(stores)})
+
+
+def nightly_schema(stores: Sequence[str]) -> dict[str, Any]:
+    """The form of ``nightly``."""
+    return schema(NightlyForm, {"store": stores_field(stores)})
+
+
+def chunk_schema() -> dict[str, Any]:
+    """The form of ``make-chunk``, for whoever looks."""
+    return schema(ChunkForm, {})
+
+
+def stores_field(stores: Sequence[str]) -> dict[str, Any]:
+    """A choice of output prefixes."""
+    return {"type": "string", "enum": list(stores), "default": stores[0]}
+
+
+def schema(form: type[BaseModel], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A form's schema as Prefect wants it, some fields' types replaced."""
+    found = form.model_json_schema()
+    properties = found["properties"]
+    for position, name in enumerate(properties):
+        kept = {key: properties[name][key] for key in ("title", "description")}
+        if name in fields:
+            properties[name] = {**fields[name], **kept}
+        properties[name]["position"] = position
+    return {
+        "title": "Parameters",
+        "type": "object",
+        "properties": properties,
+        "required": found.get("required", []),
+        "definitions": found.get("$defs", {}),
+        "additionalProperties": False,
+    }

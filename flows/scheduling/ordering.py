@@ -1,0 +1,168 @@
+"""``kontext run --prefect``: a recipe goes into the store, the deployed flow is ordered, followed.
+
+Whoever follows may go away: the run goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+
+from flows.execution.verdicts import verdict, words_of
+from flows.manifest import read_manifest
+from flows.pipeline import Finished, RunRequest
+from flows.recipe.plan import make_plan
+from flows.recipe.recipe import Recipe, load_recipe
+from flows.scheduling.forms import RunForm
+from flows.scheduling.names import CHUNKS_POOL, RUN_RECIPE, deployment, parent_name
+from flows.scheduling.parcel import put_parcel
+from flows.scheduling.progress import made_so_far
+from flows.scheduling.server import dashboard, history, insist, read
+from flows.scheduling.statement import Fleet, fleet, place_of_process
+from flows.scheduling.states import round_of
+from flows.store.address import is_s3, open_store
+from flows.store.keyed import KeyedStore
+from flows.store.runfolder import RunFolder
+
+EVERY = 2.0  # seconds between two looks at a run
+TOLD_EVERY = 10.0  # seconds between two lines about how far it is
+
+
+class OrderError(Exception):
+    """It cannot be ordered, or ended without pictures; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A run that was ordered, and where people look at it."""
+
+    flow_run: UUID
+    name: str
+    page: str
+
+
+def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
+    """Check a recipe as its workers will see it, put it into the store, and order it.
+
+    Raises:
+        RecipeError: it is wrong.
+        FleetError: the workers cannot make it.
+        OrderError: nothing is deployed.
+        StoreError: the store fails.
+    """
+    recipe = load_recipe(request.recipe, request.sets)
+    settings = request.chosen
+    try:
+        workers = fleet(client)
+    except ObjectNotFound:
+        raise OrderError(
+            f"no work pool '{CHUNKS_POOL}' there; run 'kontext deploy' first"
+        ) from None
+    _check_reachable(str(request.out), workers)
+    if workers.workers:
+        _check(recipe, request, workers)
+    store = open_store(request.out, settings)
+    store.prepare()
+    form = RunForm(
+        recipe=put_parcel(recipe, settings, store),
+        overrides=list(request.sets),
+        only=list(request.only),
+        store=_address(str(request.out)),
+    )
+    try:
+        found = insist(
+            lambda: client.read_deployment_by_name(deployment(RUN_RECIPE)), "the deployment"
+        )
+    except ObjectNotFound:
+        raise OrderError(
+            f"'{deployment(RUN_RECIPE)}' is not deployed; run 'kontext deploy'"
+        ) from None
+    run = insist(
+        lambda: client.create_flow_run_from_deployment(
+            found.id, parameters=form.model_dump(mode="json"), name=recipe.name[:200]
+        ),
+        "ordering a run",
+    )
+    return Ordered(run.id, run.name, f"{dashboard()}/runs/flow-run/{run.id}")
+
+
+def _check(recipe: Recipe, request: RunRequest, workers: Fleet) -> None:
+    model, numerics = workers.model(recipe.document.model)
+    make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=request.chosen)
+
+
+def _check_reachable(store: str, workers: Fleet) -> None:
+    """A folder is only there for processes of this machine."""
+    if is_s3(store):
+        return
+    own = place_of_process()
+    away = [worker.worker for worker in workers.workers if worker.here != own]
+    if away:
+        raise OrderError(
+            f"{store}: worker '{away[0]}' is on another machine and cannot reach this folder; "
+            "expected s3://bucket/prefix; give --store, or stop that worker"
+        )
+
+
+def _address(store: str) -> str:
+    from pathlib import Path
+
+    return store if is_s3(store) else str(Path(store).absolute())
+
+
+def follow(
+    ordered: Ordered, request: RunRequest, client: SyncPrefectClient, say: Callable[[str], None]
+) -> Finished:
+    """Wait for the run's end, telling how far it is.
+
+    Raises:
+        OrderError: it was deleted, or ended without a manifest.
+    """
+    told, told_at, state = "", time.monotonic(), ""
+    while True:
+        run = read(client, ordered.flow_run)
+        if run is None:
+            raise OrderError(f"the run '{ordered.name}' was deleted; order it again")
+        now = (run.state.name or "") if run.state is not None else ""
+        if now != state:
+            state = now
+            say(f"{run.name}: {now}{_why(run)}")
+        if run.state is not None and run.state.is_final():
+            return _finished(run, open_store(request.out, request.chosen), client)
+        if time.monotonic() - told_at > TOLD_EVERY:
+            told_at = time.monotonic()
+            share = made_so_far(client, [run.id]).get(run.id)
+            words = f"{100 * share:.0f} % of the pictures are made" if share is not None else ""
+            if words and words != told:
+                told = words
+                say(f"{run.name}: {words}")
+        time.sleep(EVERY)
+
+
+def _why(run: FlowRun) -> str:
+    return f": {run.state.message}" if run.state is not None and run.state.message else ""
+
+
+def _finished(run: FlowRun, store: KeyedStore, client: SyncPrefectClient) -> Finished:
+    name = parent_name(run.id)
+    last = round_of(history(client, run.id))
+    # A state that has ended a round counts already.
+    found = next(
+        (held for n in (last, last - 1) if n >= 0 if (held := verdict(store.objects, name, n))),
+        None,
+    )
+    words = words_of(found, name) if found is not None else {}
+    if not words.get("run") or words.get("ending") == "refused":
+        raise OrderError(str(words.get("why") or f"{run.name} ended as {_state(run)}"))
+    folder = RunFolder(store.objects, str(words["run"]))
+    return Finished(folder, read_manifest(folder))
+
+
+def _state(run: FlowRun) -> str:
+    return f"{run.state.name}{_why(run)}" if run.state is not None else "unknown"

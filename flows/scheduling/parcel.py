@@ -1,0 +1,143 @@
+"""A recipe with all that it refers to, in the store: what ``kontext run --prefect`` orders.
+
+``orders/<sha256>`` lists the recipe, its overrides and its pictures by their places relative to
+the recipe and their digests; the bytes are in ``blobs/<sha256>``. A parent on any host unpacks it
+into a folder for as long as it plans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flows.recipe.axes import build_axes
+from flows.recipe.catalog import Found
+from flows.recipe.errors import Problem, RecipeError
+from flows.recipe.overrides import overrides_path
+from flows.recipe.recipe import Recipe
+from flows.settings import Settings
+from flows.store.keyed import KeyedStore
+from flows.store.objects import Objects
+
+ORDERS = "orders/"
+SCHEME = "order:"
+DEEPEST = 32  # folders above the recipe's that its pictures may lie in
+
+
+class _Parcel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str  # its file name
+    files: dict[str, str]  # relative place -> SHA-256; the recipe itself among them
+
+
+def is_parcel(recipe: str) -> bool:
+    """Whether a form's recipe is one that was put into the store."""
+    return recipe.startswith(SCHEME)
+
+
+def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
+    """What a recipe refers to on this machine, by its place relative to the recipe.
+
+    Raises:
+        RecipeError: an input is wrong, or is named in a way that means nothing elsewhere.
+    """
+    problems: list[Problem] = []
+    axes = build_axes(recipe, settings, problems)
+    found: dict[str, Path] = {recipe.path.name: recipe.path}
+    kept = overrides_path(recipe.path)
+    if kept.is_file():
+        found[kept.name] = kept
+    folder = Path(os.path.normpath(Path.cwd() / recipe.folder))
+    for name, entries in recipe.document.inputs.items():
+        for index, entry in enumerate(entries):
+            if Path(entry.file).is_absolute():
+                node = recipe.source.node(("inputs", name))
+                listed = node is not None and node.items is not None
+                loc = ("inputs", name, index) if listed else ("inputs", name)
+                text = (
+                    f"'{entry.file}' means nothing on another machine; expected a place relative "
+                    "to the recipe, or s3://bucket/key; change it, or run without --prefect"
+                )
+                problems.append(recipe.source.problem(loc, text))
+    for axis in axes.values():
+        for value in axis.values:
+            if isinstance(value.path, Path) and value.path != Path():
+                place = os.path.relpath(value.path, folder)
+                found[PurePosixPath(place).as_posix()] = value.path
+    if problems:
+        raise RecipeError(problems)
+    return found
+
+
+def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:
+    """Put a recipe and what it refers to into the store; what a form calls it.
+
+    Raises:
+        RecipeError: as ``files_of``, or a file cannot be read.
+        StoreError: the store fails.
+    """
+    digests: dict[str, str] = {}
+    for place, path in sorted(files_of(recipe, settings).items()):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            text = f"'{path.name}' cannot be read ({why}); expected a file; check it"
+            raise RecipeError([Problem(str(recipe.path), None, text)]) from None
+        digests[place] = store.keep(data)
+    body = _Parcel(recipe=recipe.path.name, files=digests).model_dump_json(indent=1).encode()
+    digest = hashlib.sha256(body).hexdigest()
+    if not store.objects.create(f"{ORDERS}{digest}", body):
+        store.objects.touch(f"{ORDERS}{digest}")
+    return f"{SCHEME}{digest}"
+
+
+@contextlib.contextmanager
+def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]:
+    """A parcel as files for a while.
+
+    Raises:
+        RecipeError: it is not in this store, or is damaged.
+        StoreError: the store fails.
+    """
+    digest = name.removeprefix(SCHEME)
+    held = objects.get(f"{ORDERS}{digest}")
+    if held is None or hashlib.sha256(held.data).hexdigest() != digest:
+        raise _wrong(name, "is not in this store; expected an order that was put there; order anew")
+    try:
+        parcel = _Parcel.model_validate_json(held.data)
+    except ValidationError:
+        raise _wrong(name, "is of another release; order it anew") from None
+    with tempfile.TemporaryDirectory(prefix="kontext-order-") as root:
+        folder = _folder(Path(root), parcel.files)
+        folder.mkdir(parents=True)
+        for place, blob in parcel.files.items():
+            path = Path(os.path.normpath(folder / place))
+            if not path.is_relative_to(root):
+                raise _wrong(name, "names a file outside of itself; order it anew")
+            data = objects.get(f"blobs/{blob}")
+            if data is None or hashlib.sha256(data.data).hexdigest() != blob:
+                raise _wrong(name, f"lacks {place}; order it anew where the file is")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.data)
+        roots = (*settings.inputs.roots, root)
+        inputs = settings.inputs.model_copy(update={"roots": roots})
+        own = settings.model_copy(update={"inputs": inputs})
+        yield Found(folder / parcel.recipe, parcel.recipe, own)
+
+
+def _folder(root: Path, files: Mapping[str, str]) -> Path:
+    """Deep enough that what lies above the recipe's folder has a place as well."""
+    ups = max((place.split("/").count("..") for place in files), default=0)
+    return root.joinpath(*("up" for _ in range(min(ups, DEEPEST))), "recipe")
+
+
+def _wrong(where: str, text: str) -> RecipeError:
+    return RecipeError([Problem(where, None, text)])

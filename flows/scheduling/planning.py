@@ -1,0 +1,61 @@
+"""From a form to a plan, as the workers will make it: recipe, model and numerics from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+from flows.recipe.catalog import Catalog, Found
+from flows.recipe.errors import RecipeError
+from flows.recipe.plan import make_plan
+from flows.recipe.recipe import load_recipe
+from flows.recipe.step import Plan
+from flows.scheduling.forms import RunForm
+from flows.scheduling.parcel import is_parcel, unpacked
+from flows.scheduling.site import Site
+from flows.scheduling.statement import Fleet
+
+
+@contextlib.contextmanager
+def found_recipe(form: RunForm, site: Site) -> Iterator[Found]:
+    """The recipe that a form names, as a file for a while.
+
+    Raises:
+        RecipeError: there is none, or it may not be read.
+    """
+    settings = site.settings.given(store=form.store)
+    if is_parcel(form.recipe):
+        with unpacked(form.recipe, site.store(form.store).objects, settings) as found:
+            yield found
+        return
+    with Catalog(site.recipes, settings).fetched(form.recipe) as found:
+        yield found
+
+
+def plan_form(form: RunForm, site: Site, fleet: Fleet) -> Plan:
+    """The plan of what a form asks for, keyed as the workers will compute.
+
+    Raises:
+        RecipeError: whatever is wrong with the recipe.
+        FleetError: the workers lack the model, or do not agree about it.
+    """
+    with found_recipe(form, site) as found:
+        recipe = load_recipe(found.path, tuple(form.overrides))
+        model, numerics = fleet.model(recipe.document.model)
+        return make_plan(
+            recipe,
+            model=model,
+            numerics=numerics,
+            only=tuple(form.only),
+            settings=found.settings,
+        )
+
+
+def recipe_digest(form: RunForm, site: Site) -> str | None:
+    """SHA-256 of the recipe's text as it is now; ``None`` when it cannot be had."""
+    try:
+        with found_recipe(form, site) as found:
+            return hashlib.sha256(found.path.read_bytes()).hexdigest()
+    except (RecipeError, OSError):
+        return None

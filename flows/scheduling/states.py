@@ -1,0 +1,140 @@
+"""Setting a flow run's state: back to Scheduled, to Cancelled; and what its history tells.
+
+Always unforced: the server then refuses to set a Completed run back (its result is persisted).
+Cancelled and Paused are people's words and would be overwritten, so the history is read after the
+answer, and what they said a moment before is set again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.states import Cancelled, Running, Scheduled, Suspended
+
+from flows.scheduling.server import at, history, insist
+
+log = logging.getLogger(__name__)
+
+DISTINCT = 3  # workers on which a chunk may come to nothing
+SUSPENDED_FOR = 10**7  # seconds; a suspended run waits for a person, not for a clock
+_PEOPLE = (StateType.CANCELLED, StateType.CANCELLING)
+
+
+def set_back(
+    client: SyncPrefectClient,
+    flow_run: UUID,
+    why: str,
+    *,
+    after: float = 0.0,
+    within: float | None = None,
+) -> bool:
+    """Have a run begun again in ``after`` seconds; whether the server has agreed.
+
+    Raises:
+        ObjectNotFound: it was deleted.
+        ServerError: no answer ``within`` so many seconds.
+    """
+    answer: OrchestrationResult[Any] = insist(
+        lambda: client.set_flow_run_state(
+            flow_run, Scheduled(scheduled_time=at(after), message=why)
+        ),
+        "setting a run back",
+        within=within,
+    )
+    if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
+        return False
+    states = history(client, flow_run)
+    place = next((n for n, state in enumerate(states) if state.id == answer.state.id), 0)
+    before = states[place - 1] if place else None
+    if before is not None and before.type in _PEOPLE:
+        cancelled(client, flow_run, "cancelled while it was set back")
+        return False
+    if before is not None and before.type is StateType.PAUSED:
+        suspended: State[Any] = Suspended(timeout_seconds=SUSPENDED_FOR)
+        insist(
+            lambda: client.set_flow_run_state(flow_run, suspended, force=True), "suspending again"
+        )
+        return False
+    return True
+
+
+def cancelled(
+    client: SyncPrefectClient, flow_run: UUID, why: str, *, within: float | None = None
+) -> None:
+    """A run ends as Cancelled, unless it has ended otherwise."""
+    insist(
+        lambda: client.set_flow_run_state(flow_run, Cancelled(message=why)),
+        "cancelling a run",
+        within=within,
+    )
+
+
+def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
+    """A living body whose run was set back by a mistaken judge: it is Running again.
+
+    Refused where people have meanwhile cancelled or suspended it.
+    """
+    log.info("flow run %s was set back though it lives", flow_run)
+    state: State[Any] = Running(message="its holder is alive")
+    insist(lambda: client.set_flow_run_state(flow_run, state), "a living run's state")
+
+
+def round_of(states: Sequence[State[object]]) -> int:
+    """How often a parent was begun anew after it had ended: by Retry, in most cases.
+
+    Each Failed or Cancelled before now ended a round. Crashed did not: nobody said so but a
+    server that heard nothing.
+    """
+    ends = (StateType.FAILED, StateType.CANCELLED)
+    return sum(state.type in ends for state in states)
+
+
+# --- attempts that came to nothing, in the history of a chunk's run
+
+_TRY = re.compile(r"worker '(?P<worker>[^']*)' ended with (?P<made>\d+) of \d+ made")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """An attempt at a chunk that ended without a verdict; ``made`` pictures were there then."""
+
+    worker: str
+    made: int
+
+
+def try_words(worker: str, made: int, total: int, why: str) -> str:
+    """What the state says that sets a chunk back after such an attempt."""
+    return f"worker '{worker}' ended with {made} of {total} made: {why}"
+
+
+def tries_in(states: Sequence[State[object]]) -> list[Try]:
+    """The attempts in a row, up to now, that added no picture; the last one is the newest."""
+    row: list[Try] = []
+    known = 0
+    for state in states:
+        found = _TRY.search(state.message or "") if state.type is StateType.SCHEDULED else None
+        if found is None:
+            continue
+        one = Try(found["worker"], int(found["made"]))
+        if one.made > known:  # it was of use, and so is whatever comes after it
+            row, known = [], one.made
+        else:
+            row.append(one)
+    return row
+
+
+def is_hopeless(row: Sequence[Try], workers: int) -> bool:
+    """Whether a chunk has failed: on ``DISTINCT`` workers, or as often where there are fewer.
+
+    ``workers`` is how many live now.
+    """
+    distinct = len({one.worker for one in row if one.worker})
+    return distinct >= DISTINCT or (len(row) >= DISTINCT and workers < DISTINCT)

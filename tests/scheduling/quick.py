@@ -1,0 +1,95 @@
+"""A city whose clocks go ten times as fast, with engines that sleep: for what people do to runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import State
+
+from flows.recipe.step import Plan
+from flows.scheduling.names import MAKE_CHUNK
+from tests.chaos.city import PATIENCE, City
+from tests.chaos.processes import until
+from tests.chaos.verdict import planned
+
+TEMPO = "renew=1,quiet=6,overdue=2,brief=1.5,back_off=2,look=0.7,sweep=1"
+RECIPE = "product-backgrounds"
+EDIT = 0.1  # seconds of a sleeping engine
+
+
+class Run:
+    """A run that was ordered, with its children."""
+
+    def __init__(self, city: City, seed: int, recipe: str = RECIPE, **options: tuple[str, ...]):
+        self.city = city
+        sets = ("defaults.steps=4", f"defaults.seed={seed}")
+        self.plan: Plan = planned(recipe, *sets, **options)
+        self.id: UUID = city.order(recipe, *sets, **options)
+
+    @property
+    def keys(self) -> set[str]:
+        return set(self.plan.steps)
+
+    def children(self) -> list[FlowRun]:
+        found = self.city._asked(
+            lambda: self.city.client.read_flow_runs(
+                flow_filter=FlowFilter(name={"any_": [MAKE_CHUNK]}),
+                flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{self.id}"]}),
+                sort=FlowRunSort.ID_DESC,
+                limit=200,
+            )
+        )
+        return sorted(found, key=lambda run: run.name)
+
+    def child(self, wanted: Callable[[FlowRun], bool]) -> FlowRun:
+        """One of its children, as soon as there is such a one."""
+
+        def look() -> FlowRun | None:
+            return next((run for run in self.children() if wanted(run)), None)
+
+        return until(look, PATIENCE, self.city.said)
+
+    def waiting(self) -> FlowRun:
+        """A child that no worker has."""
+        return self.child(lambda run: run.state is not None and run.state.is_scheduled())
+
+    def running(self) -> FlowRun:
+        return self.child(lambda run: run.state is not None and run.state.is_running())
+
+    def set(self, run: UUID, state: State) -> None:
+        self.city._asked(lambda: self.city.client.set_flow_run_state(run, state, force=True))
+
+    def ended(self) -> FlowRun:
+        return self.city.ended(self.id)
+
+    def state(self, run: UUID | None = None) -> str:
+        found = self.city.flow_run(run or self.id)
+        assert found.state is not None
+        return found.state.name or ""
+
+    def computed(self) -> dict[str, int]:
+        """How often each of its keys was begun."""
+        return dict(self.city.calls.computations(self.keys))
+
+    def assert_whole(self) -> None:
+        """It ended complete, each picture made once, and nothing is left."""
+        assert self.ended().state.name == "Completed", self.city.said()
+        verdict = self.city.home.judge(self.plan)
+        assert not (verdict.lost or verdict.corrupt), verdict
+        self.assert_no_lease()
+
+    def assert_no_lease(self) -> None:
+        until(
+            lambda: not [n for n in self.city.home.names("leases/") if str(self.id) in n],
+            PATIENCE,
+            self.city.said,
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Every object of its run's folder, by its last change."""
+        name = self.city.home.run(self.plan)
+        return self.city.home.versions(f"runs/{name}/")

@@ -1,0 +1,136 @@
+"""``kontext run --prefect``: the recipe travels with what it refers to, and the run is followed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+from PIL import Image
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.scheduling.names import NIGHTLY
+from tests.chaos.city import KONTEXT, PATIENCE
+from tests.chaos.processes import until
+
+pytestmark = pytest.mark.timeout(600)
+
+TEXT = """\
+version: 1
+name: {name}
+inputs:
+  product: pictures/*.png
+  ground: ../shared/ground.png
+steps:
+  scene: {{op: edit, image: product, prompt: "on the beach {name}", steps: 2}}
+  other: {{op: edit, image: ground, prompt: at night, steps: 2}}
+outputs:
+  - {{step: scene, name: "{{product}}"}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    name = f"order-{time.time_ns() % 10**9}"
+    folder = tmp_path / "mine"
+    (folder / "pictures").mkdir(parents=True)
+    (tmp_path / "shared").mkdir()
+    for n, colour in enumerate(("red", "green")):
+        Image.new("RGB", (128, 128), colour).save(folder / "pictures" / f"p{n}.png")
+    Image.new("RGB", (128, 128), "blue").save(tmp_path / "shared" / "ground.png")
+    path = folder / "recipe.yaml"
+    path.write_text(TEXT.format(name=name))
+    return path
+
+
+def kontext(city, *arguments, cwd, **extra):
+    return subprocess.run(
+        [KONTEXT, *map(str, arguments)],
+        cwd=cwd,
+        env=city.environment | extra,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, recipe):
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent.parent)
+    assert done.returncode == 0, done.stderr
+    assert "ordered" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["counts"]["done"] == 3
+    assert sorted(told["outputs"]) == ["p0.png", "p1.png"]
+    # In process the same keys are found: nothing is made again.
+    local = kontext(quick, "run", recipe, "--json", cwd=recipe.parent.parent)
+    assert local.returncode == 0, local.stderr
+    assert json.loads(local.stdout)["counts"]["cached"] == 3
+
+
+def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
+    done = kontext(quick, "run", recipe, "--prefect", "--detach", cwd=recipe.parent)
+    assert done.returncode == 0, done.stderr
+    page = next(line for line in done.stderr.splitlines() if line.startswith("ordered"))
+    flow_run = page.rpartition("/")[2]
+    assert quick.ended(flow_run).state.name == "Completed", quick.said()
+
+
+def test_a_wrong_recipe_is_told_before_anything_is_ordered(quick, recipe):
+    recipe.write_text(recipe.read_text().replace("image: ground", "image: grund"))
+    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
+    assert done.returncode == 2
+    assert "grund" in done.stderr
+    assert "did you mean 'ground'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_place_that_means_nothing_elsewhere_is_a_located_error(quick, recipe, tmp_path):
+    away = tmp_path / "mine" / "pictures" / "p0.png"
+    recipe.write_text(recipe.read_text().replace("../shared/ground.png", str(away)))
+    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
+    assert done.returncode == 2
+    assert "means nothing on another machine" in done.stderr
+    assert "recipe.yaml:5" in done.stderr
+
+
+def test_a_model_that_no_worker_serves_is_one_line(quick, recipe):
+    recipe.write_text(recipe.read_text().replace("version: 1", "version: 1\nmodel: kontext-maxi"))
+    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
+    assert done.returncode == 2
+    assert "no worker serves the model 'kontext-maxi'; served: " in done.stderr
+
+
+def test_without_a_server_it_says_what_to_set(quick, recipe):
+    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent, PREFECT_API_URL="")
+    assert done.returncode == 2
+    assert "PREFECT_API_URL is not set" in done.stderr
+
+
+def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
+    """Two recipes of six at once, in one order; its children are run-recipes."""
+    night = quick.night(concurrency=2, recipes="")
+    ran = set()
+
+    def over() -> bool:
+        children = quick._asked(
+            lambda: quick.client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
+                sort=FlowRunSort.ID_DESC,
+                limit=200,
+            )
+        )
+        parents = [run for run in children if not run.name.startswith("0-0-")]
+        open_ = [run for run in parents if run.state is None or not run.state.is_final()]
+        assert len(open_) <= 2
+        ran.update(run.name for run in parents)
+        return quick.flow_run(night).state.is_final()
+
+    until(over, PATIENCE, quick.said)
+    run = quick.flow_run(night)
+    assert run.state.name == "Completed", (run.state.message, quick.said())
+    assert run.state.message == "6 Completed"
+    assert len(ran) == 6
+    assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id

@@ -1,0 +1,241 @@
+"""Asking a Prefect server that goes away, is in trouble, refuses or has another clock."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import httpx
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+from prefect.states import Pending, Running, StateType
+
+from flows.scheduling import hand, server
+from flows.scheduling.names import RUN_RECIPE
+from flows.scheduling.server import ServerError, at, connected, in_words, insist
+from tests.servers.process import free_port
+
+from .board import PASSWORD
+from .scripted import Answer, Scripted
+
+USER = f"kontext:{PASSWORD}"
+
+
+def at_once(seconds: float) -> None:
+    time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def asking(api: str):
+    """A client of whatever is at ``api``; nothing is tried again but by us."""
+    settings = {
+        PREFECT_API_URL: api,
+        PREFECT_API_AUTH_STRING: None,
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
+    with temporary_settings(settings), connected() as client:
+        yield client
+
+
+def healthy(client: SyncPrefectClient):
+    return lambda: client.request("GET", "/health").json()
+
+
+def error_of(client: SyncPrefectClient) -> Exception:
+    with pytest.raises(httpx.HTTPError) as caught:
+        client.request("GET", "/health")
+    return caught.value
+
+
+# --- away
+
+
+def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        before = insist(client.read_work_pools, "pools")
+        prefect.kill9()
+        tries = []
+
+        def pause(seconds: float) -> None:
+            tries.append(seconds)
+            time.sleep(0.1)
+
+        back = threading.Timer(1.0, prefect.start)
+        back.start()
+        assert insist(client.read_work_pools, "pools", pause=pause) == before
+        back.join()
+    assert len(tries) > 1  # each with three quick ones by httpx itself
+
+
+@pytest.mark.parametrize(
+    "trouble", [Answer(500), Answer(502), Answer(503), Answer(429), Answer(cut=True)]
+)
+def test_a_server_in_trouble_is_asked_again(trouble):
+    with Scripted(trouble, trouble, Answer()) as there, asking(there.api()) as client:
+        assert insist(healthy(client), "health", pause=at_once) is True
+    assert len(there.asked) == 3
+
+
+def test_after_its_patience_it_says_so():
+    locked = Answer(500, {"exception_message": "database is locked"})
+    with Scripted(locked) as there, asking(there.api(USER)) as client:
+        began = time.monotonic()
+        with pytest.raises(ServerError, match="500: database is locked") as caught:
+            insist(healthy(client), "health", pause=at_once, within=0.3)
+    assert 0.3 <= time.monotonic() - began < 5.0
+    assert len(there.asked) > 3
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_its_own_answer_is_no_trouble(status):
+    with (
+        Scripted(Answer(status)) as there,
+        asking(there.api()) as client,
+        pytest.raises(httpx.HTTPStatusError),
+    ):
+        insist(healthy(client), "health", pause=at_once)
+    assert len(there.asked) == 1
+
+
+def test_it_tells_that_it_waits_once_a_minute(caplog):
+    caplog.set_level(logging.INFO)
+    with Scripted(*[Answer(500)] * 9, Answer()) as there, asking(there.api(USER)) as client:
+        insist(healthy(client), "flow runs", pause=at_once)
+    ours = [one for one in caplog.records if one.name == server.__name__]
+    assert [one.levelname for one in ours] == ["WARNING"]
+    assert "(flow runs): asking again" in ours[0].getMessage()
+    assert PASSWORD not in ours[0].getMessage()
+
+
+def test_a_body_that_has_to_end_does_not_wait():
+    lease = SimpleNamespace(lost=False)
+    mine = hand.Hand(uuid4(), "a body", "a worker", lease, said=hand.Why.CANCEL)
+    hand.become(mine)
+    try:
+        with (
+            Scripted(Answer(500)) as there,
+            asking(there.api()) as client,
+            pytest.raises(hand.Stop),
+        ):
+            insist(healthy(client), "health")
+    finally:
+        hand.become(None)
+    assert len(there.asked) == 1
+
+
+# --- in words
+
+
+def test_who_is_not_let_in_is_told_what_to_set(prefect):
+    address = prefect.api.replace("://", "://kontext:wrong-one@")
+    with asking(address) as client:
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            insist(client.read_work_pools, "pools", pause=at_once)
+        said = in_words(caught.value)
+    assert "does not let us in (401)" in said
+    assert "PREFECT_API_AUTH_STRING" in said
+    assert "wrong-one" not in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (Answer(403, {"detail": "no"}), "does not let us in (403)"),
+        (Answer(404, {"detail": "Not Found"}), "404: Not Found"),
+        (Answer(409, {"exception_detail": "is there"}), "409: is there"),
+        (Answer(422, {"detail": [{"loc": ["body", "x"], "msg": "is no y"}]}), "is no y"),
+        (Answer(418, "a teapot"), "418: a teapot"),
+        (Answer(cut=True), "does not answer (RemoteProtocolError); start it"),
+    ],
+)
+def test_what_it_said_is_one_line_without_the_password(answer, told):
+    with Scripted(answer) as there, asking(there.api(USER)) as client:
+        error = error_of(client)
+        said = in_words(error)
+    assert said.startswith("Prefect at http://***@127.0.0.1:")
+    assert told in said
+    assert PASSWORD not in said
+    assert "\n" not in said
+
+
+def test_what_httpx_says_itself_holds_no_password():
+    """Its words name the address as it was given; they are cut to a line and masked."""
+    with Scripted(Answer(500)) as there, asking(there.api(USER)) as client:
+        words = str(error_of(client))
+        assert PASSWORD in words
+        for error in (RuntimeError(words), httpx.DecodingError(words), ValueError(words)):
+            assert PASSWORD not in in_words(error)
+
+
+def test_nobody_there_is_one_line():
+    with asking(f"http://{USER}@127.0.0.1:{free_port()}/api") as client:
+        said = in_words(error_of(client))
+        assert "does not answer (ConnectError); start it, or mend the address" in said
+        assert PASSWORD not in said + server.server_name() + server.dashboard()
+        assert server.dashboard().startswith("http://***@127.0.0.1:")
+        assert not server.dashboard().endswith("/api")
+
+
+def test_no_server_named():
+    with pytest.raises(server.NoServerError, match="PREFECT_API_URL is not set"), asking(""):
+        pass
+
+
+# --- its clock
+
+
+@pytest.fixture
+def our_clock(monkeypatch):
+    monkeypatch.setattr(server, "_skew", timedelta(0))
+
+
+@pytest.mark.parametrize("ahead", [600.0, -600.0])
+def test_another_clock_is_measured_and_times_are_told_by_it(our_clock, ahead):
+    with Scripted(Answer(ahead=ahead)) as there, asking(there.api()) as client:
+        assert server.measure_skew(client) == pytest.approx(ahead, abs=2.0)
+    assert (at(5.0) - datetime.now(UTC)).total_seconds() == pytest.approx(ahead + 5.0, abs=2.0)
+
+
+def test_the_same_clock_is_left_alone(our_clock):
+    with Scripted(Answer(ahead=1.0)) as there, asking(there.api()) as client:
+        assert server.measure_skew(client) == 0.0
+    assert (at() - datetime.now(UTC)).total_seconds() == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_real_server_tells_its_clock(our_clock, client):
+    assert server.measure_skew(client) == 0.0
+
+
+# --- flow runs
+
+
+def test_flow_runs_and_their_states(board, monkeypatch):
+    monkeypatch.setattr(server, "PAGE", 2)
+    board.deploy()
+    deployed, client = board.deployment(RUN_RECIPE).id, board.client
+
+    def order():
+        asked = {"recipe": "ten"}
+        return client.create_flow_run_from_deployment(deployed, parameters=asked).id
+
+    runs = [order() for _ in range(5)]
+    assert set(server.read_many(client, [*runs, uuid4()])) == set(runs)
+    for state in (Pending(), Running()):
+        client.set_flow_run_state(runs[0], state)
+    states = [state.type for state in server.history(client, runs[0])]
+    assert states == [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+    assert server.read(client, runs[0]).state_type is StateType.RUNNING
+    client.delete_flow_run(runs[0])
+    assert server.read(client, runs[0]) is None
