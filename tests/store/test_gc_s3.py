@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.gc.survey import Kind, Policy
+from flows.gc.kinds import Kind, Policy
 from flows.gc.sweep import Sweep, survey
 from flows.store import s3
 from flows.store.address import open_objects
