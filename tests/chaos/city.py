@@ -105,6 +105,7 @@ class Kept:
             if self.process.poll() is not None:
                 if self._stopping.wait(1.0):
                     return
+                self._server.end(signal.SIGKILL)  # it is over; the handle is let go
                 self._launch()
 
 
