@@ -179,8 +179,9 @@ class City:
             check=False,
         )
 
-    def start_parents(self, name: str = "parents") -> Kept:
-        return self._keep(name, "worker", "--serve", "parents", "--name", f"{name}-{self.salt}")
+    def start_parents(self, name: str = "parents", *options: str, away: bool = False) -> Kept:
+        command = ("worker", "--serve", "parents", "--name", f"{name}-{self.salt}", *options)
+        return self._keep(name, *command, away=away)
 
     def start_worker(
         self,

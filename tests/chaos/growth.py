@@ -1,5 +1,5 @@
 """``python -m tests.chaos.growth 1000 10000 100000``: plans of these sizes, made by an engine that
-takes no time, through coordinator, Prefect on PostgreSQL and one worker into a local folder.
+takes no time, through a parents' worker, Prefect on PostgreSQL and a worker into a local folder.
 
 Prints a line for each and draws ``--plot`` (SVG, both axes logarithmic, so that what grows in
 proportion is parallel to the dashed line).
@@ -40,7 +40,7 @@ class Grown:
     chunks: int
     plan_seconds: float
     run_seconds: float
-    coordinator_bytes: int
+    parent_bytes: int
     worker_bytes: int
     rows: int
     database_bytes: int
@@ -59,11 +59,7 @@ class Village(City):
 
     def settle(self) -> None:
         self.deploy("--recipes", str(self.recipes))
-        self._keep(
-            "coordinator",
-            *("coordinator", "--supervised", "--recipes", str(self.recipes)),
-            *("--patience", "600", "--lease", "60"),
-        )
+        self.start_parents("parents", "--recipes", str(self.recipes))
         self.start_worker("worker-1", engine="instant")
 
     def rows(self) -> tuple[int, int]:
@@ -127,8 +123,8 @@ def grow(village: Village, name: str) -> Grown:
         for kept in village.kept.values():
             if kept.pid is not None:
                 assert pids.setdefault(kept.name, kept.pid) == kept.pid, f"{kept.name} died"
-        found = Path(village.store).glob("active/*/attempts/*.ticket")
-        chunks.update(path.stem for path in found)
+        found = Path(village.store).glob(f"verdicts/chunks/{order}/*")
+        chunks.update(path.name for path in found)
         time.sleep(1.0)
         return village.flow_run(order).state.is_final()
 
@@ -141,13 +137,13 @@ def grow(village: Village, name: str) -> Grown:
     rows_after, size_after = village.rows()
     return Grown(
         len(plan.steps), len(chunks), planned, seconds,
-        most_memory(pids["coordinator"]), most_memory(pids["worker-1"]),
+        most_memory(pids["parents"]), most_memory(pids["worker-1"]),
         rows_after - rows, size_after - size,
     )  # fmt: skip
 
 
 HEAD = (
-    f"{'steps':>7} {'chunks':>7} {'plan s':>7} {'run s':>7} {'coordinator MB':>15} "
+    f"{'steps':>7} {'chunks':>7} {'plan s':>7} {'run s':>7} {'parent MB':>15} "
     f"{'worker MB':>10} {'rows':>7} {'rows/chunk':>11} {'database MB':>12}"
 )
 
@@ -155,7 +151,7 @@ HEAD = (
 def line(grown: Grown) -> str:
     return (
         f"{grown.steps:>7} {grown.chunks:>7} {grown.plan_seconds:>7.1f} {grown.run_seconds:>7.1f} "
-        f"{grown.coordinator_bytes / 1e6:>15.0f} {grown.worker_bytes / 1e6:>10.0f} "
+        f"{grown.parent_bytes / 1e6:>15.0f} {grown.worker_bytes / 1e6:>10.0f} "
         f"{grown.rows:>7} {grown.rows / max(1, grown.chunks):>11.1f} "
         f"{grown.database_bytes / 1e6:>12.1f}"
     )
@@ -170,7 +166,7 @@ def plot(every: Sequence[Grown]) -> str:
     series = {
         "run, s": [g.run_seconds for g in every],
         "plan, s": [g.plan_seconds for g in every],
-        "coordinator, MB": [g.coordinator_bytes / 1e6 for g in every],
+        "parent, MB": [g.parent_bytes / 1e6 for g in every],
         "worker, MB": [g.worker_bytes / 1e6 for g in every],
         "database rows": [float(g.rows) for g in every],
     }

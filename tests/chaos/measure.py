@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
@@ -42,7 +42,7 @@ def cancelled(city: City) -> str:
     asked = time.time()
     city.cancel(order)
     city.ended(order)
-    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
     steps = city.calls.of("step", keys)
     pace = statistics.median(b.time - a.time for a, b in itertools.pairwise(steps))
     text = f"last step {steps[-1].time - asked:.1f} s after the click (a step takes {pace:.2f} s)"
@@ -55,14 +55,10 @@ def cancelled(city: City) -> str:
 
 
 def noticed(log: str, since: float) -> float | None:
-    """When the worker said that something was cancelled: its log shows the time of day."""
-    day = datetime.fromtimestamp(since)
+    """When the worker said that something was cancelled."""
     for line in log.splitlines():
-        if "cancelled: it stops" in line:
-            clock = datetime.strptime(line.split(" | ")[0].strip(), "%H:%M:%S.%f")
-            at = datetime.combine(day.date(), clock.time())
-            if at < day - timedelta(hours=12):
-                at += timedelta(days=1)
+        if "people say: cancel" in line:
+            at = datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")
             if at.timestamp() >= since - 0.001:
                 return at.timestamp()
     return None
@@ -85,7 +81,7 @@ def drained(city: City) -> tuple[int, float]:
     seconds = time.time() - began
     del city.kept["worker-2"]
     assert city.ended(order).state.name == "Completed", city.said()
-    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
     verdict = city.home.judge(plan)
     assert verdict.good, verdict
     return code, seconds
@@ -96,13 +92,12 @@ def slept(city: City, *sets: str) -> tuple[float, float, int]:
     manifest, engine seconds, and chunks sent."""
     plans = {path.stem: planned(path.stem, *sets) for path in sorted(RECIPES.glob("*.yaml"))}
     orders = [city.order(recipe, *sets) for recipe in plans]
-    sent: set[str] = set()
 
     def over() -> bool:
-        sent.update(name for name in city.home.names("active/") if name.endswith(".ticket"))
         return all(city.flow_run(order).state.is_final() for order in orders)
 
     until(over, PATIENCE * 4, city.said)
+    sent = [n for n in city.home.names("verdicts/chunks/") if any(str(o) in n for o in orders)]
     keys = {key for plan in plans.values() for key in plan.steps}
     written = [found.written for plan in plans.values() if (found := city.home.manifest(plan))]
     assert len(written) == len(plans)
@@ -132,7 +127,7 @@ def night(city: City) -> None:
     say(f"night: started by its schedule after {begun - began:.0f} s")
     state = city.ended(found[0].id, 3600.0 * 3).state
     say(f"night: {state.name}: {state.message}; {time.time() - begun:.0f} s")
-    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
     for name, plan in plans.items():
         verdict, made = city.home.judge(plan), city.calls.computations(set(plan.steps))
         say(
@@ -190,9 +185,9 @@ def main() -> int:
     ]
     for engine, names, carry_out in parts:
         if names & set(asked.wanted):
-            with City(folder / engine, patience=60.0) as city:
+            with City(folder / engine) as city:
                 city.deploy()
-                city.start_coordinator()
+                city.start_parents()
                 for name in ("worker-1", "worker-2"):
                     city.start_worker(name, engine=engine, seconds=EDITS)
                 carry_out(city, asked.wanted)

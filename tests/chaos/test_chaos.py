@@ -1,4 +1,4 @@
-"""Real servers, coordinator, workers and engines: a run as it should be, and one that is struck."""
+"""Real servers, workers and engines: a run as it should be, and one that is struck."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory):
-    with City(tmp_path_factory.mktemp("city"), patience=15.0) as city:
+    with City(tmp_path_factory.mktemp("city"), tempo="renew=2,quiet=12,overdue=4,sweep=3") as city:
         city.open()
         yield city
 
@@ -46,7 +46,7 @@ def test_whatever_is_killed_a_run_ends_complete(city):
     sets = ("defaults.steps=4", "defaults.seed=5")
     plan = planned("product-backgrounds", *sets)
     storm = Storm(city, seed=5)
-    victims = ("worker-2", "engine-1", "postgres", "coordinator", "s3")
+    victims = ("worker-2", "engine-1", "postgres", "parents", "s3")
     order = city.order("product-backgrounds", *sets)
     ran = storm.ride(order, "", plan, len(victims), victims=victims, pause=(0.3, 1.5))
     assert len(ran.strikes) >= 3, ran
@@ -66,7 +66,7 @@ def test_a_cancelled_run_stops_within_a_denoise_step(city):
     asked = time.time()
     city.cancel(order)
     assert city.ended(order).state.name == "Cancelled", city.said()
-    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
     manifest = city.home.manifest(plan)
     assert manifest is not None
     assert manifest.ending is Ending.INTERRUPTED
@@ -96,12 +96,12 @@ def test_a_drained_worker_hands_back_what_it_did_not_do(city):
         return sorted({c.worker for c in city.calls.of("step", keys)})
 
     until(at_work, PATIENCE, city.said)
-    drained = at_work()[0]  # the other may have nothing to do: one takes two chunks in hand
+    drained = at_work()[0]  # the other may have nothing to do: it is one chunk
     assert city.kept[drained].stop() == 0, city.said()
     stopped = time.time()
-    city.start_worker(drained)
+    city.kept[drained].start()
     assert city.ended(order).state.name == "Completed", city.said()
-    until(lambda: not city.home.names("active/"), PATIENCE, city.said)
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
     verdict = city.home.judge(plan)
     assert verdict.good, verdict
     # What was in the batch that was stopped is made once more, and nothing else.
