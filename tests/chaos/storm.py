@@ -137,7 +137,8 @@ class Storm:
 
 HEAD = (
     f"{'round':>5} {'recipe':<20} {'victim':<16} {'pid':>7} {'at s':>6} {'out s':>6}  "
-    f"{'outcome':<10} {'lost':>4} {'corrupt':>7} {'most':>4} {'computed':>9} {'run s':>6} {'after s':>7}"
+    f"{'outcome':<10} {'lost':>4} {'corrupt':>7} {'most':>4} {'computed':>9} {'run s':>6} "
+    f"{'after s':>7}"
 )
 
 
