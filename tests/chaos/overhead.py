@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.overhead 240:1 240:2 1440:8``: pictures and engines; wall over engine time.
+"""``python -m tests.chaos.overhead 240:1 1440:8``: pictures and engines; wall over engine time.
 
 Engines sleep a second a picture and take none of the processor's. Wall is taken from the first
 chunk's start to the manifest.
@@ -57,7 +57,7 @@ def measured(city: City, recipes: Path, pictures: int, engines: int) -> str:
     wall, engine = written - calls[0].time, EDIT * len(calls)
     chunks = len(city.home.names(f"verdicts/{chunks_of(order)}"))
     return (
-        f"{pictures} pictures, {engines} engines: first chunk after {calls[0].time - ordered:.1f} s, "
+        f"{pictures} pictures, {engines} engines: first one after {calls[0].time - ordered:.1f} s, "
         f"wall {wall:.1f} s, engines {engine:.0f} s, {chunks} chunks; wall / (engine seconds / "
         f"engines) {wall / (engine / engines):.3f}; {len(calls)} computations"
     )
