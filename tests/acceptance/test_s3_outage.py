@@ -107,6 +107,8 @@ def assert_nothing_half(objects: Objects) -> None:
             assert hashlib.sha256(data).hexdigest() == rest
         elif kind == "records":
             assert objects.stat(f"blobs/{decode_record(data, rest).blob}") is not None
+        elif kind == "outputs":
+            assert objects.stat(f"blobs/{json.loads(data)['blob']}") is not None
         elif entry.name.endswith((".png", ".webp")):
             Image.open(io.BytesIO(data)).load()
         elif entry.name.endswith("report.html"):
