@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from flows.coordination.ledger import Ledger, Order
 from flows.coordination.seat import NAME, Seat
+from PIL import Image
 
 from flows.cli import main
 from flows.configured import leaves
@@ -25,6 +26,8 @@ from flows.settings import Settings
 from flows.store import boto
 from flows.store.address import open_objects, open_store
 from flows.store.base import FailureNote
+from flows.store.outputs import OutputRecord, OutputStore
+from flows.thumbs import keep_thumbnail
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from tests.store.samples import digest, make_record
 
@@ -128,7 +131,16 @@ def test_runner_puller_and_collector_ask_for_no_more_than_the_page_gives(
     harm(s3_place)
     kontext("run", recipe, "--store", s3_place.url, "--no-prefect")  # quarantine, made again
     places = {resource.split("/")[2] for right, resource in asked if right == "s3:PutObject"}
-    assert places >= {"blobs", "records", "quarantine", "runs", "claims", "tmp"}
+    assert places >= {
+        "blobs",
+        "records",
+        "outputs",
+        "thumbs",
+        "quarantine",
+        "runs",
+        "claims",
+        "tmp",
+    }
     assert refused("runner", asked) == []
     asked.clear()
     kontext("runs", "--store", s3_place.url)
@@ -191,6 +203,12 @@ def test_a_worker_asks_for_no_more_than_the_page_gives(asked, s3_place):
     harm(s3_place)
     assert store.find(record.key) is None
     assert any("/quarantine/" in resource for _, resource in asked)
+    for picture in ("a picture", "another picture"):  # the second file takes the first one's place
+        output = OutputRecord(
+            digest("file"), digest("key"), digest(picture), digest("x"), 1, "image/png"
+        )
+        OutputStore(store).put(output, b"x")
+    keep_thumbnail(store.objects, digest("a picture"), Image.new("RGB", (8, 8)))
     assert refused("worker", asked) == []
 
 
