@@ -7,25 +7,27 @@ request that boto3 sends is recorded, translated to the rights AWS asks for it, 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import re
 import sys
-import threading
 import tomllib
 import types
 from pathlib import Path
 
 import pytest
-from flows.coordination.ledger import Ledger, Order
-from flows.coordination.seat import NAME, Seat
 from PIL import Image
 
 from flows.cli import main
 from flows.configured import leaves
+from flows.execution.stages import read_stage
+from flows.execution.verdicts import give, verdict
 from flows.settings import Settings
 from flows.store import boto
-from flows.store.address import open_objects, open_store
+from flows.store.address import open_cells, open_objects, open_store
 from flows.store.base import FailureNote
+from flows.store.claims import claim
+from flows.store.leases import Judge, Lease, Verdict
 from flows.store.outputs import OutputRecord, OutputStore
 from flows.thumbs import keep_thumbnail
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
@@ -74,6 +76,8 @@ def asked(monkeypatch, s3_place):
             assert key.startswith(f"{s3_place.prefix}/")
             resource += "/shots" + key.removeprefix(s3_place.prefix)
         found.update((right, resource) for right in RIGHTS[model.name])
+        if "IfMatch" in params:  # it tells what is there
+            found.add(("s3:GetObject", resource))
 
     def make(settings):
         client = made(settings)
@@ -126,21 +130,12 @@ def test_every_role_has_a_policy():
 def test_runner_puller_and_collector_ask_for_no_more_than_the_page_gives(
     asked, recipe, s3_place, tmp_path
 ):
-    kontext("run", recipe, "--store", s3_place.url, "--no-prefect")
-    kontext("run", recipe, "--store", s3_place.url, "--no-prefect")  # finds all of it done
+    kontext("run", recipe, "--store", s3_place.url)
+    kontext("run", recipe, "--store", s3_place.url)  # finds all of it done
     harm(s3_place)
-    kontext("run", recipe, "--store", s3_place.url, "--no-prefect")  # quarantine, made again
+    kontext("run", recipe, "--store", s3_place.url)  # quarantine, made again
     places = {resource.split("/")[2] for right, resource in asked if right == "s3:PutObject"}
-    assert places >= {
-        "blobs",
-        "records",
-        "outputs",
-        "thumbs",
-        "quarantine",
-        "runs",
-        "claims",
-        "tmp",
-    }
+    assert places >= {"blobs", "records", "quarantine", "runs", "claims", "tmp"}
     assert refused("runner", asked) == []
     asked.clear()
     kontext("runs", "--store", s3_place.url)
@@ -160,31 +155,62 @@ def harm(place) -> None:
     objects.replace(name, b"damaged")
 
 
-def test_a_coordinator_asks_for_no_more_than_the_page_gives_a_runner(asked, s3_place, monkeypatch):
-    objects = open_objects(s3_place.url, Settings(s3=s3_place.settings()))
-    renewed, write_again = threading.Event(), Seat._write_again
+def hold(cells) -> None:
+    """A lease's life: probed for, taken, renewed, asked for, freed; another one's is broken."""
+    cells.prepare()
+    lease = Lease(cells, "chunks/run/0-0-1", "w", renew=0.05)
+    assert lease.take(lambda: False) is None
+    version = cells.read(f"leases/{lease.name}").version
+    while cells.read(f"leases/{lease.name}").version == version:
+        pass
+    assert lease.sure(pytest.fail)
+    lease.free()
+    other = Lease(cells, "parents/run", "w", renew=60.0)
+    assert other.take(lambda: False) is None
+    judge = Judge(cells, quiet=0.0, overdue=0.0)
+    told = [judge.lease(other.name, cells.list("leases/"), 1, 0.0) for _ in range(2)]
+    assert told == [Verdict.HELD, Verdict.BROKEN]
+    other.free()
 
-    def watched(seat):
-        done = write_again(seat)
-        renewed.set()
-        return done
 
-    monkeypatch.setattr(Seat, "_write_again", watched)
-    with Seat(objects, "coordinator", lease=1.0) as seat:
-        assert seat.take(threading.Event().wait)
-        assert renewed.wait(60)
-    assert list(objects.list("")) == []
-    monkeypatch.setattr("flows.coordination.ledger.encode_plan", lambda plan: b"a plan")
-    ledger = Ledger(objects)
-    order = Order(run="r", recipe="r", plan=digest("p"), created="now")
-    assert ledger.open(order, None)
-    ledger.close("r")
-    written = {resource for right, resource in asked if right == "s3:PutObject"}
-    removed = {resource for right, resource in asked if right == "s3:DeleteObject"}
-    seat_object = f"arn:aws:s3:::pictures/shots/{NAME}"
-    assert seat_object in written & removed
+def finish(store) -> None:
+    """An output file and a thumbnail; the file's record proves wrong, and is made again."""
+    record = make_record(digest("with a file"), b"its picture")
+    store.put(record, b"its picture")
+    outputs = OutputStore(store)
+    for data in (b"file", b"another file"):
+        blob = hashlib.sha256(data).hexdigest()
+        made = OutputRecord(digest("o"), record.key, record.blob, blob, len(data), "image/png")
+        outputs.put(made, data)
+        assert outputs.find(made.key, record.blob) == made
+        outputs.discard(made)
+    keep_thumbnail(store.objects, record.blob, Image.new("RGB", (3, 2)))
+
+
+def written(asked: set[tuple[str, str]]) -> set[str]:
+    return {resource.split("/")[2] for right, resource in asked if right == "s3:PutObject"}
+
+
+def test_a_parents_worker_asks_for_no_more_than_the_page_gives_a_runner(asked, s3_place):
+    settings = Settings(s3=s3_place.settings())
+    store = open_store(s3_place.url, settings)
+    hold(open_cells(s3_place.url, settings))
+    finish(store)
+    objects = store.objects
+    order, stage = f"orders/{digest('o')}", "stages/run/0-0.json"
+    for _ in range(2):
+        if not objects.create(order, b"{}"):
+            objects.touch(order)
+    objects.create(stage, b"{}")
+    assert give(objects, "parents/run", 0, b"{}")
+    assert verdict(objects, "parents/run", 0) == b"{}"
+    assert objects.copy(f"blobs/{hashlib.sha256(b'file').hexdigest()}", "runs/r/a.png")
+    with claim(objects, run="r", plan=digest("p"), keys=[]):
+        pass
+    assert written(asked) >= {"leases", "outputs", "thumbs", "orders", "stages", "verdicts", "runs"}
     assert refused("runner", asked) == []
-    assert f"| `{NAME}` |" in TEXT
+    named = set(re.findall(r"`([a-z]+)/", TEXT.partition("## Settings")[0]))
+    assert written(asked) <= named
 
 
 def test_a_worker_asks_for_no_more_than_the_page_gives(asked, s3_place):
@@ -203,12 +229,12 @@ def test_a_worker_asks_for_no_more_than_the_page_gives(asked, s3_place):
     harm(s3_place)
     assert store.find(record.key) is None
     assert any("/quarantine/" in resource for _, resource in asked)
-    for picture in ("a picture", "another picture"):  # the second file takes the first one's place
-        output = OutputRecord(
-            digest("file"), digest("key"), digest(picture), digest("x"), 1, "image/png"
-        )
-        OutputStore(store).put(output, b"x")
-    keep_thumbnail(store.objects, digest("a picture"), Image.new("RGB", (8, 8)))
+    hold(open_cells(s3_place.url, settings))
+    finish(store)
+    assert read_stage(store.objects, "run", "0-0") is None
+    assert give(store.objects, "chunks/run/0-0-1", 0, b"{}")
+    assert verdict(store.objects, "chunks/run/0-0-1", 0) == b"{}"
+    assert written(asked) >= {"leases", "outputs", "thumbs", "verdicts"}
     assert refused("worker", asked) == []
 
 

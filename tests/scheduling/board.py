@@ -15,6 +15,16 @@ from flows.scheduling.pools import FORMER_POOL
 PASSWORD = "hush-hush-1234"  # noqa: S105 - of a server of the tests
 AUTH = f"kontext:{PASSWORD}"
 
+MADE = (
+    "work pool kontext-parents created",
+    "work pool kontext created",
+    "queue kontext/nightly created",
+    "queue kontext/urgent created",
+    "deployment run-recipe/run-recipe created",
+    "deployment nightly/nightly created",
+    "deployment make-chunk/make-chunk created",
+)
+
 
 class Board:
     """What Prefect knows of us, empty at first."""

@@ -1,4 +1,4 @@
-"""Servers of this folder's tests: one with a password, for a module; a quick city, for all."""
+"""Servers of this folder's tests: one with a password, and a quick city."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def quick(tmp_path_factory):
         yield city
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory):
+    """It may be killed, if it is started again."""
     with Prefect(tmp_path_factory.mktemp("prefect"), auth=AUTH) as server:
         yield server
 
 
 @pytest.fixture
 def client(prefect):
-    """The module's server is this process's, and here is a client of it."""
+    """That server is this process's, and here is a client of it."""
     here = {PREFECT_API_URL: prefect.api, PREFECT_API_AUTH_STRING: AUTH}
     with (
         temporary_settings(here),

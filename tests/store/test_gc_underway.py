@@ -265,18 +265,17 @@ def test_a_run_that_goes_on_between_look_and_deletion_keeps_its_stage(objects, m
     assert names(objects, "stages/") == set(stage)
 
 
-def test_killed_between_stages_and_verdicts_it_leaves_no_stage_without_its_verdict(
-    objects, monkeypatch
-):
+def test_killed_when_a_verdict_went_it_leaves_no_stage_without_one(objects, monkeypatch):
     write_stage(objects, f"{RUN}/0", [digest("a")])
     end(objects)
     age_all(objects, 10 * DAY)
     remove = LocalObjects.remove
 
     def dying(self, name, version=None):
+        went = remove(self, name, version)
         if name.startswith("verdicts/"):
             raise KeyboardInterrupt
-        return remove(self, name, version)
+        return went
 
     monkeypatch.setattr(LocalObjects, "remove", dying)
     with pytest.raises(KeyboardInterrupt):
