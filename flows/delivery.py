@@ -88,7 +88,7 @@ class Delivery:
 
     def _brought(self, planned: PlannedOutput, entry: OutputEntry, record: Record) -> OutputEntry:
         key = output_key(self._plan, planned)
-        file = self._outputs.find(key, record.blob)
+        file = self._outputs.recorded(key, record.blob)
         old = self._known.get(entry.path)
         if old is not None and self._is_current(old, entry, file):
             return old

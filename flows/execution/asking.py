@@ -139,7 +139,8 @@ class Asker:
 
 def describe(error: Exception) -> str:
     """An error in one line: an engine's own words, or the kind of any other and what it says."""
+    text = legible(str(error))  # it may name a file in other bytes than UTF-8
     if isinstance(error, EngineError):
-        return str(error)
-    lines = legible(str(error)).strip().splitlines()  # it may name a file in other bytes
+        return text
+    lines = text.strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from flows.execution.asking import describe
 from flows.execution.pictures import read_source
+from flows.recipe.place import S3Object
 from flows.recipe.step import Plan, SourceImage
+from flows.store.base import StoreError
 from flows.store.keyed import TOUCH_AFTER, KeyedStore
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Objects
 
+log = logging.getLogger(__name__)
 
-def put_sources(plan: Plan, store: KeyedStore) -> None:
-    """Put what the plan looks at where it is not yet; what is there is made young again.
 
-    A clean-up leaves young blobs alone, so that these stay while the run is under way.
+def put_sources(plan: Plan, store: KeyedStore) -> Mapping[str, str]:
+    """Put what the plan looks at where it is not yet; what is there is made young again, unread.
+
+    A clean-up leaves young blobs alone, so that these stay while the run is under way. By digest,
+    why some could not be put: they are gone, or not what they were when the plan was made. The
+    steps that look at them will fail, and no others.
 
     Raises:
-        PictureError: a picture is not what it was when the plan was made.
         StoreError: the store fails.
     """
     objects = store.objects
 
-    def put(ref: SourceImage) -> None:
-        _put(objects, ref)
+    def put(ref: SourceImage) -> str:
+        try:
+            _put(objects, ref)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.warning("%s", describe(error))
+            return describe(error)
+        return ""
 
-    for _ in in_lanes(put, sources_of(plan), LANES):
-        pass
+    return {ref.digest: why for ref, why in in_lanes(put, sources_of(plan), LANES) if why}
 
 
 def sources_of(plan: Plan) -> list[SourceImage]:
@@ -39,14 +53,27 @@ def sources_of(plan: Plan) -> list[SourceImage]:
 
 
 def _put(objects: Objects, ref: SourceImage) -> None:
-    name, data = f"blobs/{ref.digest}", read_source(ref)
+    name = f"blobs/{ref.digest}"
+    if _is_sound(objects, name, _size(ref)):
+        return
+    data = read_source(ref)
     if not objects.create(name, data) and not _is_sound(objects, name, len(data)):
         objects.replace(name, data)
 
 
-def _is_sound(objects: Objects, name: str, size: int) -> bool:
-    """Whether what is there has the right size, and is young or was made so."""
+def _size(ref: SourceImage) -> int | None:
+    """How many bytes the source has, as far as can be told without reading it."""
+    if isinstance(ref.path, S3Object):
+        return ref.path.size
+    try:
+        return ref.path.stat().st_size if isinstance(ref.path, Path) else None
+    except OSError:
+        return None
+
+
+def _is_sound(objects: Objects, name: str, size: int | None) -> bool:
+    """Whether what is there has this size, if it is known, and is young or was made so."""
     entry = objects.stat(name)
-    if entry is None or entry.size != size:
+    if entry is None or size not in (None, entry.size):
         return False
     return abs(time.time() - entry.modified) <= TOUCH_AFTER or objects.touch(name)

@@ -45,10 +45,12 @@ class Look:
         """The outcome of the whole plan, where ``outcome`` tells of what was missing only."""
         steps: dict[str, StepOutcome] = {}
         for key in plan.steps:
-            end = outcome.steps.get(key) or StepOutcome(key, State.PENDING, reason=outcome.why)
-            if end.record is None and end.state is State.PENDING and key in self.records:
-                end = StepOutcome(key, State.CACHED, self.records[key])
-            steps[key] = end
+            end, record = outcome.steps.get(key), self.records.get(key)
+            # A store that failed at once was asked for none of what is there.
+            unasked = end is None or (outcome.store_failed and end.state is State.PENDING)
+            if record is not None and unasked:
+                end = StepOutcome(key, State.CACHED, record)
+            steps[key] = end or StepOutcome(key, State.PENDING, reason=outcome.why)
         return replace(outcome, steps=steps)
 
 

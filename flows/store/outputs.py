@@ -54,11 +54,20 @@ class OutputStore:
         Raises:
             StoreError: the home fails.
         """
+        record = self.recorded(key, picture)
+        if record is None or not self._store.holds(record.blob, record.size):
+            return None
+        return record
+
+    def recorded(self, key: str, picture: str) -> OutputRecord | None:
+        """``find`` without a look at the blob, for whoever is about to copy it.
+
+        Raises:
+            StoreError: the home fails.
+        """
         held = self._store.objects.get(_name(key))
         record = None if held is None else _sound(held.data, key)
-        if record is None or record.picture != picture:
-            return None
-        return record if self._store.holds(record.blob, record.size) else None
+        return record if record is not None and record.picture == picture else None
 
     def find_all(
         self, asked: Iterable[tuple[str, str]]

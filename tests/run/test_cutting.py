@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.execution.cutting import COUNT, OUTPUTS, STEPS, cut
+from flows.execution.packing import pack
+from flows.execution.pieces import Piece
 from flows.execution.work import Missing
 from flows.outputs import keyed_outputs
 from flows.recipe.step import PlannedOutput
@@ -195,6 +197,12 @@ def test_a_long_chain_is_cut_into_even_stretches_each_after_the_one_before():
     chunks = cut_all(plan, engines=1)
     assert sizes(chunks) == [7, 6, 7]
     assert [chunk.after for chunk in chunks] == [(), *((c.id,) for c in chunks[:-1])]
+
+
+def test_pieces_that_would_be_too_much_together_are_not_joined():
+    costs = (85.0, 228.0, 85.0)
+    pieces = [Piece((str(at),), cost, 0, ()) for at, cost in enumerate(costs)]
+    assert pack(pieces, 160.0) == [[piece] for piece in pieces]
 
 
 def test_a_step_longer_than_a_chunk_is_one():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.execution.events import Settled, Started
-from flows.execution.outcome import State
+from flows.execution.outcome import Ending, State
 from flows.execution.work import do_work, look
 from flows.outputs import keyed_outputs
 from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
@@ -98,3 +98,21 @@ def test_the_records_that_were_seen_complete_an_outcome(store, products):
     assert [end.state.value for end in whole.steps.values()] == [
         *["cached"] * 2, *["done"] * 2, *["pending"] * 2,
     ]  # fmt: skip
+
+
+def test_a_damaged_picture_that_was_not_reached_is_not_said_to_be_there(store, products):
+    plan = product_plan(products[:1])
+    make(plan, store, list(plan.steps))
+    seen = look(plan, store)
+    last = list(plan.steps)[-1]
+    blob = store.root / "blobs" / seen.records[last].blob
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    (output,) = keyed_outputs(plan)[last]
+    (store.root / "outputs" / output).unlink()
+
+    def load():
+        raise KeyboardInterrupt
+
+    outcome = do_work(plan, (), store, load, outputs=(output,))
+    assert outcome.ending is Ending.INTERRUPTED
+    assert seen.complete(plan, outcome).steps[last].state is State.PENDING

@@ -154,6 +154,16 @@ def test_of_a_step_that_another_has_made_meanwhile_the_outputs_are_made(store, p
     assert {end.state for end in outcome.steps.values()} == {State.CACHED}
 
 
+def test_what_another_has_made_meanwhile_with_its_outputs_is_not_read(store, products, read):
+    plan = product_plan(products)
+    make(plan, store)
+    read.clear()
+    outcome, engine = make(plan, store)
+    assert engine.loads == 0
+    assert outcome.counts[State.CACHED] == 6
+    assert not [name for name in read if name.startswith("blobs/")]
+
+
 def test_a_damaged_picture_is_made_again_with_its_outputs(store, products):
     plan = product_plan(products)
     first, _ = make(plan, store)
