@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "KONTEXT_"  # of every variable
 MAX_PRESIGN = 7 * 24 * 3600  # signature version 4 ends after a week
+RESIDENT_PATIENCE = 1800.0  # seconds
 CREDENTIALS = (
     "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, a profile in "
     "~/.aws or a role; remove it here"
@@ -271,6 +272,17 @@ def load_settings() -> Settings:
     """
     variables = (pair for pair in os.environ.items() if pair[0].upper().startswith(PREFIX))
     return _load(Path.cwd(), tuple(sorted(variables)))
+
+
+def resident(settings: Settings) -> Settings:
+    """For a process that stays: it waits for an S3 server that is away, unless it was told not to.
+
+    Who sits before a terminal wants to hear of an outage; a worker's work is worth half an hour.
+    """
+    if "patience" in settings.s3.model_fields_set:
+        return settings
+    patient = settings.s3.model_copy(update={"patience": RESIDENT_PATIENCE})
+    return settings.model_copy(update={"s3": patient})
 
 
 @functools.lru_cache(maxsize=8)

@@ -69,6 +69,12 @@ class Objects(Protocol):
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove it, if it is (still) of this version; whether it was removed by this call."""
 
+    def copy(self, source: str, target: str) -> bool:
+        """Copy an object, whole and durable, over whatever is there; ``False`` without a source.
+
+        Where the home can, the bytes do not leave it.
+        """
+
     def touch(self, name: str) -> bool:
         """Make its ``modified`` now, its bytes unchanged; ``False`` when there is none."""
 
