@@ -15,13 +15,14 @@ from flows.numerics import Device, Dtype, choose_numerics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kontext_engine.evaluation.command import Measured
+    from kontext_engine.evaluation.tables import Table
 
 
 class Suite(StrEnum):
     """What to do."""
 
     STUDIO = "studio"
+    AUTOENCODER = "autoencoder"
     IDENTITY = "identity"
 
 
@@ -29,7 +30,8 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
     suite: Annotated[
         Suite,
         typer.Argument(
-            help="studio: the held-out bench; identity: train the bench's identity net."
+            help="studio: the held-out bench; autoencoder: what it alone gives back; "
+            "identity: train the bench's identity net."
         ),
     ],
     *,
@@ -75,6 +77,11 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
         if suite is Suite.IDENTITY:
             _train_identity(cutouts or Path("data/cutouts"))
             return
+        if suite is Suite.AUTOENCODER:
+            from kontext_engine.evaluation.autoencoder import evaluate_autoencoder
+
+            _show(*evaluate_autoencoder(model, cutouts))
+            return
         from kontext_engine.evaluation.command import Wanted, evaluate_studio
 
         wanted = Wanted(
@@ -84,7 +91,11 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
         )  # fmt: skip
         with _progress() as show:
             measured = evaluate_studio(wanted, show)
-        _show(measured)
+        _show(measured.head, *measured.tables)
+        for line in (*measured.notes, *(f"wrote {path}" for path in measured.written)):
+            typer.echo(line)
+        for line in measured.unwritten:
+            typer.echo(line, err=True)
         if measured.unwritten:
             raise typer.Exit(ExitCode.FAILED)
     except EngineError as error:
@@ -95,26 +106,22 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def _show(measured: Measured) -> None:
+def _show(head: str, *tables: Table) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Drawn
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # a log has no width of its own; 80 would wrap the heads
-    console.print(measured.head, markup=False, soft_wrap=True)
-    for table in measured.tables:
-        shown = Table(title=table.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    console.print(head, markup=False, soft_wrap=True)
+    for table in tables:
+        shown = Drawn(title=table.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for k, cell in enumerate(table.head):
             shown.add_column(cell, justify="right" if k else "left")
         for row in table.rows:
             shown.add_row(*row)
         console.print(shown)
-    for line in (*measured.notes, *(f"wrote {path}" for path in measured.written)):
-        console.print(line, markup=False, soft_wrap=True)
-    for line in measured.unwritten:
-        typer.echo(line, err=True)
 
 
 @contextmanager

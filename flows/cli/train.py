@@ -41,16 +41,36 @@ def train(
         typer.Option("--init", help="Start from the weights of this model: a name or a folder."),
     ] = None,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.CPU,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the blocks.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="transformer: compile the blocks.")
+    ] = False,
+    decay_from: Annotated[
+        int | None,
+        typer.Option(
+            "--decay-from", min=0, metavar="STEP", help="Where the rate begins to fall; 60 % in."
+        ),
+    ] = None,
+    widths: Annotated[
+        str, typer.Option("--widths", help="Channels of a new autoencoder's four levels.")
+    ] = "16,32,64,128",
+    detail: Annotated[
+        float, typer.Option("--detail", min=0, help="Weight of the finest octaves' error.")
+    ] = 1.0,
+    critic: Annotated[
+        float, typer.Option("--critic", min=0, help="decoder: weight of a patch critic.")
+    ] = 0.0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
 ) -> None:
     """Train the miniature. Ctrl-C saves; the same command goes on.
 
     Order: autoencoder, corpus --small, transformer --small, corpus, transformer --init
-    WORK/model; `decoder` refines the autoencoder's decoder under unchanged latents.
+    WORK/model; `decoder` refines the autoencoder's decoder under unchanged latents. A run may be
+    ended early: stop it, and give it fewer --steps and a --decay-from of where it stands.
     """
     if not 0 < peak <= 1:
         raise typer.BadParameter("expected a rate above 0, at most 1", param_hint="--peak")
+    levels = _widths(widths)
+    falls = 0.6 if decay_from is None else min(decay_from / steps, 1.0)
     from kontext_engine.errors import EngineError
     from kontext_engine.training.autoencoder import AutoencoderRun
     from kontext_engine.training.flow import FlowRun
@@ -69,12 +89,15 @@ def train(
         work.mkdir(parents=True, exist_ok=True)
         if stage in (Stage.AUTOENCODER, Stage.DECODER):
             only = stage is Stage.DECODER
-            vae = AutoencoderRun(work / name, steps, min(batch, 8), peak=peak, decoder_only=only)
+            vae = AutoencoderRun(
+                work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
+                detail=detail, decoder_only=only, critic=critic,
+            )  # fmt: skip
             autoencoder_stage(shop, vae, typer.echo, start)
         elif stage is Stage.CORPUS:
             corpus_stage(shop, families, small, typer.echo, workers)
         else:
-            run = FlowRun(work / name, steps, batch, peak)
+            run = FlowRun(work / name, steps, batch, peak, decay_from=falls)
             transformer_stage(shop, run, small, typer.echo, start, compiled)
     except (EngineError, FloatingPointError, OSError) as error:
         typer.echo(str(error), err=True)
@@ -84,3 +107,15 @@ def train(
         rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
         typer.echo(f"stopped; the same command {rest}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """The channels of the autoencoder's levels: four, since a latent stands for 8 x 8 pixels."""
+    parts = [part.strip() for part in text.split(",")]
+    numbers = tuple(int(part) for part in parts if part.isdecimal())
+    if len(parts) != 4 or len(numbers) != 4 or any(n < 8 or n % 8 for n in numbers):
+        raise typer.BadParameter(
+            f"{text!r}: expected four multiples of 8 with commas between, like 16,32,64,128",
+            param_hint="--widths",
+        )
+    return numbers

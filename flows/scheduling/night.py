@@ -89,6 +89,7 @@ class _Night:
     form: NightlyForm
     recipes: list[_Recipe] = field(default_factory=list)
     why: str = ""
+    shown: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.objects = self.site.store(self.form.store).objects
@@ -120,8 +121,7 @@ class _Night:
                 self._see()
                 self._order()
                 over = sum(one.over for one in self.recipes)
-                words = f"{over} of {len(self.recipes)} recipes"
-                self.site.progress.tell(self.hand.run, over / len(self.recipes), words)
+                self._show(over)
                 if over < len(self.recipes):
                     pause(self.site.tempo.look)
         except Stop as stop:
@@ -268,12 +268,17 @@ class _Night:
                     cancelled(self.client, one.run, self.why)
             one.over, one.now, one.why = True, "cancelled", self.why
 
+    def _show(self, over: int) -> None:
+        """The bar, and the table whenever a row has changed."""
+        words = f"{over} of {len(self.recipes)} recipes"
+        self.site.progress.tell(self.hand.run, over / max(1, len(self.recipes)), words)
+        rows = [{"recipe": one.name, "now": one.now, "why": one.why[:300]} for one in self.recipes]
+        if rows != self.shown:
+            self.shown = rows
+            self.site.progress.table(self.hand.run, "kontext-night", rows[:500], words)
+
     def _close(self) -> FlowState[Any]:
-        rows = [
-            {"recipe": one.name, "ended": one.now, "why": one.why[:300]} for one in self.recipes
-        ]
-        words = f"{len(rows)} recipes"
-        self.site.progress.table(self.hand.run, "kontext-night", rows[:500], words)
+        self._show(len(self.recipes))
         ended = Counter(one.now for one in self.recipes)
         why = self.why or ("" if self.recipes else "there is no recipe to run")
         return self.end({"why": why, "ended": dict(ended)})

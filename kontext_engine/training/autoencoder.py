@@ -1,6 +1,7 @@
 """Training of the miniature's autoencoder: x8, 16 latent channels (the shape of FLUX's VAE, [B]).
 
-Loss: L1 and squared error on pixels in -1..1, with a small KL term that keeps latents bounded.
+Loss: L1 and squared error on pixels in -1..1, the error of the finest octaves once more, and a
+small KL term that keeps latents bounded. A run of the decoder alone may have a critic as well.
 Every random number derives from (seed, step), so a resumed run equals an undisturbed one.
 """
 
@@ -10,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +23,16 @@ from torch.nn import functional
 from kontext_engine.codec import from_levels
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
+from kontext_engine.training.critic import PatchCritic, balance, critic_loss
+from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
+from kontext_engine.training.losses import detail_loss, kl_loss
+from kontext_engine.training.optimizers import Optimizers
+from kontext_engine.training.reconstruction import Reconstruction, measure
 from kontext_engine.training.schedule import learning_rate
 from kontext_engine.training.studio import Studio
 
+WIDTHS = (16, 32, 64, 128)
 KL_WEIGHT = 1e-4
 SQUARED_WEIGHT = 8.0
 RING = 60  # families kept for crops: 1,680 pictures
@@ -43,15 +51,24 @@ class AutoencoderRun:
     warmup: int = 200
     seed: int = 0
     save_every: int = 500
+    decay_from: float = 0.6  # the share of the steps after which the rate falls
+    weight_decay: float = 0.01
+    widths: tuple[int, ...] = WIDTHS  # of the levels, from the pixels' to the latents'
+    detail: float = 1.0  # weight of the finest octaves' error
     decoder_only: bool = False  # keep the latents: refine the decoder under a trained transformer
+    critic: float = 0.0  # with decoder_only: weight of the critic's wish, 0 for none
 
 
-def new_autoencoder() -> AutoencoderKL:
-    """The miniature's architecture, untrained: x8, 16 channels, 3.15 M parameters, no attention."""
+def new_autoencoder(widths: tuple[int, ...] = WIDTHS) -> AutoencoderKL:
+    """The miniature's architecture, untrained: x8, 16 channels, 2.6 M parameters, no attention.
+
+    3.6 GFLOP to encode and decode 128 x 128 pixels. Most of a level's work is its two upsampled
+    convolutions, so each halving of the edge may double the channels at the same cost.
+    """
     return AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=16,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(24, 48, 96, 128), layers_per_block=1, norm_num_groups=8,
+        block_out_channels=widths, layers_per_block=1, norm_num_groups=8,
         mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False,
         sample_size=128, scaling_factor=1.0, shift_factor=0.0, force_upcast=False,
     )  # fmt: skip
@@ -83,28 +100,21 @@ class CropSource:
         return from_levels(np.stack(crops))
 
 
-def psnr(model: AutoencoderKL, pixels: Tensor) -> float:
-    """Mean PSNR in dB over pictures (n, 3, h, w) in -1..1, coded by the distribution's mode."""
-    with torch.inference_mode():
-        decoded = model.decode(model.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
-    error = (decoded - pixels).pow(2).mean(dim=(1, 2, 3))
-    return float((10 * torch.log10(4.0 / error.clamp_min(1e-12))).mean())
-
-
 def train_autoencoder(
     run: AutoencoderRun,
     studio: Studio,
     held_out: Tensor,
     device: torch.device | None = None,
     init: Path | None = None,
-    report: Callable[[int, float, float | None], None] | None = None,
+    report: Callable[[int, float, Reconstruction | None], None] | None = None,
 ) -> AutoencoderKL:
     """Train, resuming from ``run.folder`` where it holds a checkpoint; returns the EMA weights.
 
-    ``held_out`` (n, 3, h, w) in -1..1 is only measured. ``report(step, loss, dB or None)`` is
-    called every 50 steps, with the held-out PSNR at every checkpoint.
+    ``held_out`` (n, 3, h, w) in -1..1 is only measured. ``report(step, loss, figures or None)`` is
+    called every 50 steps, with the held-out figures at every checkpoint.
 
     Raises:
+        TrainingError: the checkpoint there is damaged, or of another model.
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
@@ -117,7 +127,7 @@ def train_autoencoder(
             done = progress.done
             if done % run.save_every == 0 or done == run.steps:
                 progress.save()
-                measured = psnr(progress.ema.module.eval(), held_out.to(device))
+                measured = measure(progress.ema.module.eval(), held_out.to(device))
                 if report:
                     report(done, loss, measured)
             elif done % 50 == 0 and report:
@@ -133,11 +143,11 @@ def _begin(run: AutoencoderRun, init: Path | None) -> AutoencoderKL:
         return AutoencoderKL.from_pretrained(init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return new_autoencoder()
+        return new_autoencoder(run.widths)
 
 
 class _Progress:
-    """The weights, their average and the optimizer, after ``done`` steps."""
+    """The weights, their average, the optimizer and the critic, after ``done`` steps."""
 
     def __init__(self, run: AutoencoderRun, model: AutoencoderKL, device: torch.device) -> None:
         self.run, self.device, self.done = run, device, 0
@@ -145,58 +155,112 @@ class _Progress:
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.ema = moving_average(self.model, 0.999)
         self.learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.learned, lr=run.peak, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        self.optimizer = Optimizers(self.model, run.peak, run.weight_decay)
+        self.critic = _Critic(run, device) if run.decoder_only and run.critic else None
         if (state := checkpoint.load_newest(run.folder)) is not None:
+            self._go_on(state)
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.done = state["step"]
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError(
+                f"{self.run.folder}: the checkpoint there is of another model; give the --widths "
+                "it was begun with, or move that folder away"
+            ) from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.critic and "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+        self.done = state["step"]
 
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(), "step": self.done, "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
+        if self.critic:
+            state["critic"] = self.critic.state_dict()
         checkpoint.save(self.run.folder, self.done, state)
 
     def step(self, pixels: Tensor) -> float:
-        """One optimizer step on crops (b, 3, h, w) in -1..1; returns their loss."""
+        """One optimizer step on crops (b, 3, h, w) in -1..1; returns the loss on their pixels."""
         run = self.run
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                self.done, peak=run.peak, warmup=run.warmup, total=run.steps
-            )
+        rate = learning_rate(
+            self.done, peak=run.peak, warmup=run.warmup, total=run.steps, decay_from=run.decay_from
+        )
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        loss = _loss(self.model, pixels, self.done, run)
-        if not math.isfinite(loss.item()):
+        loss, decoded = _loss(self.model, pixels, self.done, run)
+        told = loss.item()
+        if not math.isfinite(told):
             raise FloatingPointError(
-                f"{run.folder}: the loss is {loss.item()} at step {self.done}; "
+                f"{run.folder}: the loss is {told} at step {self.done}; "
                 "lower --peak and resume from the last checkpoint"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.critic:
+            loss = loss + self.critic.wish(loss, decoded, self.model.decoder.conv_out.weight)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
-        self.optimizer.step()
+        self.optimizer.step(rate)
+        if self.critic:
+            self.critic.step(pixels, decoded.detach(), rate)
         self.ema.update_parameters(self.model)
         self.done += 1
-        return loss.item()
+        return told
 
 
-def _loss(model: AutoencoderKL, pixels: Tensor, step: int, run: AutoencoderRun) -> Tensor:
+class _Critic:
+    """The critic with its optimizer; it learns at the decoder's rate."""
+
+    def __init__(self, run: AutoencoderRun, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            net = PatchCritic()
+        self._weight = run.critic
+        self._net = net.to(device).train()
+        self._optimizer = torch.optim.AdamW(net.parameters(), lr=run.peak, betas=(0.5, 0.99))
+
+    def wish(self, loss: Tensor, decoded: Tensor, last_layer: Tensor) -> Tensor:
+        """What the critic adds to the decoder's loss."""
+        self._net.requires_grad_(False)
+        with torch.autocast(decoded.device.type, torch.bfloat16):
+            wish = -self._net(decoded).float().mean()
+        added: Tensor = self._weight * balance(loss, wish, last_layer) * wish
+        return added
+
+    def step(self, pixels: Tensor, decoded: Tensor, rate: float) -> None:
+        """Learn to tell these apart."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._net.requires_grad_(True)
+        with torch.autocast(decoded.device.type, torch.bfloat16):
+            on_true, on_decoded = self._net(torch.cat([pixels, decoded])).float().chunk(2)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(critic_loss(on_true, on_decoded))
+        self._optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"net": self._net.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._net.load_state_dict(state["net"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def _loss(
+    model: AutoencoderKL, pixels: Tensor, step: int, run: AutoencoderRun
+) -> tuple[Tensor, Tensor]:
+    """The loss on crops, and the crops decoded from a sample of their distribution."""
     noise = torch.Generator().manual_seed(run.seed * 1_000_003 + step)
     with torch.autocast(pixels.device.type, torch.bfloat16):
         posterior = model.encode(pixels).latent_dist
         spread = torch.randn(posterior.mean.shape, generator=noise).to(pixels.device)
         decoded = model.decode(posterior.mean + posterior.std * spread).sample.float()
-    mean, variance, log_variance = (
-        posterior.mean.float(), posterior.var.float(), posterior.logvar.float()
-    )  # fmt: skip
-    kl = 0.5 * (mean**2 + variance - 1 - log_variance).mean()
     loss: Tensor = (
         functional.l1_loss(decoded, pixels)
         + SQUARED_WEIGHT * functional.mse_loss(decoded, pixels)
-        + KL_WEIGHT * kl
+        + run.detail * detail_loss(decoded - pixels)
+        + KL_WEIGHT
+        * kl_loss(posterior.mean.float(), posterior.var.float(), posterior.logvar.float())
     )
-    return loss
+    return loss, decoded

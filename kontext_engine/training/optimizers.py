@@ -1,4 +1,4 @@
-"""The flow trainer's optimizer: Muon for the blocks' matrices, AdamW for everything else.
+"""The trainers' optimizers: Muon for the blocks' matrices and kernels, AdamW for everything else.
 
 Muon (torch.optim) turns each matrix's momentum into its nearest orthogonal matrix, so that no
 direction of a weight is starved; its step is scaled to AdamW's root mean square, so both walk
@@ -10,32 +10,43 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kontext_engine.training.errors import TrainingError
 
 # Tables, and the transformer's two ends: their rows are looked up, or face latents and text, where
 # a step of equal size in every direction is not what one wants.
-_ENDS = ("embed", "shared", "transformer.proj_out")
+_ENDS = ("embed", "shared", "transformer.proj_out", "coder.conv_in", "coder.conv_out")
 
 
 class Optimizers:
-    """Steps every parameter of ``modules``; weight decay on Muon's matrices alone."""
+    """Steps every parameter of ``modules``; weight decay on Muon's matrices alone.
+
+    A kernel of a convolution is the matrix from all it looks at to its channels. It has to be in
+    channels-last order, so that this matrix shares its memory.
+    """
 
     def __init__(self, modules: nn.Module, rate: float, weight_decay: float) -> None:
         named = [(n, p) for n, p in modules.named_parameters() if p.requires_grad]
-        matrices = [p for n, p in named if p.ndim == 2 and not _is_end(n)]
+        matrices = [p for n, p in named if p.ndim in (2, 4) and not _is_end(n)]
         chosen = {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
+        self._kernels = [(p, nn.Parameter(_matrix(p.data))) for p in matrices if p.ndim == 4]
+        flat = {id(kernel): matrix for kernel, matrix in self._kernels}
         self._parts: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(
-                matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+                [flat.get(id(p), p) for p in matrices],
+                lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw",
             ),
             torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
-        )
+        )  # fmt: skip
 
     def step(self, rate: float) -> None:
         """One step at this learning rate; the gradients are dropped."""
+        for kernel, matrix in self._kernels:
+            if kernel.grad is not None:
+                matrix.grad = kernel.grad.permute(0, 2, 3, 1).flatten(1)
+                kernel.grad = None
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = rate
@@ -59,6 +70,11 @@ class Optimizers:
             )
         for part, saved in zip(self._parts, state, strict=True):
             part.load_state_dict(saved)
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """A kernel (out, in, h, w) as a matrix (out, h * w * in) on the same memory."""
+    return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 
 def _is_end(name: str) -> bool:

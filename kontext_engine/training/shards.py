@@ -154,9 +154,12 @@ def read_shard(path: Path) -> Shard:
 
 
 def autoencoder_digest(model: AutoencoderKL) -> str:
-    """SHA-256 over an autoencoder's weights and the shift and scale of its latents."""
+    """SHA-256 over what makes an autoencoder's latents: its encoder, their shift and scale.
+
+    A decoder refined under the same latents leaves it as it is.
+    """
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(model.encoder.state_dict().items()):
         digest.update(name.encode() + value.float().cpu().contiguous().numpy().tobytes())
     digest.update(f"{model.config.shift_factor} {model.config.scaling_factor}".encode())
     return digest.hexdigest()

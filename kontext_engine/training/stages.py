@@ -13,16 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.codec import from_levels
 from kontext_engine.engine import KontextEngine
 from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
-from kontext_engine.training.autoencoder import AutoencoderRun, psnr, train_autoencoder
+from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
 from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.cutouts import Cutout
 from kontext_engine.training.errors import TrainingError
@@ -34,6 +32,7 @@ from kontext_engine.training.miniature import (
     read_miniature,
     write_model,
 )
+from kontext_engine.training.reconstruction import Reconstruction, held_out_pictures, measure
 from kontext_engine.training.shards import autoencoder_digest, build_shard, measure_latents
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
@@ -61,24 +60,23 @@ def autoencoder_stage(
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
-    every, training, held_out = shop.cast()
+    every, training, _ = shop.cast()
     device = shop.torch_device()
     if init is not None and not (init / "config.json").is_file():
         init = Path(resolve_model(init).source) / "vae"
     elif run.decoder_only and init is None:
         init = shop.work / "vae"
         expect(init / "config.json", "autoencoder", "kontext train autoencoder")
-    studio, unseen = Studio(training, every), Studio(held_out, every)
-    shown = np.concatenate(
-        [unseen.family(10_000_000 + k, (128, 128), held_out[k]).pictures[:8] for k in range(SHOWN)]
-    )
-    pixels = from_levels(shown)
+    studio = Studio(training, every)
+    pixels = held_out_pictures(every, SHOWN)
+    clock = _Clock()
 
-    def report(step: int, loss: float, measured: float | None) -> None:
+    def report(step: int, loss: float, measured: Reconstruction | None) -> None:
+        clock.tick(step)
         if measured is not None:
             say(
-                f"autoencoder step {step}/{run.steps}: loss {loss:.4f}, "
-                f"held-out PSNR {measured:.2f} dB"
+                f"autoencoder step {step}/{run.steps}: loss {loss:.4f}, {clock.speed():.1f} "
+                f"steps/s, held-out {_told(measured)}"
             )
 
     model = train_autoencoder(run, studio, pixels, device, init, report)
@@ -87,8 +85,32 @@ def autoencoder_stage(
         shift, scale = measure_latents(model, sample)
         model.register_to_config(shift_factor=shift, scaling_factor=scale)
     model.save_pretrained(shop.work / "vae")
-    measured = psnr(model, pixels.to(device))
-    say(f"autoencoder: held-out PSNR {measured:.2f} dB; wrote {shop.work / 'vae'}")
+    say(f"autoencoder: held-out {_told(measure(model, pixels.to(device)))}")
+    say(f"autoencoder: wrote {shop.work / 'vae'}")
+
+
+@dataclass
+class _Clock:
+    """Steps a second, of this process alone."""
+
+    first: tuple[int, float] | None = None
+    last: tuple[int, float] = (0, 0.0)
+
+    def tick(self, step: int) -> None:
+        self.last = (step, time.monotonic())
+        self.first = self.first or self.last
+
+    def speed(self) -> float:
+        step, began = self.first or self.last
+        return (self.last[0] - step) / max(self.last[1] - began, 1e-9)
+
+
+def _told(measured: Reconstruction) -> str:
+    return (
+        f"PSNR {measured.psnr:.2f} dB, SSIM {measured.ssim:.4f}, high-frequency energy "
+        f"{measured.energy:.2f} levels of the truth's {measured.true_energy:.2f} "
+        f"({measured.sharpness:.0%})"
+    )
 
 
 def corpus_stage(shop: Workshop, families: int, small: bool, say: Say, workers: int = 1) -> None:

@@ -1,5 +1,5 @@
 """``python -m tests.chaos.growth 1000 10000 100000``: plans of these sizes, made by an engine that
-takes no time, through a parents' worker, Prefect on PostgreSQL and one chunks' worker into a folder.
+takes no time, through a parents' worker, Prefect on PostgreSQL and a worker into a local folder.
 
 Prints a line for each and draws ``--plot`` (SVG, both axes logarithmic, so that what grows in
 proportion is parallel to the dashed line).

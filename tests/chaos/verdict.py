@@ -37,7 +37,7 @@ def planned(recipe: str, *overrides: str, only: Iterable[str] = ()) -> Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``lost`` and ``corrupt`` hold one line for each fault; ``left`` names under ``active/``."""
+    """``lost`` and ``corrupt`` hold one line for each fault; ``left`` leases that are left."""
 
     lost: tuple[str, ...]
     corrupt: tuple[str, ...]

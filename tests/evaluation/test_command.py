@@ -108,3 +108,26 @@ def test_the_whole_way_on_a_tiny_model(measured, tmp_path, capsys):
     assert "Instruction accuracy (chance 11 %)" in shown
     assert f"wrote {out}" in shown
     assert (pages / "index.html").is_file()
+
+
+def test_an_autoencoder_is_measured_by_itself_or_as_a_models(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("kontext_engine.evaluation.autoencoder.FAMILIES", 1)
+    monkeypatch.setattr("kontext_engine.evaluation.autoencoder.SETS", (("two looks", 2),))
+    model = save_tiny_model(tmp_path / "model", FULL).source
+    shown = []
+    for name in (model, f"{model}/vae"):
+        with pytest.raises(SystemExit) as ended:
+            main(["eval", "autoencoder", "--model", name])
+        assert ended.value.code == 0
+        head, *table = capsys.readouterr().out.splitlines()
+        assert head.startswith(f"{name}: ") and "GFLOP a picture of 128x128" in head
+        shown.append(table)
+    assert shown[0] == shown[1]
+    (row,) = (line.split() for line in shown[0] if line.lstrip().startswith("two looks"))
+    assert row[2] == "2"
+    assert 0 < float(row[3]) < 40  # dB of an untrained one
+
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "autoencoder", "--model", f"{model}/transformer"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from kontext_engine.training.autoencoder import (
     AutoencoderRun,
     CropSource,
     new_autoencoder,
-    psnr,
     train_autoencoder,
 )
+from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.optimizers import Optimizers
+from kontext_engine.training.reconstruction import work
 from kontext_engine.training.studio import Family
 from tests.training.test_flow import assert_bitwise_equal
 
@@ -27,7 +30,7 @@ UNSEEN = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
 NARROW = (8, 8, 16, 16)
 
 
-def narrow_autoencoder():
+def narrow_autoencoder(_=None):
     """The miniature's architecture with an eighth of its channels."""
     full = new_autoencoder().config
     return AutoencoderKL.from_config(full, block_out_channels=NARROW)
@@ -135,7 +138,7 @@ def test_the_loss_falls_and_is_measured_at_checkpoints(tmp_path, monkeypatch):
 
     def noted(*args):
         loss = loss_of(*args)
-        losses.append(loss.item())
+        losses.append(loss[0].item())
         return loss
 
     monkeypatch.setattr(module, "_loss", noted)
@@ -143,7 +146,7 @@ def test_the_loss_falls_and_is_measured_at_checkpoints(tmp_path, monkeypatch):
     train_autoencoder(run, Flat(), UNSEEN, report=lambda *row: told.append(row))
     assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:2])
     assert [step for step, _, _ in told] == [8, 16]
-    assert all(math.isfinite(decibel) for _, _, decibel in told)
+    assert all(math.isfinite(measured.psnr) for _, _, measured in told)
 
 
 def test_a_loss_that_is_no_number_stops_training(small, tmp_path, monkeypatch):
@@ -153,23 +156,85 @@ def test_a_loss_that_is_no_number_stops_training(small, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_psnr_is_that_of_the_definition():
-    class Off:
-        def encode(self, pixels):
-            self.pixels, self.latent_dist = pixels, self
-            return self
-
-        def mode(self):
-            return None
-
-        def decode(self, _):
-            self.sample = self.pixels + 0.2  # a tenth of the range
-            return self
-
-    assert psnr(Off(), torch.zeros(2, 3, 4, 4)) == pytest.approx(20.0, abs=1e-3)
-
-
-def test_the_architecture_is_eightfold_with_sixteen_channels():
+def test_the_architecture_is_eightfold_with_sixteen_channels_and_light():
     model = new_autoencoder()
     assert model.encode(torch.zeros(1, 3, 32, 48)).latent_dist.mode().shape == (1, 16, 4, 6)
     assert 2.0e6 < sum(p.numel() for p in model.parameters()) < 3.5e6
+    assert sum(work(model)) <= 3.7  # GFLOP of one picture there and back
+
+
+def test_a_critic_sharpens_the_decoder_and_resumes_to_the_bit(small, tmp_path):
+    narrow_autoencoder().save_pretrained(tmp_path / "vae")
+    init = tmp_path / "vae"
+
+    def run(name, **options):
+        return run_in(tmp_path / name, decoder_only=True, **{"critic": 0.5} | options)
+
+    straight = train_autoencoder(run("straight"), small, UNSEEN, init=init)
+
+    def pull(step, *_):
+        if step == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_autoencoder(run("broken"), small, UNSEEN, init=init, report=pull)
+    resumed = train_autoencoder(run("broken"), small, UNSEEN, init=init)
+    assert_bitwise_equal(resumed.state_dict(), straight.state_dict())
+    ends = [checkpoint.load_newest(tmp_path / name) for name in ("straight", "broken")]
+    assert_bitwise_equal(*ends)
+    # It has a say, and learns.
+    alone = train_autoencoder(run("alone", critic=0.0), small, UNSEEN, init=init)
+    name = "decoder.conv_out.weight"
+    assert not torch.equal(alone.state_dict()[name], straight.state_dict()[name])
+    assert "critic" not in checkpoint.load_newest(tmp_path / "alone")
+    assert ends[0]["critic"]["optimizer"]["state"][0]["step"] == 4
+
+
+def test_a_checkpoint_of_other_widths_is_refused(small, tmp_path, monkeypatch):
+    run = run_in(tmp_path, steps=2)
+    train_autoencoder(run, small, UNSEEN)
+    full = new_autoencoder().config
+    wider = AutoencoderKL.from_config(full, block_out_channels=(16, 16, 16, 16))
+    monkeypatch.setattr(module, "new_autoencoder", lambda _: wider)
+    with pytest.raises(TrainingError, match="of another model; give the --widths it was begun"):
+        train_autoencoder(replace(run, steps=3), small, UNSEEN)
+
+
+def test_a_run_is_ended_early_by_fewer_steps_and_an_earlier_fall(small, tmp_path):
+    """The plateau up to there is the longer run's own, so nothing trained is lost."""
+    long = run_in(tmp_path / "long", steps=400, warmup=1, decay_from=0.5)
+
+    def pull(*_):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_autoencoder(long, small, UNSEEN, report=pull)
+    rates = []
+    step = module.learning_rate
+
+    def noted(*args, **options):
+        rates.append(step(*args, **options))
+        return rates[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "learning_rate", noted)
+        train_autoencoder(replace(long, steps=6, decay_from=2 / 6), small, UNSEEN)
+    assert rates[0] == long.peak
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.3 * long.peak
+
+
+def test_muon_steps_the_kernels_and_adamw_both_ends():
+    model = narrow_autoencoder().to(memory_format=torch.channels_last)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
+    Optimizers(model, 0.01, weight_decay=0.0).step(0.01)
+    moved = {name: p.detach() - before[name] for name, p in model.named_parameters()}
+    kernel = moved["decoder.mid_block.resnets.0.conv1.weight"]
+    values = torch.linalg.svdvals(kernel.permute(0, 2, 3, 1).flatten(1))
+    assert values.min() > 0.4 * values.max()
+    for name in ("encoder.conv_in.weight", "decoder.conv_out.weight", "decoder.conv_norm_out.bias"):
+        size = moved[name].abs()
+        assert size.min() > 0.0099 and size.max() < 0.0101, name
+    assert all(p.grad is None for p in model.parameters())

@@ -156,7 +156,7 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
     assert read.origin == Origin(autoencoder_digest(vae), 7, 2)
 
 
-def test_an_autoencoders_digest_is_that_of_its_weights_and_scale():
+def test_an_autoencoders_digest_is_that_of_its_latents():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = new_autoencoder()
@@ -166,6 +166,9 @@ def test_an_autoencoders_digest_is_that_of_its_weights_and_scale():
     other = autoencoder_digest(vae)
     with torch.no_grad():
         vae.decoder.conv_out.bias[0] += 1e-3
+    assert autoencoder_digest(vae) == other  # a refined decoder leaves latents as they are
+    with torch.no_grad():
+        vae.encoder.conv_out.bias[0] += 1e-3
     assert len({digest, other, autoencoder_digest(vae)}) == 3
 
 

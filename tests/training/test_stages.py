@@ -270,6 +270,25 @@ def test_a_rate_that_is_none_is_a_usage_error(peak, tmp_path, capsys):
     assert "expected a rate above 0, at most 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("widths", ["16,32,64", "16,32,64,100", "16,32,64,x", "0,8,8,8", ""])
+def test_widths_that_are_none_are_a_usage_error(widths, tmp_path, capsys):
+    assert kontext("autoencoder", "--widths", widths, "--work", tmp_path) == ExitCode.WRONG
+    assert "four multiples of 8" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_asked_of_an_autoencoder_reaches_its_training(copied, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        stages, "train_autoencoder", lambda run, *_: given.append(run) or narrow_autoencoder()
+    )
+    args = ("--work", copied, "--cutouts", CUTOUTS, "--steps", 10, "--decay-from", 8)
+    options = ("--widths", "8, 16,24,32", "--detail", 0.5, "--critic", 0.25)
+    assert kontext("decoder", *args, *options) == ExitCode.DONE
+    (run,) = given
+    assert (run.steps, run.decay_from, run.widths) == (10, 0.8, (8, 16, 24, 32))
+    assert (run.detail, run.critic, run.decoder_only) == (0.5, 0.25, True)
+
+
 def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
     """Both ways it begins with the same weights, and one step at next to no rate leaves them."""
     args = ("--cutouts", CUTOUTS, "--steps", 1, "--batch", 1, "--peak", 1e-9, "--work")

@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_of_the_verb(tmp_path):
     """TMPDIR is a folder in which the workers' own is another's file."""
     (tmp_path / f"kontext-workers-{os.getuid()}").write_text("")
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "worker", "--no-supervised"],
+        [sys.executable, "-m", "flows.cli", "worker"],
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

@@ -1,0 +1,45 @@
+"""A worker where nothing succeeds keeps away for ever longer; what is made ends it."""
+
+from __future__ import annotations
+
+from flows.scheduling.setbacks import IN_A_ROW, LONGEST, Setbacks
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_trials_come_after_1_2_4_minutes_and_at_most_30():
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    for _ in range(IN_A_ROW - 1):
+        setbacks.fruitless("no model")
+        assert setbacks.may_take(0)
+        assert setbacks.why == ""
+    rests = []
+    for _ in range(8):
+        setbacks.fruitless("no model")
+        began = clock.now
+        assert not setbacks.may_take(0)
+        assert "no model" in setbacks.why
+        while not setbacks.may_take(0):
+            clock.now += 1.0
+        assert not setbacks.may_take(1), "one chunk on trial, no more"
+        rests.append(clock.now - began)
+    assert rests == [60, 120, 240, 480, 960, LONGEST, LONGEST, LONGEST]
+
+
+def test_one_picture_ends_the_quarantine():
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    for _ in range(IN_A_ROW + 2):
+        setbacks.fruitless("its engine died")
+    setbacks.fruitful()
+    assert setbacks.may_take(5)
+    assert setbacks.why == ""
+    setbacks.fruitless("its engine died")
+    assert setbacks.may_take(0)
