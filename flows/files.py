@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
+def write_whole(path: Path, data: bytes | str, *, durable: bool = False) -> None:
     """Write ``data`` under ``path`` by a temporary neighbour and a rename, making its folder.
 
-    These files can be made again from the store, so they are not synced one by one.
+    Most of these files can be made again from the store, so they are not synced one by one; what
+    cannot is asked to be ``durable``: there after a power cut once this returns.
 
     Raises:
         OSError: of the file system; the old file, if any, is intact.
@@ -19,8 +21,24 @@ def write_whole(path: Path, data: bytes | str) -> None:
     # Hidden, and short whatever the final name's length is.
     temporary = path.parent / f".{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
     try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make a new name survive, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -28,7 +28,7 @@ def deploy(
             "--store",
             metavar="PLACE",
             help="Where pictures and runs are kept; default: the setting. Repeat for more to "
-            "choose from; each needs workers of its own.",
+            "choose from; each needs a parents' worker of its own.",
         ),
     ] = None,
     cron: Annotated[
@@ -79,8 +79,8 @@ def deploy(
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
-    It makes the work pools 'kontext-parents' (recipes and nights: 'kontext worker' without an
-    engine takes them) and 'kontext' (their chunks: workers with engines), and the deployments
+    It makes the work pools 'kontext-parents' (recipes and nights: 'kontext worker --serve parents'
+    takes them) and 'kontext' (their chunks: '--serve chunks', on engines), and the deployments
     run-recipe, nightly and make-chunk. The server is the one that PREFECT_API_URL names.
     """
     from flows.recipe.catalog import Catalog

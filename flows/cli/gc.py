@@ -12,8 +12,9 @@ from flows.cli import ExitCode
 from flows.cli.options import Store, chosen
 
 if TYPE_CHECKING:
-    from flows.gc.survey import Policy, Survey
-    from flows.gc.sweep import Swept
+    from flows.gc.kinds import Policy
+    from flows.gc.remover import Swept
+    from flows.gc.survey import Survey
     from flows.settings import Settings
     from flows.store.objects import Objects
 
@@ -56,7 +57,7 @@ def gc(
 
     What a run's manifest names stays, and what a running run needs: it is safe beside batches.
     """
-    from flows.gc.survey import Policy
+    from flows.gc.kinds import Policy
     from flows.listing import RunNotFound
     from flows.store.address import open_objects
     from flows.store.base import StoreError
@@ -164,14 +165,14 @@ def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None
         for line in found.blind:
             typer.echo(line, err=True)
         typer.echo(
-            "what these name cannot be known, so no record, blob, failure note or run goes; run "
+            "what these name cannot be known, so no picture, file, failure note or run goes; run "
             "their recipes again, or remove them",
             err=True,
         )
 
 
 def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int]]:
-    from flows.gc.survey import Kind
+    from flows.gc.kinds import Kind
 
     if swept is not None:
         return [(k.value, swept.counts[k], swept.bytes[k]) for k in Kind if swept.counts[k]]

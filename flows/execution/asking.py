@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from flows.execution.events import Denoising, EngineLoaded, EngineLoading, Listener
+from flows.recipe.naming import legible
 from flows.recipe.step import Plan
 from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, StepProgress
 from kontext_engine.errors import (
@@ -140,5 +141,5 @@ def describe(error: Exception) -> str:
     """An error in one line: an engine's own words, or the kind of any other and what it says."""
     if isinstance(error, EngineError):
         return str(error)
-    lines = str(error).strip().splitlines()
+    lines = legible(str(error)).strip().splitlines()  # it may name a file in other bytes
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from statistics import median
 
 from flows.estimate import planned_work, recorded_work, tells_of
+from flows.execution.packing import LEAST
 from flows.recipe.step import Plan, Step
 from flows.store.record import Record
 
 RECENT = 64  # records of a kind that count: enough for a median, few enough to follow a change
-SHARE = 4  # chunks an engine should get of an order, so that the last ones end about together
+SHARE = 6  # chunks an engine should get of a run, so that the last ones end about together
+USUAL = 160.0  # seconds in a chunk where there is more than enough work
 
 Kind = tuple[int, int, int]  # denoise steps, passes of each, pictures looked at
 
@@ -55,13 +57,14 @@ class StepTimes:
         return self._medians[wanted]
 
 
-def chunk_seconds(total: float, engines: int, *, least: float = 10.0, most: float = 60.0) -> float:
+def chunk_seconds(total: float, engines: int) -> float:
     """What a chunk should hold of ``total`` seconds of work for so many engines.
 
-    About a minute; less for a small order, so that every engine gets several and they end
-    together; never so little that scheduling a chunk (1 to 2 s) would show.
+    A minute at least, so that scheduling it (1 to 2 s) hardly shows; more where each engine gets
+    several all the same. Chunks turn out longer and shorter than this: hence ``SHARE`` where three
+    would do, and ``USUAL`` well below what a chunk may be.
     """
-    return min(most, max(least, total / (SHARE * max(1, engines))))
+    return min(USUAL, max(LEAST, total / (SHARE * max(1, engines))))
 
 
 def _recorded_kind(record: Record) -> Kind:

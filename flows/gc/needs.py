@@ -1,29 +1,35 @@
-"""What a store must keep: whatever a manifest or a living claim names.
+"""What a store must keep: whatever a manifest, a living claim or a run under way names.
 
-A claim lives while it is young, or while its run is under way for several workers: their
-coordinator, which renews it, may be away for longer than any grace period.
+A claim lives while it is young: its run renews it. A run of several workers takes its claim away
+when its worker must end before it does; what it needs is in its stages then (``underway``).
 
-Reading is over-careful on purpose: a manifest or a living claim that cannot be read, or a run under
-way without a claim, makes its reader *blind* (``Needs.blind``), and then nothing that it might have
-named may go.
+Reading is over-careful on purpose: a manifest, a living claim or the plan of a run under way that
+cannot be read makes its reader *blind* (``Needs.blind``), and then nothing that it might have named
+may go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from flows.execution import stages
+from flows.gc.underway import LONGEST, StageNeeds, UnderWay, UnderWayReader, unreadable
 from flows.listing import PINS
 from flows.manifest import FILE_NAME, Manifest, one_large
 from flows.store.base import StoreError
-from flows.store.claims import FOLDER as CLAIMS
-from flows.store.claims import ORDER, UNDER_WAY, Claim, is_under_way, read_claims
+from flows.store.claims import Claim, read_claims
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
-from flows.store.record import RecordError, decode_record
 from flows.store.runfolder import RUNS
+
+ORDERS = "orders/"
+ORDERED_FOR = LONGEST  # seconds for which what was ordered may wait to be begun
+
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Needs:
     """What must stay, read at one moment.
 
     ``runs`` are those with a manifest, ``bare`` the folders without one, ``claims`` the living and
-    ``dead`` the names of those that are not; ``blind`` says, for people, what could not be read.
+    ``dead`` the names of those that are not; ``under_way`` the runs of several workers, ``ordered``
+    the blobs of what was ordered. ``blind`` says, for people, what could not be read.
     """
 
     runs: Mapping[str, Named]
@@ -50,17 +57,18 @@ class Needs:
     dead: frozenset[str]
     pins: frozenset[str]
     blind: tuple[str, ...]
+    under_way: UnderWay
+    ordered: frozenset[str]
     keys: frozenset[str] = field(init=False)
     blobs: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        keys = frozenset().union(
-            *(run.keys for run in self.runs.values()), *(claim.keys for claim in self.claims)
-        )
+        claimed = [claim.keys for claim in self.claims]
+        keys = self.under_way.keys.union(*(run.keys for run in self.runs.values()), *claimed)
         object.__setattr__(self, "keys", keys)
         # A claim may name blobs among its keys: source pictures that no record names.
-        claimed = (claim.keys for claim in self.claims)
-        blobs = frozenset().union(*(run.blobs for run in self.runs.values()), *claimed)
+        named = (run.blobs for run in self.runs.values())
+        blobs = self.under_way.blobs.union(self.ordered, *named, *claimed)
         object.__setattr__(self, "blobs", blobs)
 
     @property
@@ -71,47 +79,42 @@ class Needs:
     def without(self, runs: Iterable[str]) -> Needs:
         """As if these runs' manifests were gone already."""
         gone = set(runs)
-        left = {name: run for name, run in self.runs.items() if name not in gone}
-        return Needs(left, self.bare, self.claims, self.dead, self.pins, self.blind)
+        return replace(self, runs={k: v for k, v in self.runs.items() if k not in gone})
 
 
 class NeedsReader:
     """Reads ``Needs`` again and again; an unchanged manifest is read once."""
 
-    def __init__(self, objects: Objects, grace: float) -> None:
+    def __init__(
+        self, objects: Objects, grace: float, stage_needs: StageNeeds = stages.needs
+    ) -> None:
         self._objects = objects
         self._grace = grace
+        self._under_way = UnderWayReader(objects, stage_needs)
         self._known: dict[str, Named] = {}
 
     def read(self, now: float) -> Needs:
         """What must stay at this moment; ``now`` by the home's clock.
 
-        Orders of runs under way come first: one that is entered later has a young claim by then.
-        Claims come before manifests: a run writes its manifest before it takes its claim away.
+        Claims come first: a run writes its stage under its claim, and takes the claim away only
+        afterwards. Then stages and verdicts, then manifests: a run writes its manifest before its
+        verdict, and takes its claim away after both.
 
         Raises:
             StoreError: the home cannot be listed.
         """
-        under_way = self._under_way(self._objects.folders(UNDER_WAY))
-        claims, unreadable = read_claims(self._objects)
+        claims, unread = read_claims(self._objects)
         oldest = now - self._grace
-        dead = {
-            claim.name for claim in claims if claim.renewed < oldest and claim.run not in under_way
-        }
-        if not under_way:  # else it may be the claim of one of these
-            dead.update(name for name, renewed, _ in unreadable if renewed < oldest)
+        dead = {claim.name for claim in claims if claim.renewed < oldest}
+        dead.update(name for name, renewed, _ in unread if renewed < oldest)
         blind = [
             f"{name}: a running run's claim that cannot be read"
-            for name, _, _ in unreadable
+            for name, _, _ in unread
             if name not in dead
         ]
-        # Asked again: a run that has ended meanwhile took its claim away after its order.
-        bereft = self._under_way(under_way - {claim.run for claim in claims})
-        blind += (
-            f"{UNDER_WAY}{run}/{ORDER}: a run under way that no claim protects; expected one in "
-            f"{CLAIMS}; start this store's coordinator, which makes it anew"
-            for run in sorted(bereft)
-        )
+        under_way = self._under_way.read(now, self._grace)
+        blind += under_way.blind
+        ordered = self._ordered(now - ORDERED_FOR)
         pins = frozenset(entry.name.removeprefix(PINS) for entry in self._objects.list(PINS))
         runs: dict[str, Named] = {}
         bare: set[str] = set()
@@ -124,19 +127,23 @@ class NeedsReader:
             else:
                 blind.append(found)
         self._known = runs
-        alive = tuple(claim for claim in claims if claim.name not in dead)
-        return Needs(runs, frozenset(bare), alive, frozenset(dead), pins, tuple(blind))
+        return Needs(
+            runs=runs,
+            bare=frozenset(bare),
+            claims=tuple(claim for claim in claims if claim.name not in dead),
+            dead=frozenset(dead),
+            pins=pins,
+            blind=tuple(blind),
+            under_way=under_way,
+            ordered=ordered,
+        )
 
-    def _under_way(self, runs: Iterable[str]) -> frozenset[str]:
-        """Those of them that are under way; in a folder, the empty folders of ended ones stay."""
-
-        def has_order(run: str) -> bool:
-            try:
-                return is_under_way(self._objects, run)
-            except ValueError:  # not what a run may be called
-                return False
-
-        return frozenset(run for run, has in in_lanes(has_order, runs, LANES) if has)
+    def _ordered(self, oldest: float) -> frozenset[str]:
+        """The blobs of orders: whatever looks like a digest, so that other releases' count too."""
+        names = [one.name for one in self._objects.list(ORDERS) if one.modified >= oldest]
+        found = in_lanes(self._objects.get, names, LANES)
+        texts = (held.data for _, held in found if held is not None)
+        return frozenset(digest.decode() for text in texts for digest in _DIGEST.findall(text))
 
     def _manifest(self, run: str) -> Named | str | None:
         """What the run's manifest names; ``None`` when it has none; why it cannot be read."""
@@ -151,9 +158,7 @@ class NeedsReader:
             with one_large(entry.size):
                 return self._named(run, entry)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            return f"{name}: not a manifest this version can read ({where}: {first['msg']})"
+            return f"{name}: not a manifest this version can read ({unreadable(error)})"
         except (StoreError, ValueError) as error:
             return f"{name}: {error}"
 
@@ -164,46 +169,7 @@ class NeedsReader:
         manifest = Manifest.model_validate_json(held.data)
         # Written again meanwhile? Then the version tells, and the next look reads it again.
         entry = replace(entry, version=held.version)
-        blobs = {step.blob for step in manifest.steps} | {out.blob for out in manifest.outputs}
+        blobs = {step.blob for step in manifest.steps}
+        blobs |= {blob for out in manifest.outputs for blob in (out.blob, out.sha256)}
         keys = {step.key for step in manifest.steps} | {out.key for out in manifest.outputs}
         return Named(run, entry, frozenset(keys), frozenset(blob for blob in blobs if blob))
-
-
-class RecordIndex:
-    """Which blob each record names; a record is read once per version."""
-
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
-        self._versions: dict[str, str] = {}
-        self._blobs: dict[str, str | None] = {}
-
-    def read(self, entries: Iterable[Entry], tell: Callable[[int], None]) -> None:
-        """Take these records into account, and forget what is not among them."""
-        wanted = {entry.name: entry for entry in entries}
-        new = [name for name, entry in wanted.items() if self._versions.get(name) != entry.version]
-        for name in set(self._blobs) - set(wanted):
-            del self._blobs[name]
-            self._versions.pop(name, None)
-        for done, (name, blob) in enumerate(in_lanes(self._blob, new, LANES), 1):
-            self._blobs[name] = blob
-            self._versions[name] = wanted[name].version
-            tell(done)
-
-    def add(self, names: Iterable[str]) -> None:
-        """Read these records too, unless they are known."""
-        new = [name for name in names if name not in self._blobs]
-        self._blobs.update(in_lanes(self._blob, new, LANES))
-
-    def blobs(self) -> frozenset[str]:
-        """The blobs that the records name."""
-        return frozenset(blob for blob in self._blobs.values() if blob is not None)
-
-    def _blob(self, name: str) -> str | None:
-        # A record that is damaged or gone keeps nothing: its key is not done.
-        held = self._objects.get(name)
-        if held is None:
-            return None
-        try:
-            return decode_record(held.data, name.rpartition("/")[2]).blob
-        except RecordError:
-            return None

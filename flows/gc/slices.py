@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 from flows.gc.needs import Needs, NeedsReader
 from flows.store.base import StoreError
 from flows.store.lock import GcLock, HomeClock, passing_seconds
-from flows.store.objects import Objects
+from flows.store.objects import Entry, Objects
 
 SLICE = 15.0  # seconds; new runs wait about so long at most
+BATCH = 128  # objects between two looks at the clock
+
+
+def cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """In batches, between which a slice may end."""
+    for start in range(0, len(entries), BATCH):
+        yield entries[start : start + BATCH]
 
 
 class Slices:

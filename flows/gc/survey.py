@@ -6,75 +6,27 @@ Being a candidate is not enough: ``sweep`` looks at each again right before it t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
 
-from flows.gc.needs import Needs, RecordIndex
+from flows.execution.stages import STAGES
+from flows.execution.verdicts import VERDICTS
+from flows.gc.index import RecordIndex, of_output, of_record
+from flows.gc.kinds import Kind, Policy, Upload, Uploads
+from flows.gc.needs import ORDERED_FOR, ORDERS, Needs
 from flows.listing import RUN_NAME
 from flows.store.base import StoreError
 from flows.store.claims import FOLDER as CLAIMS
 from flows.store.lock import CLOCKS
 from flows.store.objects import Entry, Objects
+from flows.store.outputs import FOLDER as OUTPUTS
 from flows.store.record import is_digest
-from flows.store.runfolder import RUNS
+from flows.store.runfolder import RUNS, THUMBS
+from flows.thumbs import Thumbnail
 
-WEEK = 7 * 24 * 3600.0
-
-
-class Kind(StrEnum):
-    """What may go, in the order in which it goes."""
-
-    RUNS = "expired runs"
-    UNFINISHED = "unfinished runs"
-    CLAIMS = "claims of dead runs"
-    QUARANTINE = "quarantine"
-    LEFTOVERS = "leftovers"
-    UPLOADS = "unfinished uploads"
-    FAILURES = "failure notes"
-    RECORDS = "records"
-    BLOBS = "blobs"
-
-
-# Nobody's result depends on these, so they may go even where it is unknown what is needed.
-CLEAR = frozenset({Kind.CLAIMS, Kind.QUARANTINE, Kind.LEFTOVERS, Kind.UPLOADS})
-
-
-class Upload(Protocol):
-    """An upload in parts that was begun and not completed."""
-
-    @property
-    def name(self) -> str:
-        """Of the object that it would have been."""
-
-
-@runtime_checkable
-class Uploads(Protocol):
-    """A home in which such uploads stay until somebody gives them up."""
-
-    def abandoned(self, older_than: float) -> Iterator[Any]:
-        """Those begun more than so many seconds ago."""
-
-    def abort(self, upload: Any) -> None:
-        """Give one up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How old (seconds, by the home's clock) something must be to go.
-
-    ``runs_older`` ``None`` keeps every finished run. ``grace`` must be at least twice the store's
-    ``touch_after``: a picture that a new record names is at most that old when it is named.
-    """
-
-    grace: float = WEEK
-    runs_older: float | None = None
-
-    @property
-    def fresh(self) -> float:
-        """Seconds for which a reading of all records may be used."""
-        return self.grace / 4
+LOCKS = frozenset({"tmp/lock", "tmp/cells.lock"})  # of folders; they are held, never written
+FORMER = "active/"  # journals of the scheduler that earlier releases had
+FORMER_SEAT = "coordinator.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +50,14 @@ class Survey:
 
 
 class Surveyor:
-    """Looks a store over; ``index`` remembers what its records name from look to look."""
+    """Looks a store over; what its records name is remembered from look to look.
+
+    ``records`` are those of steps that stay, ``outputs`` all of output files.
+    """
 
     def __init__(self, objects: Objects, policy: Policy, tell: Callable[[str, int, int], None]):
-        self.index = RecordIndex(objects)
+        self.records = RecordIndex(objects, of_record)
+        self.outputs = RecordIndex(objects, of_output)
         self._objects = objects
         self._policy = policy
         self._tell = tell  # what is done, how many, of how many
@@ -120,6 +76,10 @@ class Surveyor:
             Kind.CLAIMS: self._old(CLAIMS, old, only=needs.dead),
             Kind.QUARANTINE: self._old("quarantine/", old),
             Kind.LEFTOVERS: (*self._old("tmp/", old), *self._old(CLOCKS, old)),
+            Kind.FORMER: (*self._old(FORMER, old), *self._old(FORMER_SEAT, old)),
+            Kind.STAGES: self._over(STAGES, needs, old),
+            Kind.VERDICTS: self._over(VERDICTS, needs, old),
+            Kind.ORDERS: self._old(ORDERS, min(old, now - ORDERED_FOR)),
         }
         expired: tuple[str, ...] = ()
         unfinished: tuple[str, ...] = ()
@@ -129,12 +89,15 @@ class Surveyor:
             found[Kind.RUNS] = self._folders(expired)
             left = needs.without(expired)
             found[Kind.FAILURES] = self._unneeded("failures/", left.keys, old)
+            found[Kind.OUTPUTS] = self._outputs(left, old)
             found[Kind.RECORDS] = self._records(left, old)
-            found[Kind.BLOBS] = self._blobs(left, old)
+            found[Kind.THUMBS] = self._thumbs(left, old)
+            found[Kind.BLOBS] = self._blobs(left, old, found[Kind.OUTPUTS])
         self._count_runs(needs, expired)
         stays = {why: (count, self._bytes[why]) for why, count in self._stays.items()}
         candidates = {kind: found[kind] for kind in Kind if found.get(kind)}
         uploads, notes = self._uploads()
+        notes = (*notes, *self._former(candidates.get(Kind.FORMER, ())))
         return Survey(candidates, stays, expired, unfinished, needs.blind, uploads, notes)
 
     def _uploads(self) -> tuple[tuple[Upload, ...], tuple[str, ...]]:
@@ -145,6 +108,14 @@ class Surveyor:
         except StoreError as why:  # some servers and some rights do not go so far
             return (), (f"unfinished uploads stay: {why}",)
 
+    def _former(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        return tuple(
+            f"{entry.name}: an unfinished run of an earlier release, which nobody goes on with; "
+            "run its recipe again"
+            for entry in entries
+            if entry.name.startswith(FORMER) and entry.name.endswith("/order.json")
+        )
+
     def _stay(self, why: str, entry: Entry) -> None:
         self._stays[why] += 1
         self._bytes[why] += entry.size
@@ -154,13 +125,24 @@ class Surveyor:
     ) -> tuple[Entry, ...]:
         kept: list[Entry] = []
         for entry in self._objects.list(prefix):
-            if (only is not None and entry.name not in only) or entry.name == "tmp/lock":
+            if (only is not None and entry.name not in only) or entry.name in LOCKS:
                 continue
             if entry.modified < old:
                 kept.append(entry)
             else:
                 self._stay(f"{prefix}: within the grace period", entry)
         return tuple(kept)
+
+    def _over(self, prefix: str, needs: Needs, old: float) -> tuple[Entry, ...]:
+        found: list[Entry] = []
+        for entry in self._objects.list(prefix):
+            if not needs.under_way.is_over(entry.name):
+                self._stay(f"{prefix}: of runs under way", entry)
+            elif entry.modified >= old:
+                self._stay(f"{prefix}: within the grace period", entry)
+            else:
+                found.append(entry)
+        return tuple(found)
 
     def _expired(self, needs: Needs, now: float) -> tuple[str, ...]:
         if self._policy.runs_older is None:
@@ -199,6 +181,34 @@ class Surveyor:
                 found.append(entry)
         return tuple(found)
 
+    def _outputs(self, needs: Needs, old: float) -> tuple[Entry, ...]:
+        entries = list(self._digests(OUTPUTS))
+        self.outputs.read(entries, lambda n: self._tell("reading outputs", n, len(entries)))
+        found: list[Entry] = []
+        for entry in entries:
+            if self.outputs.step(entry.name) in needs.keys:
+                self._stay(f"{OUTPUTS}: of a step that a run names", entry)
+            elif entry.modified >= old:
+                self._stay(f"{OUTPUTS}: within the grace period", entry)
+            else:
+                found.append(entry)
+        return tuple(found)
+
+    def _thumbs(self, needs: Needs, old: float) -> tuple[Entry, ...]:
+        pictures = needs.blobs | self.records.blobs()
+        found: list[Entry] = []
+        for entry in self._objects.list(f"{THUMBS}/"):
+            thumb = Thumbnail.named(entry.name.removeprefix(f"{THUMBS}/"))
+            if thumb is None:
+                continue
+            if thumb.digest in pictures:
+                self._stay(f"{THUMBS}/: of pictures that stay", entry)
+            elif entry.modified >= old:
+                self._stay(f"{THUMBS}/: within the grace period", entry)
+            else:
+                found.append(entry)
+        return tuple(found)
+
     def _records(self, needs: Needs, old: float) -> tuple[Entry, ...]:
         kept: list[Entry] = []
         gone: list[Entry] = []
@@ -212,11 +222,11 @@ class Surveyor:
             else:
                 gone.append(entry)
         # A record that stays keeps its blob, needed or not: a blob may be older than its record.
-        self.index.read(kept, lambda done: self._tell("reading records", done, len(kept)))
+        self.records.read(kept, lambda done: self._tell("reading records", done, len(kept)))
         return tuple(gone)
 
-    def _blobs(self, needs: Needs, old: float) -> tuple[Entry, ...]:
-        recorded = self.index.blobs()
+    def _blobs(self, needs: Needs, old: float, going: Iterable[Entry]) -> tuple[Entry, ...]:
+        recorded = self.records.blobs() | self.outputs.blobs({entry.name for entry in going})
         found: list[Entry] = []
         for entry in self._digests("blobs/"):
             digest = entry.name.removeprefix("blobs/")

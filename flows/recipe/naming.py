@@ -25,7 +25,7 @@ def slug(text: str) -> str:
 
 
 def legible(name: str) -> str:
-    """A file's name as text that can be written anywhere: one in other bytes than UTF-8 is spelt.
+    """A file's name, or a text with one, that can be written: other bytes than UTF-8 are spelt.
 
     Python reads the byte 0xE9 of such a name as half a character, which no file can hold.
     """

@@ -85,7 +85,8 @@ def save_overrides(overrides: Overrides) -> None:
         for label, seed in sorted(overrides.seeds.items())
     ]
     body = f"seeds:\n{''.join(lines)}" if lines else "seeds: {}\n"
-    write_whole(overrides.path, f"{_HEADER}version: 1\n{body}")
+    text = f"{_HEADER}version: 1\n{body}"
+    write_whole(overrides.path, text, durable=True)  # a seed that was drawn is nowhere else
 
 
 def _problems(source: Source) -> list[Problem]:

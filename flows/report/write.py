@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from flows.execution.asking import describe
 from flows.manifest import Manifest, StepEntry
 from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
@@ -56,8 +57,8 @@ def _bring(step: StepEntry, thumbs: Thumbnails, store: KeyedStore) -> None:
             thumbs.make(step.blob, picture)
     except StoreError:
         raise
-    except Exception:  # a page without one picture is still a page
-        log.warning("no thumbnail of %s", step.label, exc_info=True)
+    except Exception as error:  # a page without one picture is still a page
+        log.warning("no thumbnail of %s: %s", step.label, describe(error))
 
 
 def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:

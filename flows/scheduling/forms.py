@@ -113,10 +113,11 @@ def run_schema(recipes: Sequence[str], stores: Sequence[str]) -> dict[str, Any]:
     if recipes:
         named = {"title": "By name", "type": "string", "enum": list(recipes)}
         written = {
-            "title": "By address",
+            "title": "Written out",
             "type": "string",
-            "pattern": r"^(s3://[^/]+/.+\.ya?ml|order:[0-9a-f]{64})$",
-            "description": "s3://bucket/path/recipe.yaml",
+            # A name, too: a night orders recipes that came after the last deploy.
+            "pattern": r"^(s3://[^/]+/.+\.ya?ml|order:[0-9a-f]{64}|[^:]+)$",
+            "description": "s3://bucket/path/recipe.yaml, or the name of a new recipe",
         }
         recipe = {"anyOf": [named, written]}
     return schema(RunForm, {"recipe": recipe, "store": stores_field(stores)})

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 
+from flows.execution.sources import put_sources
 from flows.recipe.catalog import Catalog, Found
 from flows.recipe.errors import RecipeError
 from flows.recipe.plan import make_plan
@@ -34,7 +35,7 @@ def found_recipe(form: RunForm, site: Site) -> Iterator[Found]:
 
 
 def plan_form(form: RunForm, site: Site, fleet: Fleet) -> Plan:
-    """The plan of what a form asks for, keyed as the workers will compute.
+    """The plan of what a form asks for, keyed as the workers will compute; its sources are stored.
 
     Raises:
         RecipeError: whatever is wrong with the recipe.
@@ -43,13 +44,16 @@ def plan_form(form: RunForm, site: Site, fleet: Fleet) -> Plan:
     with found_recipe(form, site) as found:
         recipe = load_recipe(found.path, tuple(form.overrides))
         model, numerics = fleet.model(recipe.document.model)
-        return make_plan(
+        plan = make_plan(
             recipe,
             model=model,
             numerics=numerics,
             only=tuple(form.only),
             settings=found.settings,
         )
+        # Before the recipe's folder goes, which may be here for planning only.
+        put_sources(plan, site.store(form.store))
+        return plan
 
 
 def recipe_digest(form: RunForm, site: Site) -> str | None:

@@ -26,7 +26,6 @@ from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
 from flows.execution.ends import gather
 from flows.execution.outcome import Ending, Outcome
-from flows.execution.sources import put_sources
 from flows.execution.stages import (
     Stage,
     StageSheet,
@@ -203,7 +202,6 @@ class _Run:
 
     def _cut(self, number: str, folder: str, plan: Plan | None) -> Stage:
         assert plan is not None  # noqa: S101 - there is no stage yet
-        put_sources(plan, self.store)
         missing = look_for_missing(plan, self.store)
         sample = self.store.sample(SAMPLE) if missing.keys else ()
         serving = self.fleet.serving(plan.model.digest)

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import anyio
@@ -22,6 +23,7 @@ import anyio.abc
 from flows.scheduling.fence import execute, people_say
 from flows.scheduling.flows import FLOWS
 from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, WORKER_TYPE
+from flows.scheduling.pools import JOB_TEMPLATE
 from flows.scheduling.server import connected, in_words, is_passing, measure_skew, read_many
 from flows.scheduling.site import Site
 
@@ -57,10 +59,8 @@ class KontextWorker(BaseWorker[BaseJobConfiguration, BaseVariables, Ended]):
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
-        """Nothing to be set for a single run: no process is started for it."""
-        nothing: dict[str, Any] = {}
-        # The server takes no configuration that is empty itself.
-        return {"job_configuration": {"env": nothing}, "variables": {"properties": nothing}}
+        """What ``kontext deploy`` gives the pools."""
+        return deepcopy(JOB_TEMPLATE)
 
     async def run(
         self,

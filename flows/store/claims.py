@@ -23,22 +23,6 @@ from flows.store.objects import Objects
 from flows.store.record import is_digest
 
 FOLDER = "claims/"
-# A run of several workers is under way while active/<run>/order.json is there (the ledger of
-# flows/coordination). Its claim counts as long, whoever renews it or not.
-UNDER_WAY = "active/"
-ORDER = "order.json"
-
-
-def is_under_way(objects: Objects, run: str) -> bool:
-    """Whether this run of several workers has an order.
-
-    Raises:
-        StoreError: the home fails.
-        ValueError: no run may be called so.
-    """
-    return objects.stat(f"{UNDER_WAY}{run}/{ORDER}") is not None
-
-
 RENEWED_EVERY = 60.0  # seconds
 ALIVE_FOR = 5 * RENEWED_EVERY  # for people: a run whose claim is older is not running any more
 ASLEEP = 3600.0  # seconds without renewal after which a clean-up may have taken keys

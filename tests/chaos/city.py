@@ -58,7 +58,8 @@ class Kept:
     @property
     def pid(self) -> int | None:
         """The process that does the work; none while it is being started again."""
-        return self._server.pid if self._server.is_running else None
+        process = self._server._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @property
     def engine(self) -> int | None:
@@ -105,6 +106,7 @@ class Kept:
             if self.process.poll() is not None:
                 if self._stopping.wait(1.0):
                     return
+                self._server.end(signal.SIGKILL)  # it is over; the handle is let go
                 self._launch()
 
 

@@ -63,13 +63,13 @@ def sleeping(spec, options):
 
 @dataclass(frozen=True)
 class Claiming(Logged):
-    """Says that an edit took five seconds, so that a minute's chunk is over in a moment."""
+    """Says that an edit took ten seconds, so that a minute's chunk is over in a moment."""
 
     def run(
         self, requests: Sequence[EditRequest], on_step: StepCallback | None = None
     ) -> Iterator[EditResult | EditFailure]:
         for answer in super().run(requests, on_step):
-            yield replace(answer, seconds=5.0) if isinstance(answer, EditResult) else answer
+            yield replace(answer, seconds=10.0) if isinstance(answer, EditResult) else answer
 
 
 def swift(spec, options):

@@ -251,3 +251,23 @@ def test_a_hexadecimal_seed_by_hand_is_fine(recipe: Path) -> None:
     overrides_path(recipe).write_text("version: 1\nseeds: {hero: 0x10}\n")
     plan = plan_file(recipe)
     assert plan.steps[plan.labels["hero"]].params.seed == 16
+
+
+def test_a_seed_that_was_drawn_is_synced_before_it_counts(tmp_path, monkeypatch):
+    """It is nowhere else: file first, then its name in the folder."""
+    import os
+
+    from flows.recipe.overrides import Overrides, save_overrides
+
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "a.overrides.yaml"
+    save_overrides(Overrides(path, {"hero": 7}))
+    assert [one.endswith(".part") for one in synced] == [True, False]
+    assert synced[-1] == str(tmp_path)

@@ -207,7 +207,8 @@ def test_the_page_is_made_again_without_the_inputs(tmp_path, products):
 
 def test_a_picture_lost_from_the_store_is_told(tmp_path, products):
     finished, _ = run(product_plan(products[:1]), tmp_path / "out")
-    for folder in (Path(finished.folder) / "thumbs", tmp_path / "out" / "blobs"):
+    out = tmp_path / "out"
+    for folder in (Path(finished.folder) / "thumbs", out / "thumbs", out / "blobs"):
         for path in folder.iterdir():
             path.unlink()
     manifest = read_manifest(Path(finished.folder))

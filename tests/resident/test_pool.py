@@ -108,7 +108,9 @@ def test_a_request_that_kills_its_engine_is_parked_and_the_rest_is_made(pool, tm
     (why,) = (end.reason for end in outcome.steps.values() if end.state is State.FAILED)
     assert "died of signal 9 (killed; out of memory?) while working on step 1 of 2" in why
     (stats,) = pool.stats()
-    assert stats.restarts == 3
+    assert stats.restarts == 5  # by the four together, by two of them, and three times alone
+    charged = {plan.steps[key].params.prompt: end.attempts for key, end in outcome.steps.items()}
+    assert charged == {"make it red": 1, "KILL it": 3, "make it blue": 1, "make it green": 1}
     assert "died of signal 9" in stats.last_death
     assert pixels(made(pool, request("a")))
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+from flows.execution import keeping
+from flows.outputs import encode_output
+from flows.store.folder import LocalObjects
 
 from .samples import ten_products
 
@@ -82,3 +87,30 @@ def made(first_run, tmp_path) -> subprocess.CompletedProcess:
     folder, ended = first_run
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return ended
+
+
+@pytest.fixture
+def read(monkeypatch) -> Counter:
+    """How often each object's bytes are read."""
+    names: Counter = Counter()
+    real = LocalObjects.get
+
+    def get(self, name):
+        names[name] += 1
+        return real(self, name)
+
+    monkeypatch.setattr(LocalObjects, "get", get)
+    return names
+
+
+@pytest.fixture
+def encoded(monkeypatch) -> list[str]:
+    """The paths of the outputs that are encoded."""
+    paths: list[str] = []
+
+    def encode(plan, planned, record, picture):
+        paths.append(planned.path)
+        return encode_output(plan, planned, record, picture)
+
+    monkeypatch.setattr(keeping, "encode_output", encode)
+    return paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from PIL import Image
 
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending
-from flows.outputs import XMP_NAMESPACE, OutputError, check_output_name
+from flows.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
 from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreFull
@@ -145,19 +146,57 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert not list((tmp_path / "out" / "tmp").iterdir())
 
 
-def test_a_blob_lost_before_publishing_is_an_entry_with_its_problem(tmp_path):
+def test_a_file_that_is_not_there_is_an_entry_with_its_problem(tmp_path):
     plan = product_plan(ten_products(tmp_path / "in")[:1])
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
-    last = list(outcome.steps.values())[-1].record
-    (store.root / "blobs" / last.blob).unlink()
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     (entry,) = finished.manifest.outputs
-    assert "is missing; run again to remake it" in entry.problem
+    assert entry.problem == "product=p0.png: its file has not been made; run again to make it"
     # Everything was made, but not everything is there.
     assert finished.manifest.ending is Ending.COMPLETE
     assert not finished.manifest.whole
     assert ">Outputs missing<" in Path(finished.report).read_text()
+
+
+def test_an_outputs_key_is_of_all_that_decides_its_bytes_and_of_nothing_else(tmp_path):
+    plan = product_plan(ten_products(tmp_path / "in")[:1], path="a.jpg", format="jpeg")
+    (planned,) = plan.outputs
+    key = output_key(plan, planned)
+    same = replace(planned, path="elsewhere/b.jpg", variant="another")
+    assert output_key(plan, same) == key
+    step = plan.steps[planned.key]
+    others = [
+        output_key(plan, replace(planned, format="webp")),
+        output_key(plan, replace(planned, quality=50)),
+        output_key(replace(plan, recipe="another name"), planned),
+        output_key(replace(plan, model=replace(plan.model, name="another")), planned),
+        output_key(
+            replace(plan, steps={**plan.steps, step.key: replace(step, label="x")}), planned
+        ),
+        output_key(plan, replace(planned, key=next(iter(plan.steps)))),
+    ]
+    assert len({key, *others}) == 7
+    moved = replace(plan, recipe_path=Path("/elsewhere/r.yaml"), recipe_text="another")
+    assert output_key(moved, planned) == key
+
+
+def test_png_has_no_quality(tmp_path):
+    plan = product_plan(ten_products(tmp_path / "in")[:1])
+    (planned,) = plan.outputs
+    assert output_key(plan, replace(planned, quality=1)) == output_key(plan, planned)
+
+
+def test_two_names_of_one_file_are_encoded_once(tmp_path, encoded):
+    maker = PlanMaker()
+    step = maker.step("hero", "p", [], "all")
+    for name in ("a", "b"):
+        maker.variant(name, {"name": name}, [step], path=f"{name}.png")
+    plan = maker.plan()
+    finished = run(plan, tmp_path / "out")
+    assert encoded == ["a.png"]
+    first, second = ((Path(finished.folder) / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,16 @@ class Run:
 
         return until(look, PATIENCE, self.city.said)
 
-    def waiting(self) -> FlowRun:
-        """A child that no worker has."""
-        return self.child(lambda run: run.state is not None and run.state.is_scheduled())
+    def waiting(self, count: int) -> list[FlowRun]:
+        """So many children that no worker has, those that come last."""
+
+        def look() -> list[FlowRun]:
+            found = [
+                run for run in self.children() if run.state is not None and run.state.is_scheduled()
+            ]
+            return found[-count:] if len(found) >= count else []
+
+        return until(look, PATIENCE, self.city.said)
 
     def running(self) -> FlowRun:
         return self.child(lambda run: run.state is not None and run.state.is_running())

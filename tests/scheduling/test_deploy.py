@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
@@ -17,7 +15,6 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
 from flows.scheduling.names import (
@@ -31,19 +28,8 @@ from flows.scheduling.names import (
 )
 from flows.scheduling.pools import FORMER_POOL, JOB_TEMPLATE
 from flows.scheduling.schedule import SLUG
-from tests.servers.process import free_port
 
-from .conftest import AUTH, PASSWORD
-
-MADE = (
-    "work pool kontext-parents created",
-    "work pool kontext created",
-    "queue kontext/nightly created",
-    "queue kontext/urgent created",
-    "deployment run-recipe/run-recipe created",
-    "deployment nightly/nightly created",
-    "deployment make-chunk/make-chunk created",
-)
+from .board import MADE
 
 
 def test_what_is_made_at_first(board):
@@ -107,6 +93,23 @@ def test_a_night_is_kept_as_it_was_set(board):
         "concurrency": 7,
         "deadline_hours": 9.5,
     }
+
+
+def test_a_recipe_that_came_later_can_be_ordered_and_nonsense_cannot(board):
+    """A night lists the folder anew, and must not fail at what nobody has deployed."""
+    board.deploy("ten")
+    run, client = board.deployment(RUN_RECIPE).id, board.client
+    for recipe in ("ten", "spring/new looks", "s3://bucket/a/b.yaml", f"order:{'0' * 64}"):
+        client.create_flow_run_from_deployment(run, parameters={"recipe": recipe})
+    for wrong in (
+        {"recipe": "ftp://bucket/a.yaml"},
+        {"recipe": ""},
+        {"recipe": "ten", "overrides": ["spring"]},
+        {"recipe": "ten", "store": "/elsewhere"},
+        {"recipe": "ten", "quue": "urgent"},
+    ):
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            client.create_flow_run_from_deployment(run, parameters=wrong)
 
 
 # --- the schedule
@@ -268,92 +271,3 @@ def test_runs_of_the_former_version_are_not_thrown_away(former):
     assert former.deployment(RUN_RECIPE).work_pool_name == FORMER_POOL
     client.delete_flow_run(run.id)
     assert "work pool kontext-runs of an earlier version removed" in former.deploy().changes
-
-
-# --- the command line
-
-
-def kontext(prefect, folder, url=None, auth=AUTH, *arguments):
-    """The verb in a process of its own; ``url`` empty: none is set."""
-    environment = {**os.environ, **prefect.environment}
-    if url is not None:
-        environment["PREFECT_API_URL"] = url
-    environment.pop("PREFECT_API_AUTH_STRING", None)
-    if auth:
-        environment["PREFECT_API_AUTH_STRING"] = auth
-    (folder / "recipes").mkdir(exist_ok=True)
-    (folder / "recipes" / "ten.yaml").write_text("version: 1\n")
-    command = [sys.executable, "-W", "error", "-m", "flows.cli", "deploy", *arguments]
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def test_the_verb_tells_what_it_changed_and_no_password(prefect, board, tmp_path):
-    address = prefect.api.replace("://", f"://{AUTH}@")
-    done = kontext(prefect, tmp_path, address, None, "--concurrency", "3")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert tuple(done.stdout.splitlines()[:-1]) == MADE
-    assert done.stdout.splitlines()[-1].startswith("dashboard  http://***@127.0.0.1:")
-    assert board.deployment(NIGHTLY).parameters["concurrency"] == 3
-    again = kontext(prefect, tmp_path, address, None)
-    assert again.stdout.splitlines()[0] == "nothing to change"
-    assert PASSWORD not in done.stdout + again.stdout + again.stderr
-
-
-def test_who_is_not_let_in_is_told_what_to_set(prefect, tmp_path):
-    wrong = kontext(prefect, tmp_path, None, "kontext:wrong")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    (line,) = wrong.stderr.splitlines()
-    assert "(401)" in line and "PREFECT_API_AUTH_STRING" in line
-    assert "wrong" not in line
-
-
-@pytest.mark.parametrize(
-    "address", ["http://{auth}@127.0.0.1:{port}/api", "http://{auth}@no.invalid/api"]
-)
-def test_a_server_that_is_not_there_is_one_line(prefect, tmp_path, address):
-    given = address.format(auth=AUTH, port=free_port())
-    done = kontext(prefect, tmp_path, given, None)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert "does not answer" in line
-    assert PASSWORD not in line
-
-
-def test_what_is_no_prefect_server_is_one_line(prefect, tmp_path):
-    done = kontext(prefect, tmp_path, prefect.api.replace("/api", "/ipa"))
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
-    assert "is no Prefect server; expected the address of its API" in line
-
-
-def test_no_server_named_is_one_line(prefect, tmp_path):
-    done = kontext(prefect, tmp_path, "")
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
-    assert line.startswith("PREFECT_API_URL is not set")
-
-
-def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
-    """It takes the connection and is silent: longer than anybody wants to stand there."""
-    import socket
-
-    from flows.scheduling import deploy as module
-
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.listen()
-        port = silent.getsockname()[1]
-        here = {
-            PREFECT_API_URL: f"http://{AUTH}@127.0.0.1:{port}/api",
-            PREFECT_API_AUTH_STRING: None,
-        }
-        with (
-            temporary_settings(here),
-            pytest.raises(module.ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
-        ):
-            module.deploy(module.Deployment(("ten",), ("/out",)))
-    assert PASSWORD not in str(caught.value)
-    assert caught.value.__suppress_context__

@@ -71,7 +71,7 @@ def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, re
 
 
 def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
-    done = kontext(quick, "run", recipe, "--prefect", "--detach", cwd=recipe.parent)
+    done = kontext(quick, "run", recipe, "--prefect", "--detach", cwd=recipe.parent.parent)
     assert done.returncode == 0, done.stderr
     page = next(line for line in done.stderr.splitlines() if line.startswith("ordered"))
     flow_run = page.rpartition("/")[2]
@@ -125,7 +125,7 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
         parents = [run for run in children if not run.name.startswith("0-0-")]
         open_ = [run for run in parents if run.state is None or not run.state.is_final()]
         assert len(open_) <= 2
-        ran.update(run.name for run in parents)
+        ran.update(run.id for run in parents)
         return quick.flow_run(night).state.is_final()
 
     until(over, PATIENCE, quick.said)

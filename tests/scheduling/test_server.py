@@ -26,7 +26,7 @@ from flows.scheduling.names import RUN_RECIPE
 from flows.scheduling.server import ServerError, at, connected, in_words, insist
 from tests.servers.process import free_port
 
-from .conftest import PASSWORD
+from .board import PASSWORD
 from .scripted import Answer, Scripted
 
 USER = f"kontext:{PASSWORD}"

@@ -2,8 +2,8 @@
 
 A fixture for what the program does on such a server, in memory, without checking signatures. Like
 some real servers it can be told to keep conditions only of writers that come one after the other
-(``racy``), or those of a PUT and no others (``puts``), to reject boto3's default checksums
-(``old``), to drop metadata, to have no multipart, or not to copy.
+(``racy``), those of a PUT and no others (``puts``), or ``If-None-Match`` alone (``creates``), to
+reject boto3's default checksums (``old``), to drop metadata, to have no multipart, or not to copy.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Careless:
         self,
         bucket: str = "careless",
         *,
-        conditions: Literal["ignored", "racy", "puts"] = "ignored",
+        conditions: Literal["ignored", "racy", "puts", "creates"] = "ignored",
         old: bool = False,
         metadata: bool = True,
         multipart: bool = True,
@@ -200,10 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _put(self, home: Careless, key: str, body: bytes) -> None:
         # A racy server looks whether the name is new, and writes a while later.
         asked = {name: self.headers.get(name) for name in ("if-none-match", "if-match")}
-        with home.lock if home.conditions == "puts" else contextlib.nullcontext():
+        with home.lock if home.conditions in {"puts", "creates"} else contextlib.nullcontext():
             found = home.things.get(key)
             if home.conditions == "racy" and asked["if-none-match"]:
                 time.sleep(0.1)
+            if home.conditions == "creates":
+                asked["if-match"] = None
             spurned = (asked["if-none-match"] == "*" and found is not None) or (
                 asked["if-match"] and (found is None or found.etag != asked["if-match"])
             )

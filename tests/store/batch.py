@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from flows.execution.outcome import Ending, State
+from flows.execution.stages import ChunkSheet, StageSheet
 from flows.manifest import Manifest, ModelEntry, OutputEntry, StepEntry
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
+from flows.store.outputs import OutputRecord, OutputStore
 from flows.store.record import Record
+from flows.thumbs import Thumbnail
 
 from .samples import digest, make_record
 
@@ -34,6 +37,37 @@ def keep(store: KeyedStore, text: str, blob: bytes | None = None) -> Record:
     """A step called so, done."""
     data = blob if blob is not None else f"picture of {text}".encode()
     return store.put(make_record(digest(text), data, label=text), data)
+
+
+def keep_output(store: KeyedStore, record: Record, data: bytes | None = None) -> OutputRecord:
+    """An output file of a done step, and a thumbnail of its picture."""
+    file = data if data is not None else f"file of {record.label}".encode()
+    blob, key = hashlib.sha256(file).hexdigest(), digest(f"output of {record.key}")
+    made = OutputRecord(key, record.key, record.blob, blob, len(file), "image/png")
+    store.objects.create(thumb_name(record.blob), b"thumbnail")
+    return OutputStore(store).put(made, file)
+
+
+def thumb_name(picture: str) -> str:
+    return Thumbnail(picture, 3, 2).name
+
+
+def write_stage(objects, run: str, keys: Iterable[str], sources: Iterable[str] = ()) -> list[str]:
+    """A round's stage, ``run`` being the flow run, a slash and the round; its objects' names."""
+    flow_run, _, number = run.partition("/")
+    sheet = StageSheet(
+        folder="f",
+        recipe=digest("r"),
+        engines=1,
+        cached=(),
+        sources=tuple(sources),
+        began=0.0,
+        chunks=(ChunkSheet(name=f"{number}-0-1", keys=tuple(keys)),),
+    )
+    made = [f"stages/{flow_run}/{number}-0.plan", f"stages/{flow_run}/{number}-0.json"]
+    for name, data in zip(made, (b"a plan", sheet.model_dump_json().encode()), strict=True):
+        objects.create(name, data)
+    return made
 
 
 def manifest(

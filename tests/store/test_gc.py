@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -11,20 +12,31 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-from flows.coordination.ledger import Ledger, Order
 
-from flows.gc.needs import Needs, NeedsReader
-from flows.gc.survey import Kind, Policy
+from flows.gc.kinds import Kind, Policy
+from flows.gc.needs import NeedsReader
 from flows.gc.sweep import Sweep, survey
 from flows.manifest import Manifest
 from flows.store import lock as lock_module
 from flows.store.base import StoreError, StoreFull
-from flows.store.claims import ORDER, UNDER_WAY, claim
+from flows.store.claims import claim
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
 from flows.store.lock import LOCK, CollectorBusy, GcLock
+from flows.store.outputs import OutputStore
 
-from .batch import HOUR, AtOnce, age, age_all, keep, names, write_run
+from .batch import (
+    HOUR,
+    AtOnce,
+    age,
+    age_all,
+    keep,
+    keep_output,
+    names,
+    thumb_name,
+    write_run,
+    write_stage,
+)
 from .samples import digest
 
 DAY = 24 * HOUR
@@ -217,7 +229,7 @@ def test_killed_at_any_moment_it_leaves_garbage_that_the_next_one_takes(
             removals.append(name)
         return remove(self, name, version)
 
-    monkeypatch.setattr("flows.gc.sweep.LANES", 1)
+    monkeypatch.setattr("flows.gc.remover.LANES", 1)
     monkeypatch.setattr(LocalObjects, "remove", dying)
     try:
         Sweep(objects, policy).run()
@@ -235,71 +247,6 @@ def test_killed_at_any_moment_it_leaves_garbage_that_the_next_one_takes(
     age(objects, f"runs/{WINTER}/manifest.json", DAY)
     sweep(objects, policy)
     assert names(objects) == winter | {f"records/{shared.key}", f"blobs/{shared.blob}"}
-
-
-# Runs of several workers, whose coordinator may be away for longer than the grace period.
-
-
-def enter(objects, run: str = AUTUMN) -> str:
-    """The run is under way until the object of this name goes."""
-    name = f"{UNDER_WAY}{run}/{ORDER}"
-    objects.replace(name, Order(run=run, recipe="r", plan=digest("p"), created="now").data())
-    assert Ledger(objects).order(run) is not None
-    return name
-
-
-def test_what_a_run_under_way_needs_stays_however_old_its_claim_is(objects, store):
-    record, source = keep(store, "claimed"), store.keep(b"a photograph")
-    keep(store, "forgotten")
-    order = enter(objects)
-    with claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key, source]):
-        objects.replace(f"runs/{AUTUMN}/a.png", b"a")
-        age_all(objects, 100 * DAY)
-        assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1}  # only what was forgotten
-        assert store.read(store.find(record.key))
-        assert f"blobs/{source}" in names(objects)
-        objects.remove(order)  # its folder stays, empty: that is no run under way
-        assert list(objects.folders(UNDER_WAY)) == [AUTUMN]
-        assert gone(objects) == {Kind.CLAIMS: 1, Kind.UNFINISHED: 1, Kind.RECORDS: 1, Kind.BLOBS: 2}
-
-
-@pytest.mark.parametrize("claimed", [False, True])
-def test_a_run_under_way_without_a_claim_that_can_be_read_keeps_all(objects, store, claimed):
-    keep(store, "forgotten")
-    objects.replace("quarantine/blob-x-1", b"")
-    order = enter(objects)
-    with claim(objects, run=WINTER, plan=digest("p"), keys=[]):
-        if claimed:
-            objects.replace(f"claims/{AUTUMN}-0123.json", b"torn")
-        age_all(objects, 100 * DAY)
-        done = Sweep(objects, POLICY)
-        told = done.run().blind
-        why = "a run under way that no claim protects; expected one in claims/; start this store's"
-        assert any(line.startswith(f"{order}: {why} coordinator") for line in told)
-        assert len(told) == 1 + claimed
-        assert done.swept.counts == {Kind.QUARANTINE: 1, Kind.CLAIMS: 1}  # winter's is dead
-        objects.remove(order)
-        assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1} | (
-            {Kind.CLAIMS: 1} if claimed else {}
-        )
-
-
-def test_a_run_that_ends_while_needs_are_read_is_read_as_ended(objects, store, monkeypatch):
-    record = keep(store, "made")
-    order = enter(objects)
-    context = claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key])
-    context.__enter__()
-
-    def end():
-        write_run(objects, AUTUMN, [record])
-        objects.remove(order)
-        context.__exit__(None, None, None)
-
-    acted = meddle(monkeypatch, lambda name: name == order, end)
-    needs: Needs = NeedsReader(objects, POLICY.grace).read(time.time())
-    assert acted
-    assert (needs.blind, needs.claims) == ((), ())
-    assert needs.keys == {record.key}
 
 
 # What cannot be read.
@@ -385,7 +332,7 @@ def test_it_deletes_only_under_its_lock_and_lets_runs_in_between(objects, store,
 
     monkeypatch.setattr(LocalObjects, "remove", watched)
     monkeypatch.setattr(GcLock, "__enter__", lambda self: taken.append(self) or enter(self))
-    monkeypatch.setattr("flows.gc.sweep._BATCH", 2)
+    monkeypatch.setattr("flows.gc.slices.BATCH", 2)
     assert gone(objects, slice_seconds=0.0) == {Kind.RECORDS: 5, Kind.BLOBS: 5}
     assert under == [True] * 10
     assert len(taken) == 6  # three batches of each kind, a slice for each
@@ -517,7 +464,7 @@ def test_a_claim_between_two_slices_is_honoured(objects, store, monkeypatch):
     record = keep(store, "a")
     keep(store, "b")
     age_all(objects)
-    monkeypatch.setattr("flows.gc.sweep._BATCH", 1)
+    monkeypatch.setattr("flows.gc.slices.BATCH", 1)
     running = []
 
     def start(what, done, total):
@@ -576,17 +523,23 @@ def test_a_survey_changes_nothing_and_tells_why_things_stay(objects, store):
 
 
 class Batch(threading.Thread):
-    """A run as the engine's side does it: claim, look up, make, manifest, and time that passes."""
+    """A run as the engine's side does it: claim, look up, make, manifest, and time that passes.
+
+    Half of them are runs of several workers: one plans, makes a part and must end; the claim goes
+    with it, and another one goes on.
+    """
 
     def __init__(self, objects, number: int, rng: random.Random, shared: list[str], later) -> None:
         super().__init__(name=f"run {number}")
         self.objects = objects
         self.store = KeyedStore(objects, touch_after=0.5 * HOUR)
+        self.number = number
         self.run_name = f"2026-03-04-night{number}-{number:08x}"
         self.rng = rng
         self.texts = [*rng.sample(shared, 4), *(f"new {number}.{n}" for n in range(5))]
         self.twins = dict.fromkeys(self.texts[4:6], f"picture of {rng.choice(shared)}".encode())
         self.records = []
+        self.outputs = []
         self.found = 0
         self.later = later
         self.problem: BaseException | None = None
@@ -600,33 +553,56 @@ class Batch(threading.Thread):
     def work(self) -> None:
         keys = [digest(text) for text in self.texts]
         time.sleep(self.rng.random() * 0.05)
-        with claim(
-            self.objects, run=self.run_name, plan=digest("p"), keys=keys, every=0.05, poll=0.002
-        ):
-            done = {text: self.store.find(digest(text)) for text in self.texts}
-            self.found = sum(record is not None for record in done.values())
-            for text, record in done.items():
-                time.sleep(self.rng.random() * 0.01)
-                if record is None:
-                    record = keep(self.store, text, self.twins.get(text))  # noqa: PLW2901
-                    if self.rng.random() < 0.5:
-                        self.hours_pass(record)
-                self.records.append(record)
-            for record in self.records:
+        several = self.rng.random() < 0.5
+        if several:
+            with self.claimed(keys):
+                write_stage(self.objects, f"night-{self.number}/0", keys)
+                self.make(self.texts[::2])
+            time.sleep(self.rng.random() * 0.1)  # nobody has it in hand
+        with self.claimed(keys):
+            if several:
+                assert all(self.store.find(one.key) for one in self.records), "lost in between"
+            self.make(self.texts[1::2] if several else self.texts)
+            for record, output in zip(self.records, self.outputs, strict=True):
                 assert self.store.read(record), "lost while the run went on"
+                assert OutputStore(self.store).find(output.key, record.blob) == output
+                assert self.objects.get(f"blobs/{output.blob}") is not None
             write_run(self.objects, self.run_name, self.records)
+            if several:
+                self.objects.create(f"verdicts/parents/night-{self.number}.0", b"{}")
 
-    def hours_pass(self, record) -> None:
+    def claimed(self, keys: list[str]):
+        times = {"every": 0.05, "poll": 0.002}
+        return claim(self.objects, run=self.run_name, plan=digest("p"), keys=keys, **times)
+
+    def make(self, texts: list[str]) -> None:
+        done = {text: self.store.find(digest(text)) for text in texts}
+        self.found += sum(record is not None for record in done.values())
+        for text, record in done.items():
+            time.sleep(self.rng.random() * 0.01)
+            if record is None:
+                record = keep(self.store, text, self.twins.get(text))  # noqa: PLW2901
+            # Two texts, one file: its blob is another's, too.
+            output = keep_output(self.store, record, f"file {text[-1]}".encode())
+            if self.rng.random() < 0.5:
+                self.hours_pass(record, output)
+            self.records.append(record)
+            self.outputs.append(output)
+
+    def hours_pass(self, record, output) -> None:
         self.later[0] += 90 * DAY
-        for name in (f"records/{record.key}", f"blobs/{record.blob}"):
+        made = (f"records/{record.key}", f"blobs/{record.blob}")
+        for name in (*made, f"outputs/{output.key}", f"blobs/{output.blob}"):
             age(self.objects, name, 90 * DAY)
+        with contextlib.suppress(FileNotFoundError):  # nobody depends on it
+            age(self.objects, thumb_name(record.blob), 90 * DAY)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_beside_a_running_batch_nothing_needed_goes_and_garbage_does(tmp_path, seed, monkeypatch):
     rng = random.Random(seed)
     objects = LocalObjects(tmp_path / "out")
-    monkeypatch.setattr("flows.gc.sweep._BATCH", rng.choice([1, 3, 128]))
+    monkeypatch.setattr("flows.gc.slices.BATCH", rng.choice([1, 3, 128]))
     later = [0.0]  # time passes in leaps
     monkeypatch.setattr(
         "flows.gc.sweep.passing_seconds", lambda: lock_module.passing_seconds() + later[0]
@@ -636,8 +612,9 @@ def test_beside_a_running_batch_nothing_needed_goes_and_garbage_does(tmp_path, s
     shared = [f"shared {number}" for number in range(6)]
     garbage = [f"garbage {number}" for number in range(6)]
     for text in (*shared, *garbage):
-        keep(old, text)
+        keep_output(old, keep(old, text), f"file {text[-1]}".encode())
     listed = keep(old, "listed")
+    kept = keep_output(old, listed)
     write_run(objects, AUTUMN, [listed])
     age_all(objects)
     policy = Policy(grace=HOUR)
@@ -670,10 +647,17 @@ def test_beside_a_running_batch_nothing_needed_goes_and_garbage_does(tmp_path, s
     for record in needed:
         assert store.read(store.find(record.key)), record.label
     assert store.find(listed.key) == listed
+    files = [kept, *(output for run in runs for output in run.outputs)]
+    for output in files:
+        assert OutputStore(store).find(output.key, output.picture) == output
+    assert names(objects, "outputs/") == {f"outputs/{output.key}" for output in files}
+    pictures = {thumb_name(record.blob) for record in needed}
+    assert names(objects, "thumbs/") <= pictures
     wanted = {text for run in runs for text in run.texts}
     for text in (*shared, *garbage):
         assert text in wanted or store.find(digest(text)) is None, f"{text} should have gone"
     assert names(objects, "records/") == {f"records/{record.key}" for record in needed}
     assert names(objects, "claims/") == set()
-    assert sum(counts.get(Kind.RECORDS, 0) for counts in sweeps) >= len(garbage)
+    for kind in (Kind.RECORDS, Kind.OUTPUTS):
+        assert sum(counts.get(kind, 0) for counts in sweeps) >= len(garbage)
     assert lock_module.look(objects) is None

@@ -9,16 +9,17 @@ from dataclasses import replace
 
 import pytest
 
-from flows.gc.survey import Kind, Policy
+from flows.gc.kinds import Kind, Policy
 from flows.gc.sweep import Sweep, survey
 from flows.store import s3
 from flows.store.address import open_objects
 from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
+from flows.store.outputs import OutputStore
 from tests.servers.seaweed import admin_client
 
-from .batch import HOUR, keep, names, write_run
+from .batch import HOUR, keep, keep_output, names, write_run, write_stage
 from .samples import digest
 
 DAY = 24 * HOUR
@@ -59,7 +60,10 @@ def objects(s3_place) -> Aged:
 
 
 def night(objects, seed: int, shared: list[str]) -> tuple[str, list]:
-    """One run: claim, look up, make, manifest. Some of its pictures are there as old garbage."""
+    """One run: claim, look up, make, manifest. Some of its pictures are there as old garbage.
+
+    Every other is of several workers: the first must end, and another goes on with its stage.
+    """
     rng = random.Random(seed)
     store = KeyedStore(objects, lanes=LANES)
     texts = [*rng.sample(shared, 3), *(f"new {seed}.{number}" for number in range(2))]
@@ -67,15 +71,30 @@ def night(objects, seed: int, shared: list[str]) -> tuple[str, list]:
     run = f"2026-03-04-night{seed}-{seed:08x}"
     time.sleep(rng.random())
     keys = [digest(text) for text in texts]
-    with claim(objects, run=run, plan=digest("p"), keys=keys, every=0.5, poll=0.05):
-        done = dict(zip(texts, (found for _, found in store.find_all(keys)), strict=True))
-        records = []
-        for text, record in done.items():
+    claimed = {"run": run, "plan": digest("p"), "keys": keys, "every": 0.5, "poll": 0.05}
+    several, records = seed % 2 == 0, []
+
+    def make(some: list[str]) -> None:
+        done = dict(zip(some, store.find_all([digest(text) for text in some]), strict=True))
+        for text, (_, record) in done.items():
             time.sleep(rng.random() * 0.2)
             records.append(record or keep(store, text, twins.get(text)))
+            keep_output(store, records[-1], f"file of {text}".encode())
+
+    if several:
+        with claim(objects, **claimed):
+            write_stage(objects, f"night-{seed}/0", keys)
+            make(texts[:3])
+        time.sleep(rng.random())  # nobody has it in hand
+    with claim(objects, **claimed):
+        make(texts[3:] if several else texts)
         for record in records:
             assert store.read(record), "lost while the run went on"
+            output = digest(f"output of {record.key}")
+            assert OutputStore(store).find(output, record.blob), "its file was lost"
         write_run(objects, run, records)
+        if several:
+            objects.create(f"verdicts/parents/night-{seed}.0", b"{}")
     return run, records
 
 
@@ -83,7 +102,11 @@ def test_beside_runs_nothing_needed_goes_and_garbage_does(objects):
     store = KeyedStore(objects)
     shared = [f"shared {number}" for number in range(12)]
     garbage = [f"garbage {number}" for number in range(12)]
-    for _ in in_lanes(lambda text: keep(store, text), [*shared, *garbage], LANES):
+
+    def old(text: str) -> None:
+        keep_output(store, keep(store, text))
+
+    for _ in in_lanes(old, [*shared, *garbage], LANES):
         pass
     objects.age_all()
     over, problems, sweeps = threading.Event(), [], []
@@ -114,9 +137,12 @@ def test_beside_runs_nothing_needed_goes_and_garbage_does(objects):
     assert not any(has for _, has in store.has_all([digest(text) for text in garbage]))
     Sweep(objects, POLICY).run()
     assert names(objects, "records/") == {f"records/{record.key}" for record in needed}
+    files = {f"outputs/{digest(f'output of {record.key}')}" for record in needed}
+    assert names(objects, "outputs/") == files
     assert names(objects, "blobs/") >= {f"blobs/{record.blob}" for record in needed}
     assert names(objects, "claims/") == names(objects, "clocks/") == set()
-    assert sum(counts[Kind.RECORDS] for counts in sweeps) >= len(garbage)
+    for kind in (Kind.RECORDS, Kind.OUTPUTS):
+        assert sum(counts[kind] for counts in sweeps) >= len(garbage)
 
 
 def test_a_blob_adopted_while_its_removal_is_on_its_way_is_put_again(objects, monkeypatch):

@@ -1,0 +1,99 @@
+"""``kontext deploy`` as people call it: its lines, and never a password in them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+from flows.scheduling import deploy as module
+from flows.scheduling.names import NIGHTLY
+from tests.servers.process import free_port
+
+from .board import AUTH, MADE, PASSWORD
+
+
+def kontext(prefect, folder, url=None, auth=AUTH, *arguments):
+    """The verb in a process of its own; ``url`` empty: none is set."""
+    environment = {**os.environ, **prefect.environment}
+    if url is not None:
+        environment["PREFECT_API_URL"] = url
+    environment.pop("PREFECT_API_AUTH_STRING", None)
+    if auth:
+        environment["PREFECT_API_AUTH_STRING"] = auth
+    (folder / "recipes").mkdir(exist_ok=True)
+    (folder / "recipes" / "ten.yaml").write_text("version: 1\n")
+    command = [sys.executable, "-W", "error", "-m", "flows.cli", "deploy", *arguments]
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_verb_tells_what_it_changed_and_no_password(prefect, board, tmp_path):
+    address = prefect.api.replace("://", f"://{AUTH}@")
+    done = kontext(prefect, tmp_path, address, None, "--concurrency", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tuple(done.stdout.splitlines()[:-1]) == MADE
+    assert done.stdout.splitlines()[-1].startswith("dashboard  http://***@127.0.0.1:")
+    assert board.deployment(NIGHTLY).parameters["concurrency"] == 3
+    again = kontext(prefect, tmp_path, address, None)
+    assert again.stdout.splitlines()[0] == "nothing to change"
+    assert PASSWORD not in done.stdout + again.stdout + again.stderr
+
+
+def test_who_is_not_let_in_is_told_what_to_set(prefect, tmp_path):
+    wrong = kontext(prefect, tmp_path, None, "kontext:wrong")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    (line,) = wrong.stderr.splitlines()
+    assert "(401)" in line and "PREFECT_API_AUTH_STRING" in line
+    assert "wrong" not in line
+
+
+@pytest.mark.parametrize(
+    "address", ["http://{auth}@127.0.0.1:{port}/api", "http://{auth}@no.invalid/api"]
+)
+def test_a_server_that_is_not_there_is_one_line(prefect, tmp_path, address):
+    given = address.format(auth=AUTH, port=free_port())
+    done = kontext(prefect, tmp_path, given, None)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "does not answer" in line
+    assert PASSWORD not in line
+
+
+def test_what_is_no_prefect_server_is_one_line(prefect, tmp_path):
+    done = kontext(prefect, tmp_path, prefect.api.replace("/api", "/ipa"))
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "is no Prefect server; expected the address of its API" in line
+
+
+def test_no_server_named_is_one_line(prefect, tmp_path):
+    done = kontext(prefect, tmp_path, "")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("PREFECT_API_URL is not set")
+
+
+def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
+    """It takes the connection and is silent: longer than anybody wants to stand there."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen()
+        port = silent.getsockname()[1]
+        here = {
+            PREFECT_API_URL: f"http://{AUTH}@127.0.0.1:{port}/api",
+            PREFECT_API_AUTH_STRING: None,
+        }
+        with (
+            temporary_settings(here),
+            pytest.raises(module.ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
+        ):
+            module.deploy(module.Deployment(("ten",), ("/out",)))
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__suppress_context__

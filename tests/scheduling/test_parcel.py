@@ -1,0 +1,127 @@
+"""A recipe in a store: what travels with it, and what comes out on another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.recipe.axes import build_axes
+from flows.recipe.errors import RecipeError
+from flows.recipe.recipe import load_recipe
+from flows.scheduling.parcel import ORDERS, is_parcel, put_parcel, unpacked
+from flows.settings import Settings
+from flows.store.local import LocalStore
+
+TEXT = """\
+version: 1
+inputs:
+  product: pictures/*.png
+  logo: {name: logo, file: ../../brand/logo.png}
+steps:
+  scene: {op: edit, image: product, prompt: on the beach}
+  other: {op: edit, image: logo, prompt: at night}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    folder = tmp_path / "studio" / "spring"
+    (folder / "pictures").mkdir(parents=True)
+    (tmp_path / "brand").mkdir()
+    for n in range(3):
+        Image.new("RGB", (64, 64), (n, 0, 0)).save(folder / "pictures" / f"p{n}.png")
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "brand" / "logo.png")
+    path = folder / "r.yaml"
+    path.write_text(TEXT)
+    (folder / "r.overrides.yaml").write_text("version: 1\nseeds: {other: 3}\n")
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings(inputs={"roots": [str(tmp_path)]})
+
+
+@pytest.fixture
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def values(path: Path, settings: Settings) -> dict[str, dict[str, str]]:
+    problems: list = []
+    axes = build_axes(load_recipe(path), settings, problems)
+    assert problems == []
+    return {
+        name: {v.name: hashlib.sha256(v.path.read_bytes()).hexdigest() for v in axis.values}
+        for name, axis in axes.items()
+    }
+
+
+def test_the_same_pictures_are_found_where_the_recipe_never_was(
+    recipe, settings, store, tmp_path, monkeypatch
+):
+    before = values(recipe, settings)
+    name = put_parcel(load_recipe(recipe), settings, store)
+    assert is_parcel(name)
+    for folder in ("studio", "brand"):
+        shutil.rmtree(tmp_path / folder)
+    monkeypatch.chdir("/")
+    with unpacked(name, store.objects, Settings()) as found:
+        assert values(found.path, found.settings) == before
+        assert found.path.read_text() == TEXT
+        assert (found.path.parent / "r.overrides.yaml").is_file()
+        place = found.path
+    assert not place.exists()
+
+
+def test_the_same_recipe_is_one_order(recipe, settings, store):
+    first = put_parcel(load_recipe(recipe), settings, store)
+    assert put_parcel(load_recipe(recipe), settings, store) == first
+    assert len(list(store.objects.list(ORDERS))) == 1
+    recipe.write_text(TEXT.replace("night", "dawn"))
+    assert put_parcel(load_recipe(recipe), settings, store) != first
+
+
+def test_an_order_of_another_store_is_told(store):
+    with (
+        pytest.raises(RecipeError, match="is not in this store"),
+        unpacked(f"order:{'0' * 64}", store.objects, Settings()),
+    ):
+        pass
+
+
+def test_a_damaged_order_is_not_used(recipe, settings, store):
+    name = put_parcel(load_recipe(recipe), settings, store)
+    place = f"{ORDERS}{name.partition(':')[2]}"
+    store.objects.replace(place, store.objects.get(place).data.replace(b"r.yaml", b"x.yaml"))
+    with (
+        pytest.raises(RecipeError, match="is not in this store"),
+        unpacked(name, store.objects, Settings()),
+    ):
+        pass
+
+
+def test_a_picture_that_went_is_told_by_its_name(recipe, settings, store):
+    name = put_parcel(load_recipe(recipe), settings, store)
+    logo = hashlib.sha256((recipe.parents[2] / "brand" / "logo.png").read_bytes()).hexdigest()
+    store.objects.remove(f"blobs/{logo}")
+    with (
+        pytest.raises(RecipeError, match=r"lacks \.\./\.\./brand/logo\.png"),
+        unpacked(name, store.objects, Settings()),
+    ):
+        pass
+
+
+def test_a_file_outside_of_the_order_is_refused(store):
+    body = b'{"recipe": "r.yaml", "files": {"r.yaml": "x", "/etc/passwd": "y"}}'
+    digest = hashlib.sha256(body).hexdigest()
+    store.objects.create(f"{ORDERS}{digest}", body)
+    with (
+        pytest.raises(RecipeError, match=r"outside of itself|lacks r\.yaml"),
+        unpacked(f"order:{digest}", store.objects, Settings()),
+    ):
+        pass

@@ -1,0 +1,332 @@
+"""Runs of several workers: their stages stand for them while nobody has them in hand."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from flows.execution.stages import needs as stage_needs
+from flows.gc.kinds import Kind, Policy
+from flows.gc.needs import NeedsReader
+from flows.gc.sweep import Sweep, survey
+from flows.gc.underway import LONGEST, UnderWay, UnderWayReader
+from flows.store.claims import claim
+from flows.store.folder import LocalObjects
+from flows.store.keyed import KeyedStore
+
+from .batch import HOUR, age, age_all, keep, names, write_run, write_stage
+from .samples import digest
+
+DAY = 24 * HOUR
+AUTUMN = "2026-01-02-autumn-0123abcd"
+RUN = "0195fb5e-7f1d-7000-8000-000000000001"
+OTHER = "0195fb5e-7f1d-7000-8000-000000000002"
+POLICY = Policy(grace=3 * DAY)
+
+
+@pytest.fixture(autouse=True)
+def no_power_cuts(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def objects(tmp_path):
+    return LocalObjects(tmp_path / "out")
+
+
+@pytest.fixture
+def store(objects):
+    return KeyedStore(objects)
+
+
+def gone(objects) -> dict[Kind, int]:
+    done = Sweep(objects, POLICY)
+    done.run()
+    return dict(done.swept.counts)
+
+
+def end(objects, run: str = RUN, number: int = 0) -> str:
+    name = f"verdicts/parents/{run}.{number}"
+    objects.replace(name, b"{}")
+    return name
+
+
+def under_way(objects, now: float | None = None) -> UnderWay:
+    return UnderWayReader(objects).read(now or time.time(), POLICY.grace)
+
+
+# What a stage keeps.
+
+
+def test_what_a_stage_names_stays_for_thirty_days_after_it_was_written(objects, store):
+    record, source = keep(store, "planned"), store.keep(b"a photograph")
+    keep(store, "forgotten")
+    stage = write_stage(objects, f"{RUN}/0", [record.key, digest("not made yet")], [source])
+    age_all(objects, 29 * DAY)
+    assert gone(objects) == {Kind.RECORDS: 1, Kind.BLOBS: 1}  # only what was forgotten
+    assert store.read(store.find(record.key))
+    assert names(objects, "stages/") == set(stage)
+    age_all(objects, 31 * DAY)
+    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 2}
+    assert names(objects) == set()
+
+
+def test_a_verdict_ends_what_a_stage_keeps_and_both_go_after_the_grace_period(objects, store):
+    record = keep(store, "planned")
+    write_stage(objects, f"{RUN}/0", [record.key])
+    age_all(objects, 10 * DAY)
+    verdict = end(objects)
+    chunk = f"verdicts/chunks/{RUN}/0-0-1.0"
+    objects.replace(chunk, b"{}")
+    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 1}
+    assert names(objects) == {verdict, chunk}
+    age_all(objects, 10 * DAY)
+    assert gone(objects) == {Kind.VERDICTS: 2}
+    assert names(objects) == set()
+
+
+def test_young_stages_and_verdicts_of_ended_runs_stay(objects):
+    write_stage(objects, f"{RUN}/0", [])
+    end(objects)
+    assert gone(objects) == {}
+    age_all(objects, 2 * DAY)
+    assert gone(objects) == {}
+
+
+def test_another_rounds_verdict_ends_nothing(objects, store):
+    first, second = keep(store, "first"), keep(store, "second")
+    write_stage(objects, f"{RUN}/0", [first.key])
+    write_stage(objects, f"{RUN}/1", [second.key])
+    end(objects, number=0)
+    end(objects, OTHER, 1)
+    objects.replace(f"verdicts/chunks/{RUN}/0-0-1.0", b"{}")
+    objects.replace(f"verdicts/chunks/{OTHER}/0-0-1.0", b"{}")
+    age_all(objects, 10 * DAY)
+    # Of the run that is under way verdicts stay, also those of rounds before.
+    assert gone(objects) == {Kind.STAGES: 2, Kind.VERDICTS: 2, Kind.RECORDS: 1, Kind.BLOBS: 1}
+    assert store.find(second.key) is not None
+    assert names(objects, "verdicts/") == {
+        f"verdicts/parents/{RUN}.0",
+        f"verdicts/chunks/{RUN}/0-0-1.0",
+    }
+
+
+def test_a_later_stage_of_a_round_keeps_the_earlier_ones(objects, store):
+    record = keep(store, "planned first")
+    old = write_stage(objects, f"{RUN}/0", [record.key])
+    age_all(objects, 40 * DAY)
+    objects.create(f"stages/{RUN}/0-1.json", objects.get(old[1]).data)
+    assert gone(objects) == {}
+
+
+def test_a_lease_that_is_renewed_keeps_a_run_however_long_it_takes(objects, store):
+    record = keep(store, "planned")
+    write_stage(objects, f"{RUN}/0", [record.key])
+    verdict = f"verdicts/chunks/{RUN}/0-0-1.0"
+    objects.replace(verdict, b"{}")
+    age_all(objects, 90 * DAY)
+    lease = f"leases/parents/{RUN}"
+    objects.replace(lease, b'{"holder": "x"}')
+    assert gone(objects) == {}
+    objects.replace(lease, b"{}")  # freed, where leases cannot be deleted
+    assert gone(objects) == {Kind.STAGES: 2, Kind.VERDICTS: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
+
+
+def test_a_dead_lease_keeps_nothing_for_ever_and_no_lease_is_ever_taken(objects, store):
+    record = keep(store, "planned")
+    write_stage(objects, f"{RUN}/0", [record.key])
+    leases = {f"leases/parents/{RUN}", "leases/folders/x", f"leases/chunks/{RUN}/0-0-1"}
+    for name in leases:
+        objects.replace(name, b'{"holder": "x"}')
+    age_all(objects, 90 * DAY)
+    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 1}
+    assert names(objects) == leases
+
+
+def test_a_nights_list_of_recipes_stays_while_the_night_is_under_way(objects):
+    night = f"stages/{RUN}/0-night.json"
+    objects.create(night, b'{"recipes": ["a.yaml"]}')
+    age_all(objects, 10 * DAY)
+    assert under_way(objects).blind == ()
+    assert gone(objects) == {}
+    end(objects)
+    assert gone(objects) == {Kind.STAGES: 1}
+
+
+def test_what_is_called_otherwise_is_left_alone(objects):
+    for name in ("stages/notes.txt", f"stages/{RUN}/notes", "verdicts/x.0", "leases/x"):
+        objects.replace(name, b"mine")
+    age_all(objects, 90 * DAY)
+    before = names(objects)
+    assert gone(objects) == {}
+    assert names(objects) == before
+
+
+# What cannot be read.
+
+
+@pytest.mark.parametrize("data", [b"torn", b"{}", b'{"folder": "f", "later": 1}', b"\xff"])
+def test_a_stage_of_a_run_under_way_that_cannot_be_read_keeps_all(objects, store, data):
+    keep(store, "forgotten")
+    objects.replace("quarantine/blob-x-1", b"")
+    name = f"stages/{RUN}/0-0.json"
+    objects.create(name, data)
+    write_stage(objects, f"{OTHER}/0", [])
+    end(objects, OTHER)
+    age_all(objects, 10 * DAY)
+    done = Sweep(objects, POLICY)
+    (why,) = done.run().blind
+    assert why.startswith(f"{name}: the plan of a run under way that cannot be read (")
+    assert "\n" not in why
+    assert done.swept.counts == {Kind.QUARANTINE: 1, Kind.STAGES: 2, Kind.VERDICTS: 1}
+    end(objects)
+    assert gone(objects) == {Kind.STAGES: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
+
+
+def test_a_stage_is_read_once(objects):
+    write_stage(objects, f"{RUN}/0", [digest("a")], [digest("b")])
+    read = []
+
+    def counted(data: bytes):
+        read.append(data)
+        return stage_needs(data)
+
+    reader = UnderWayReader(objects, counted)
+    for _ in range(3):
+        found = reader.read(time.time(), POLICY.grace)
+        assert (found.keys, found.blobs) == ({digest("a")}, {digest("b")})
+        assert (found.rounds, found.runs) == ({(RUN, "0")}, {RUN})
+    assert len(read) == 1
+    end(objects)
+    assert reader.read(time.time(), POLICY.grace) == UnderWay()
+
+
+# Moments.
+
+
+def test_a_run_that_hands_over_while_needs_are_read_is_never_without_protection(
+    objects, store, monkeypatch
+):
+    """Its worker must end: the claim goes between two looks, and the stage was written before."""
+    record = keep(store, "planned")
+    age_all(objects)
+    context = claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key])
+    context.__enter__()
+    listed, handed = LocalObjects.list, []
+
+    def hand_over(self, prefix):
+        if prefix == "claims/" and not handed:
+            handed.append(prefix)
+            write_stage(objects, f"{RUN}/0", [record.key])
+            context.__exit__(None, None, None)
+        return listed(self, prefix)
+
+    reader = NeedsReader(objects, POLICY.grace)
+    assert reader.read(time.time()).keys == {record.key}
+    monkeypatch.setattr(LocalObjects, "list", hand_over)
+    needs = reader.read(time.time())
+    assert needs.claims == ()
+    assert record.key in needs.keys
+
+
+def test_a_run_that_ends_while_needs_are_read_is_read_as_ended(objects, store, monkeypatch):
+    record = keep(store, "made")
+    write_stage(objects, f"{RUN}/0", [record.key])
+    listed, ended = LocalObjects.list, []
+
+    def finish(self, prefix):
+        if prefix == "verdicts/parents/" and not ended:
+            ended.append(prefix)
+            write_run(objects, AUTUMN, [record])
+            end(objects)
+        return listed(self, prefix)
+
+    monkeypatch.setattr(LocalObjects, "list", finish)
+    needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    assert ended
+    assert needs.under_way == UnderWay()
+    assert needs.keys == {record.key}  # by its manifest
+
+
+def test_a_run_that_goes_on_between_look_and_deletion_keeps_its_stage(objects, monkeypatch):
+    stage = write_stage(objects, f"{RUN}/0", [])
+    age_all(objects, 40 * DAY)
+
+    def revive(what, done, total):
+        objects.replace(f"leases/parents/{RUN}", b'{"holder": "x"}')
+
+    objects.replace("quarantine/blob-x-1", b"")
+    age(objects, "quarantine/blob-x-1")
+    done = Sweep(objects, POLICY, tell=revive, slice_seconds=0.0)
+    assert len(done.run().entries(Kind.STAGES)) == 2
+    assert done.swept.counts == {Kind.QUARANTINE: 1}
+    assert names(objects, "stages/") == set(stage)
+
+
+def test_killed_when_a_verdict_went_it_leaves_no_stage_without_one(objects, monkeypatch):
+    write_stage(objects, f"{RUN}/0", [digest("a")])
+    end(objects)
+    age_all(objects, 10 * DAY)
+    remove = LocalObjects.remove
+
+    def dying(self, name, version=None):
+        went = remove(self, name, version)
+        if name.startswith("verdicts/"):
+            raise KeyboardInterrupt
+        return went
+
+    monkeypatch.setattr(LocalObjects, "remove", dying)
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(objects, POLICY).run()
+    assert under_way(objects) == UnderWay()
+
+
+# Orders, and what an earlier release left.
+
+
+def test_what_was_ordered_stays_for_thirty_days(objects, store):
+    recipe, picture = store.keep(b"a recipe"), store.keep(b"a photograph")
+    files = f'{{"recipe": "r.yaml", "files": {{"r.yaml": "{recipe}", "a.png": "{picture}"}}}}'
+    order = f"orders/{digest(files)}"
+    objects.create(order, files.encode())
+    age_all(objects, 29 * DAY)
+    assert gone(objects) == {}
+    age(objects, order, 31 * DAY)
+    assert gone(objects) == {Kind.ORDERS: 1, Kind.BLOBS: 2}
+
+
+def test_an_order_of_another_release_keeps_its_blobs_all_the_same(objects, store):
+    blob = store.keep(b"a recipe")
+    objects.create(f"orders/{digest('o')}", f"version 2\nrecipe = {blob}\n".encode())
+    age_all(objects, 10 * DAY)
+    assert gone(objects) == {}
+
+
+def test_unfinished_runs_of_the_former_scheduler_are_named_and_go(objects):
+    order = f"active/{AUTUMN}/order.json"
+    for name in (order, f"active/{AUTUMN}/plan", "coordinator.json"):
+        objects.create(name, b"{}")
+    assert gone(objects) == {}
+    age_all(objects)
+    told = survey(objects, POLICY, time.time())
+    (note,) = told.notes
+    assert note == (
+        f"{order}: an unfinished run of an earlier release, which nobody goes on with; run its "
+        "recipe again"
+    )
+    assert gone(objects) == {Kind.FORMER: 3}
+    assert names(objects) == set()
+
+
+def test_locks_of_a_folder_stay(objects):
+    for name in ("tmp/lock", "tmp/cells.lock", "tmp/probe-1"):
+        objects.create(name, b"")
+    age_all(objects)
+    assert gone(objects) == {Kind.LEFTOVERS: 1}
+    assert names(objects) == {"tmp/lock", "tmp/cells.lock"}
+
+
+def test_the_bounds_are_what_the_page_says():
+    assert LONGEST == 30 * DAY
