@@ -31,9 +31,9 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.execution.verdicts import give, verdict, words_of
 from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
+from flows.scheduling.closing import Closing
 from flows.scheduling.fence import ABOVE
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
@@ -42,6 +42,7 @@ from flows.scheduling.server import at, connected, history, insist, read, read_m
 from flows.scheduling.site import Site, here
 from flows.scheduling.states import cancelled, heal, round_of
 from flows.store.address import is_s3
+from flows.store.base import StoreError
 from flows.store.objects import checked
 
 STAGES = "stages/"
@@ -72,13 +73,12 @@ def nightly_body(form: NightlyForm) -> FlowState[Any]:
     site, hand = here(), mine()
     with connected() as client:
         night = _Night(site, hand, client, form)
-        words = night.known_end()
-        if words is not None:
-            return _state_of(words)
         try:
-            return night.carry_out()
+            return _state_of(night.closing.known() or night.carry_out())
         except RecipeError as error:
-            return night.end({"why": str(error), "ended": {}})
+            return _state_of(night.closing.give({"why": str(error), "ended": {}}))
+        except StoreError as error:  # Retry goes on
+            return Failed(message=str(error))
 
 
 @dataclass
@@ -93,24 +93,16 @@ class _Night:
 
     def __post_init__(self) -> None:
         self.objects = self.site.store(self.form.store).objects
-        self.round = round_of(history(self.client, self.hand.run))
+        round_ = round_of(history(self.client, self.hand.run))
+        self.closing = Closing(self.objects, self.hand, round_)
         self.say = get_run_logger().log
         own = read(self.client, self.hand.run)
         self.start: datetime = (own.expected_start_time if own else None) or at()
         hours = self.form.deadline_hours
         self.deadline = self.start + timedelta(hours=hours) if hours is not None else None
 
-    def known_end(self) -> Mapping[str, Any] | None:
-        words = verdict(self.objects, self.hand.name, self.round)
-        return None if words is None else words_of(words, self.hand.name)
-
-    def end(self, words: Mapping[str, Any]) -> FlowState[Any]:
-        if not self.hand.lease.sure(pause):
-            raise Stop(Why.LOST)
-        give(self.objects, self.hand.name, self.round, json.dumps(words, indent=1).encode())
-        return _state_of(self.known_end() or words)
-
-    def carry_out(self) -> FlowState[Any]:
+    def carry_out(self) -> Mapping[str, Any]:
+        """All of it; the words of its verdict."""
         self._wait_for_the_one_before()
         self.recipes = [_Recipe(name) for name in self._names()]
         self.say(logging.INFO, f"{len(self.recipes)} recipes, {self.form.concurrency} at once")
@@ -168,7 +160,7 @@ class _Night:
         Raises:
             RecipeError: there is none, or the place cannot be read.
         """
-        name = checked(f"{STAGES}{self.hand.run}/{self.round}-night.json")
+        name = checked(f"{STAGES}{self.hand.run}/{self.closing.round}-night.json")
         held = self.objects.get(name)
         if held is None:
             settings = self.site.settings.given(store=self.form.store)
@@ -237,7 +229,7 @@ class _Night:
             "queue": "nightly",
             "deadline": deadline,
         }
-        key = f"night/{self.hand.run}/{self.round}/{one.name}.{one.order}"
+        key = f"night/{self.hand.run}/{self.closing.round}/{one.name}.{one.order}"
         tags = [f"{ABOVE}{flow_run}" for flow_run in (*self.hand.above, self.hand.run)]
 
         def order() -> Any:
@@ -277,11 +269,11 @@ class _Night:
             self.shown = rows
             self.site.progress.table(self.hand.run, "kontext-night", rows[:500], words)
 
-    def _close(self) -> FlowState[Any]:
+    def _close(self) -> Mapping[str, Any]:
         self._show(len(self.recipes))
         ended = Counter(one.now for one in self.recipes)
         why = self.why or ("" if self.recipes else "there is no recipe to run")
-        return self.end({"why": why, "ended": dict(ended)})
+        return self.closing.give({"why": why, "ended": dict(ended)})
 
 
 def _state_of(words: Mapping[str, Any]) -> FlowState[Any]:

@@ -7,7 +7,6 @@ what exists is not made again. Its verdict ends it; said again, it says the same
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.objects import State as FlowState
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 
 from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
@@ -34,12 +33,12 @@ from flows.execution.stages import (
     sources_in,
     write_stage,
 )
-from flows.execution.verdicts import give, verdict, words_of
 from flows.execution.work import look_for_missing
-from flows.pipeline import Finished, links_for, publish, run_folder
+from flows.pipeline import run_folder
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
 from flows.scheduling.children import Family, children_of
+from flows.scheduling.closing import Closing, publish_run, state_of_run
 from flows.scheduling.forms import RunForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import CHUNKS_POOL, chunks_of
@@ -54,7 +53,6 @@ from flows.store.base import StoreError
 from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.leases import LEASES, Lease
-from flows.store.runfolder import RunFolder
 from kontext_engine.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -63,7 +61,6 @@ EMPTY_POOL = 120.0  # seconds for which a pool without workers is asked again
 FLEET_EVERY = 30.0  # seconds between two looks at who is ONLINE
 TOLD_EVERY = 60.0  # seconds between two lines about that nobody can make a run
 STOPPING = 20.0  # seconds for chunks of a cancelled run to stop
-PUBLISH_TRIES = 3
 LATE = "the deadline has passed"
 
 
@@ -76,15 +73,14 @@ def run_recipe_body(form: RunForm) -> FlowState[Any]:
     site, hand = here(), mine()
     with connected() as client:
         run = _Run(site, hand, client, form)
-        words = run.known_end()
-        if words is not None:
-            return _state_of(words)
         try:
-            return run.carry_out()
+            return state_of_run(run.closing.known() or run.carry_out())
         except (RecipeError, SettingsError, FleetError) as error:
-            return run.refuse(str(error))
+            return state_of_run(run.refuse(str(error)))
         except EngineError as error:  # a source has changed; a model's folder is broken
-            return run.refuse(f"{form.recipe}: {error}")
+            return state_of_run(run.refuse(f"{form.recipe}: {error}"))
+        except StoreError as error:  # what was made stays made; Retry goes on
+            return Failed(message=str(error))
 
 
 @dataclass
@@ -97,7 +93,8 @@ class _Run:
     def __post_init__(self) -> None:
         self.store: KeyedStore = self.site.store(self.form.store)
         self.objects = self.store.objects
-        self.round = round_of(history(self.client, self.hand.run))
+        round_ = round_of(history(self.client, self.hand.run))
+        self.closing = Closing(self.objects, self.hand, round_)
         self.say = get_run_logger().log
         self.ending: Ending | None = None
         self.why = ""
@@ -106,27 +103,13 @@ class _Run:
         self._told = float("-inf")
         self._began = time.monotonic()
 
-    # --- its end
-
-    def known_end(self) -> Mapping[str, Any] | None:
-        """The verdict that an earlier execution has given."""
-        words = verdict(self.objects, self.hand.name, self.round)
-        return None if words is None else words_of(words, self.hand.name)
-
-    def refuse(self, why: str) -> FlowState[Any]:
+    def refuse(self, why: str) -> Mapping[str, Any]:
         """It cannot be run as it was asked for; for good."""
-        return self._end({"ending": "refused", "why": why})
+        return self.closing.give({"ending": "refused", "why": why})
 
-    def _end(self, words: Mapping[str, Any]) -> FlowState[Any]:
-        if not self.hand.lease.sure(pause):
-            raise Stop(Why.LOST)
-        give(self.objects, self.hand.name, self.round, json.dumps(words, indent=1).encode())
-        return _state_of(self.known_end() or words)
-
-    # --- its life
-
-    def carry_out(self) -> FlowState[Any]:
-        number = f"{self.round}-0"
+    def carry_out(self) -> Mapping[str, Any]:
+        """All of it; the words of its verdict."""
+        number = f"{self.closing.round}-0"
         stage = read_stage(self.objects, str(self.hand.run), number)
         plan = None
         if stage is None:
@@ -222,7 +205,7 @@ class _Run:
         assert stage is not None  # noqa: S101 - it was written
         return stage
 
-    def _to_the_end(self, stage: Stage) -> FlowState[Any]:
+    def _to_the_end(self, stage: Stage) -> Mapping[str, Any]:
         family = self._family(stage)
         try:
             family.tend(lambda runs: self._look(stage, family, runs))
@@ -230,7 +213,10 @@ class _Run:
             if stop.why is not Why.CANCEL:
                 raise
             self._cancel(family)
-        return self._publish(stage, family)
+        outcome = self._outcome(stage, family)
+        return self.closing.give(
+            publish_run(self.site, self.closing, self.form.store, stage, outcome, self.say)
+        )
 
     def _family(self, stage: Stage) -> Family:
         return Family(
@@ -301,40 +287,6 @@ class _Run:
         words = f"{round(done)} of {total} pictures"
         self.site.progress.tell(self.hand.run, done / total if total else 1.0, words)
 
-    # --- publishing
-
-    def _publish(self, stage: Stage, family: Family) -> FlowState[Any]:
-        plan = stage.plan
-        outcome = self._outcome(stage, family)
-        run = RunFolder(self.objects, stage.sheet.folder)
-        settings = self.site.settings.given(store=self.form.store)
-        for attempt in range(1, PUBLISH_TRIES + 1):
-            if not self.hand.lease.sure(pause):
-                raise Stop(Why.LOST)
-            try:
-                finished = publish(plan, outcome, self.store, run, links_for(run, settings))
-                break
-            except StoreError:
-                raise
-            except Exception as error:
-                log.exception("%s cannot be published", run.name)
-                if attempt == PUBLISH_TRIES:
-                    what = f"{type(error).__name__}: {error}"
-                    why = f"{run.name} cannot be published: {what}; what was made is stored"
-                    return self._end({"ending": "refused", "why": why, "run": run.name})
-        self._show_end(finished)
-        counts = {state.value: n for state, n in finished.manifest.counts.items() if n}
-        return self._end(
-            {
-                "ending": finished.manifest.ending.value,
-                "whole": finished.manifest.whole,
-                "why": finished.manifest.why,
-                "counts": counts,
-                "run": run.name,
-                "report": finished.report,
-            }
-        )
-
     def _outcome(self, stage: Stage, family: Family) -> Outcome:
         plan = stage.plan
         ends = [child.ends for child in family.children.values() if child.ends is not None]
@@ -345,38 +297,3 @@ class _Run:
         seconds = max(0.0, time.time() - stage.sheet.began)
         ending = self.ending or (Ending.INTERRUPTED if why else None)
         return gather(plan, ends, stage.sheet.cached, records, ending, why, seconds)
-
-    def _show_end(self, finished: Finished) -> None:
-        manifest = finished.manifest
-        rows = [
-            {"step": step.label, "ended": step.state.value, "why": step.reason}
-            for step in manifest.steps
-            if step.state.value in {"failed", "blocked"}
-        ]
-        if rows:
-            words = f"{len(rows)} steps without a picture"
-            self.site.progress.table(self.hand.run, "kontext-failures", rows[:200], words)
-        for row in rows[:20]:
-            self.say(logging.WARNING, f"{row['step']}: {row['ended']}: {row['why']}")
-        link = _link(finished)
-        text = f"[The report]({link}) of `{finished.run.name}`"
-        self.site.progress.text(self.hand.run, "kontext-report", text, "the report")
-        counts = ", ".join(f"{n} {state.value}" for state, n in manifest.counts.items() if n)
-        self.say(logging.INFO, f"{finished.run.name}: {counts}; report: {finished.report}")
-
-
-def _link(finished: Finished) -> str:
-    """A link that the dashboard can open, where the store gives one."""
-    try:
-        return finished.run.link("report.html", 24 * 3600)
-    except StoreError:
-        return finished.report
-
-
-def _state_of(words: Mapping[str, Any]) -> FlowState[Any]:
-    """The state of a flow run by its verdict."""
-    counts = ", ".join(f"{n} {state}" for state, n in dict(words.get("counts") or {}).items())
-    why = str(words.get("why") or "")
-    if words.get("whole"):
-        return Completed(message=counts or "nothing to make", data="made")
-    return Failed(message="; ".join(part for part in (counts, why) if part) or "not all was made")

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--per-run", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="denoise steps of an edit")
     parser.add_argument("--away", action="store_true", help="workers on hosts of their own")
+    parser.add_argument("--victims", help="in this order, one or more a run; else drawn")
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kontext-chaos-"))
@@ -42,7 +43,8 @@ def main() -> int:
             sets = (f"defaults.steps={asked.steps}", f"defaults.seed={asked.seed * 1000 + runs}")
             plan = planned(recipe, *sets)
             rounds = min(asked.per_run, asked.rounds - done)
-            ran = storm.ride(city.order(recipe, *sets), recipe, plan, rounds)
+            fixed = asked.victims.split(",")[done : done + rounds] if asked.victims else ()
+            ran = storm.ride(city.order(recipe, *sets), recipe, plan, rounds, victims=fixed)
             for line in table(ran, done + 1):
                 say(line)
             if not ran.good:

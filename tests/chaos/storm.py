@@ -137,12 +137,13 @@ class Storm:
 
 HEAD = (
     f"{'round':>5} {'recipe':<20} {'victim':<16} {'pid':>7} {'at s':>6} {'out s':>6}  "
-    f"{'outcome':<10} {'lost':>4} {'corrupt':>7} {'most':>4} {'computed':>9} {'run s':>6}"
+    f"{'outcome':<10} {'lost':>4} {'corrupt':>7} {'most':>4} {'computed':>9} {'run s':>6} "
+    f"{'after s':>7}"
 )
 
 
 def table(ran: Ran, first: int) -> Iterable[str]:
-    """A line for each strike of a run; the run's own columns are the same in all of them."""
+    """A line for each strike of a run; ``after`` is from the strike to the run's end."""
     for number, strike in enumerate(ran.strikes, first):
         out = strike.end - strike.at
         outcome = "complete" if ran.good else "BAD"
@@ -150,5 +151,6 @@ def table(ran: Ran, first: int) -> Iterable[str]:
             f"{number:>5} {ran.recipe:<20} {strike.victim:<16} {strike.pid:>7} "
             f"{strike.at - ran.began:>6.1f} {out:>6.1f}  {outcome:<10} "
             f"{len(ran.verdict.lost):>4} {len(ran.verdict.corrupt):>7} {ran.most:>4} "
-            f"{ran.computed:>4}/{len(ran.plan.steps):<4} {ran.seconds:>6.0f}"
+            f"{ran.computed:>4}/{len(ran.plan.steps):<4} {ran.seconds:>6.0f} "
+            f"{ran.began + ran.seconds - strike.at:>7.0f}"
         )
