@@ -94,8 +94,10 @@ def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:
         digests[place] = store.keep(data)
     body = _Parcel(recipe=recipe.path.name, files=digests).model_dump_json(indent=1).encode()
     digest = hashlib.sha256(body).hexdigest()
-    if not store.objects.create(f"{ORDERS}{digest}", body):
-        store.objects.touch(f"{ORDERS}{digest}")
+    name = f"{ORDERS}{digest}"
+    # Made young again, so that no clean-up takes it; one that has just been taken is made anew.
+    while not store.objects.create(name, body) and not store.objects.touch(name):
+        continue
     return f"{SCHEME}{digest}"
 
 

@@ -192,6 +192,7 @@ class City:
         engine: str = "logged",
         seconds: float = 0.0,
         away: bool = False,
+        **extra: str,
     ) -> Kept:
         return self._keep(
             name,
@@ -199,7 +200,7 @@ class City:
             *("--name", f"{name}-{self.salt}", "--engine", f"tests.chaos.engines:{engine}"),
             *options,
             away=away,
-            **{CALLS: str(self.folder / f"calls-{name}.jsonl"), SECONDS: str(seconds)},
+            **{CALLS: str(self.folder / f"calls-{name}.jsonl"), SECONDS: str(seconds), **extra},
         )
 
     @property

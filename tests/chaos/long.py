@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("--per-run", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="denoise steps of an edit")
     parser.add_argument("--away", action="store_true", help="workers on hosts of their own")
+    parser.add_argument("--recipe", help="always this one")
+    parser.add_argument("--pause", type=float, nargs=2, default=(1.0, 8.0), metavar="S")
     parser.add_argument("--victims", help="in this order, one or more a run; else drawn")
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
@@ -39,12 +41,19 @@ def main() -> int:
         say(HEAD)
         while (done := len(storm.strikes)) < asked.rounds:
             runs += 1
-            recipe = dice.choice(RECIPES)
+            recipe = asked.recipe or dice.choice(RECIPES)
             sets = (f"defaults.steps={asked.steps}", f"defaults.seed={asked.seed * 1000 + runs}")
             plan = planned(recipe, *sets)
             rounds = min(asked.per_run, asked.rounds - done)
             fixed = asked.victims.split(",")[done : done + rounds] if asked.victims else ()
-            ran = storm.ride(city.order(recipe, *sets), recipe, plan, rounds, victims=fixed)
+            ran = storm.ride(
+                city.order(recipe, *sets),
+                recipe,
+                plan,
+                rounds,
+                victims=fixed,
+                pause=tuple(asked.pause),
+            )
             for line in table(ran, done + 1):
                 say(line)
             if not ran.good:

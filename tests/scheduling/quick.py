@@ -30,6 +30,13 @@ class Run:
         self.plan: Plan = planned(recipe, *sets, **options)
         self.id: UUID = city.order(recipe, *sets, **options)
 
+    @classmethod
+    def of(cls, city: City, name: str) -> Run:
+        """A run of a recipe that is not among the shipped ones; without its plan."""
+        run = cls.__new__(cls)
+        run.city, run.id = city, city.order(name)
+        return run
+
     @property
     def keys(self) -> set[str]:
         return set(self.plan.steps)
