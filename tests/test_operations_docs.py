@@ -1,4 +1,4 @@
-"""``docs/operations.md`` and ``README.md`` say what the code does: figures, options, metrics, rooms."""
+"""``docs/operations.md`` and ``README.md``: their figures, options, metrics and rooms are the code's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import typer.main
 from flows.cli import VERBS, build_app
 from flows.execution.execute import USUAL
 from flows.execution.packing import LEAST, MOST
+from flows.gc import needs, underway
 from flows.metrics import Counts, Metrics, Scheduler
 from flows.resident.backoff import Backoff
 from flows.resident.options import EngineLimits, EngineState
 from flows.resident.stats import HOPELESS, EngineStats
-from flows.scheduling import closing, forms, names, pools, recipe_run, setbacks, states, statement
+from flows.scheduling import closing, forms, names, pools, recipe_run, setbacks, statement, states
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
@@ -62,6 +63,8 @@ def flat(text: str) -> str:
         ("revived, three times at most", sweeping.REVIVALS, 3),
         ("(4 unless said otherwise)", forms.CONCURRENCY, 4),
         ("waits two minutes for one", recipe_run.EMPTY_POOL, 120),
+        ("thirty days after the last", underway.LONGEST, 30 * 86400),
+        ("thirty days after it was put there", needs.ORDERED_FOR, 30 * 86400),
         ("(for a day, in S3)", closing.LINK_SECONDS, 86400),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
         ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
