@@ -4,7 +4,7 @@ The file is gzip over canonical JSON, ``{"checksum", "plan", "schema", "version"
 the SHA-256 of the canonical JSON of ``plan``. Zipped, because prompts and labels repeat: 10^5 steps
 are 63 MB of JSON and 8.5 MB in the file, for 0.7 s of work where reading the plan takes 10 (of
 which 3.5 go into computing the keys). Source pictures are named by digest and file name: they are
-in ``blobs/<sha256>`` of the store, where the coordinator puts them.
+in ``blobs/<sha256>`` of the store, where whoever planned puts them.
 """
 
 from __future__ import annotations

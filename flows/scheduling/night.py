@@ -33,6 +33,7 @@ from prefect.states import Completed, Failed
 
 from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
+from flows.scheduling.children import PUT_OFF
 from flows.scheduling.closing import Closing
 from flows.scheduling.fence import ABOVE
 from flows.scheduling.forms import NightlyForm
@@ -40,7 +41,7 @@ from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE, deployment
 from flows.scheduling.server import at, connected, history, insist, read, read_many
 from flows.scheduling.site import Site, here
-from flows.scheduling.states import cancelled, heal, round_of
+from flows.scheduling.states import cancelled, heal, round_of, set_back
 from flows.store.address import is_s3
 from flows.store.base import StoreError
 from flows.store.objects import checked
@@ -198,12 +199,21 @@ class _Night:
             one.why = (state.message or "") if state is not None else ""
             if state is None or not state.is_final():
                 one.crashed = None
+                self._put_on(one.run, state)
             elif state.is_crashed():
                 one.crashed = one.crashed or time.monotonic()
                 one.over = time.monotonic() - one.crashed > CRASHED_FOR
             else:
                 one.over = True
                 self.say(logging.INFO, f"{one.name}: {one.now}: {one.why}")
+
+    def _put_on(self, run: UUID, state: FlowState[Any] | None) -> None:
+        """It was put off while the night was suspended."""
+        if state is None or not state.is_scheduled():
+            return
+        due = state.state_details.scheduled_time
+        if due is not None and due > at(PUT_OFF):
+            set_back(self.client, run, "its night goes on")
 
     def _order(self) -> None:
         if self.deadline is not None and at() > self.deadline and not self.why:

@@ -267,7 +267,8 @@ class _Queues:
 def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthPage:
     def health() -> Health:
         now = time.monotonic()
-        still = max(now - seat.beat for seat in seats)
+        # Until its loop has begun a worker waits for server and store, which no restart brings.
+        still = max((now - seat.beat for seat in seats if seat.beat is not None), default=0.0)
         stats = site.pool.stats() if site.pool is not None else ()
         heard = [seat.heard for seat in seats if seat.heard is not None]
         in_hand = sum(seat.bodies for seat in seats)

@@ -83,7 +83,7 @@ class Seat:
         self.pool = pool
         self.slots = slots
         self.heard: float | None = None  # when the server last answered (time.monotonic)
-        self.beat = time.monotonic()
+        self.beat: float | None = None  # when its loop last turned; it has not begun
         self.trouble = ""
         self._bodies = 0
         self._lock = threading.Lock()
@@ -140,6 +140,7 @@ class Seat:
     async def serve(self) -> None:
         """Take what there is until the process drains; a fallen worker object is replaced."""
         while not self.site.draining.is_set():
+            self.beat = time.monotonic()
             try:
                 await self._serve_once()
             except Exception as error:
@@ -149,6 +150,7 @@ class Seat:
     async def _serve_once(self) -> None:
         KontextWorker.seat[self.pool] = self
         skew = await anyio.to_thread.run_sync(_skew)
+        self.beat = time.monotonic()
         async with KontextWorker(
             work_pool_name=self.pool,
             name=self.site.worker,
@@ -158,11 +160,11 @@ class Seat:
         ) as worker:
             synced = float("-inf")
             while not self.site.draining.is_set():
-                self.beat = time.monotonic()
+                self.beat = turned = time.monotonic()
                 try:
-                    if self.beat - synced > SYNC:
+                    if turned - synced > SYNC:
                         await worker.sync_with_backend()
-                        synced = self.beat
+                        synced = turned
                     if self.may_take():
                         await worker.get_and_submit_flow_runs()
                     self.heard, self.trouble = time.monotonic(), ""

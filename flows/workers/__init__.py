@@ -1,4 +1,4 @@
-"""A worker's own parts, all without Prefect: what it has in hand, its engines, name and health.
+"""A worker's own parts, all without Prefect: its engines, the machine's GPUs, its name and health.
 
-``flows.worker`` alone speaks to Prefect, and hands each flow run to ``Workshop.carry_out``.
+``flows.scheduling.running`` puts them together.
 """

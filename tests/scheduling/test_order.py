@@ -8,10 +8,11 @@ import time
 
 import pytest
 from PIL import Image
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Paused
 
-from flows.scheduling.names import NIGHTLY
+from flows.scheduling.names import NIGHTLY, RUN_RECIPE
 from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until
 
@@ -134,3 +135,34 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     assert run.state.message == "6 Completed"
     assert len(ran) == 6
     assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id
+
+
+def recipes_of(city, night):
+    """The runs of a night's recipes, by when they were ordered."""
+    found = city._asked(
+        lambda: city.client.read_flow_runs(
+            flow_filter=FlowFilter(name={"any_": [RUN_RECIPE]}),
+            flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
+            sort=FlowRunSort.ID_DESC,
+            limit=200,
+        )
+    )
+    return sorted(found, key=lambda run: run.created)
+
+
+def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):
+    night = quick.night(concurrency=1, recipes="")
+    first = until(lambda: recipes_of(quick, night), PATIENCE, quick.said)[0].id
+
+    def state(run=first) -> str:
+        return quick.flow_run(run).state.name
+
+    until(lambda: state() == "Running", PATIENCE, quick.said)
+    suspended = Paused(timeout_seconds=10**6, reschedule=True)
+    quick._asked(lambda: quick.client.set_flow_run_state(night, suspended, force=True))
+    until(lambda: state() == "Scheduled", PATIENCE, quick.said)
+    assert quick.flow_run(first).state.message == "what it works for is suspended"
+    quick._asked(lambda: quick.client.resume_flow_run(night))
+    until(lambda: state() == "Completed", PATIENCE, quick.said)
+    quick.cancel(night)
+    assert quick.ended(night).state.name == "Cancelled"

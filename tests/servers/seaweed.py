@@ -22,6 +22,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,7 @@ class Identity:
     key: str
     secret: str
     actions: tuple[str, ...]
+    policy: str = ""  # as AWS writes it, in JSON; the server goes by it
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,8 +84,9 @@ def weed() -> Path:
 class Seaweed:
     """One server; ``folder`` holds its data, log and list of identities."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, identities: Sequence[Identity] = IDENTITIES) -> None:
         self.folder = folder
+        self.identities = tuple(identities)
         self.ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -157,7 +160,13 @@ class Seaweed:
 
     def _launch(self) -> None:
         config = self.folder / "identities.json"
-        config.write_text(json.dumps({"identities": [_identity(one) for one in IDENTITIES]}))
+        known = {
+            "identities": [_identity(one) for one in self.identities],
+            "policies": [
+                {"name": one.name, "content": one.policy} for one in self.identities if one.policy
+            ],
+        }
+        config.write_text(json.dumps(known))
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         with (self.folder / "weed.log").open("ab") as log:
@@ -285,6 +294,7 @@ def _identity(one: Identity) -> dict[str, object]:
         "name": one.name,
         "credentials": [{"accessKey": one.key, "secretKey": one.secret}],
         "actions": list(one.actions),
+        "policyNames": [one.name] if one.policy else [],
     }
 
 
