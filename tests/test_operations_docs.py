@@ -1,4 +1,4 @@
-"""``docs/operations.md`` and ``README.md``: their figures, options, metrics and rooms are the code's."""
+"""``docs/operations.md`` and ``README.md``: figures, options, metrics and rooms are the code's."""
 
 from __future__ import annotations
 
