@@ -23,7 +23,7 @@ from flows.execution.outcome import Ending, Outcome, State, StepOutcome
 from flows.execution.pictures import ContextPictures, encode_png
 from flows.execution.provenance import failure_note, new_record
 from flows.recipe.step import Plan
-from flows.store.base import BlobDamaged, Store, StoreError
+from flows.store.base import LASTING, BlobDamaged, Store, StoreError
 from flows.store.record import Record
 from kontext_engine.api import EditFailure, EditRequest, EditResult
 from kontext_engine.errors import Cancelled, PictureError
@@ -102,7 +102,7 @@ def run_plan(
     asker = Asker(plan, engine_factory, on_event=on_event, cancelled=cancelled)
     run = _Run(plan, store, asker, on_event, limits, care)
     began = time.monotonic()
-    ending, why, store_failed = Ending.COMPLETE, "", False
+    ending, why, store_failed, refuses = Ending.COMPLETE, "", False, False
     try:
         run.work()
     except Cancelled:
@@ -111,13 +111,15 @@ def run_plan(
         ending, why = Ending.STOPPED, str(stop)
     except StoreError as error:
         ending, why, store_failed = Ending.STOPPED, str(error), True
+        refuses = isinstance(error, LASTING)
     steps = run.board.outcomes()
     if ending is Ending.COMPLETE and any(step.state is State.FAILED for step in steps.values()):
         ending = Ending.FAILED
     spent = time.monotonic() - began
     failed = {key for key, step in steps.items() if step.state is State.FAILED}
     broke = {key: words for key, words in asker.broke.items() if key in failed}
-    return Outcome(steps, ending, why, spent, asker.load_seconds, store_failed, broke=broke)
+    loaded = asker.load_seconds
+    return Outcome(steps, ending, why, spent, loaded, store_failed, refuses, broke=broke)
 
 
 class _Run:

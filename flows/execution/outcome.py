@@ -48,9 +48,10 @@ class StepOutcome:
 class Outcome:
     """All steps of the plan in its order, how the run ended, and how long it took (seconds).
 
-    ``store_failed`` tells that it was the store that stopped it; ``problems``, by output key, why
-    files could not be encoded of pictures that are there; ``broke``, by key, at which failed
-    steps the engine itself broke, and how: another engine may make them.
+    ``store_failed`` tells that it was the store that stopped it, ``store_refuses`` that waiting
+    would not help; ``problems``, by output key, why files could not be encoded of pictures that
+    are there; ``broke``, by key, at which failed steps the engine itself broke, and how: another
+    engine may make them.
     """
 
     steps: Mapping[str, StepOutcome]
@@ -59,6 +60,7 @@ class Outcome:
     seconds: float = 0.0
     load_seconds: float = 0.0
     store_failed: bool = False
+    store_refuses: bool = False
     problems: Mapping[str, str] = field(default_factory=dict)
     broke: Mapping[str, str] = field(default_factory=dict)
 

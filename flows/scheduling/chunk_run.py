@@ -28,6 +28,7 @@ from flows.scheduling.forms import ChunkForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import PRIORITIES, chunks_of
 from flows.scheduling.site import Site, here
+from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from kontext_engine.errors import ModelError
 
@@ -40,6 +41,15 @@ def make_chunk_body(form: ChunkForm) -> FlowState[Any]:
     Raises:
         Stop: it must end before its work does.
     """
+    try:
+        return _make(form)
+    except LASTING as error:
+        return Failed(message=f"worker '{here().worker}': {error}")
+    except StoreError as error:  # it was waited for as long as the settings say
+        raise Stop(Why.AWAY, str(error)) from None
+
+
+def _make(form: ChunkForm) -> FlowState[Any]:
     site, hand = here(), mine()
     store = site.store(form.store)
     if verdict(store.objects, hand.name, form.order) is not None:
@@ -162,7 +172,7 @@ def _ended(
     count = f"{made} of {len(sheet.keys)} made"
     if outcome.ending is Ending.INTERRUPTED:
         raise Stop(hand.why() or Why.DRAIN)
-    if outcome.store_failed:
+    if outcome.store_failed and not outcome.store_refuses:
         raise Stop(Why.AWAY, outcome.why)
     hurt = next(iter(outcome.broke.values()), "")
     if outcome.ending is Ending.STOPPED or hurt:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.execution.outcome import Outcome
 from flows.execution.stages import Stage
@@ -23,6 +23,7 @@ from flows.store.runfolder import RunFolder
 
 log = logging.getLogger(__name__)
 
+CANCELLED = "it was cancelled"  # why a parent ended, when people said so
 PUBLISH_TRIES = 3
 SHOWN = 200  # rows of a table of failures
 TOLD = 20  # of them in the log
@@ -127,4 +128,5 @@ def state_of_run(words: Mapping[str, Any]) -> State[Any]:
     why = str(words.get("why") or "")
     if words.get("whole"):
         return Completed(message=counts or "nothing to make", data="made")
-    return Failed(message="; ".join(part for part in (counts, why) if part) or "not all was made")
+    told = "; ".join(part for part in (counts, why) if part) or "not all was made"
+    return Cancelled(message=told) if why == CANCELLED else Failed(message=told)

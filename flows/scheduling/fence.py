@@ -204,6 +204,8 @@ class _Execution:
         site = self._site
         if why is not None:
             log.info("%s: stopped: %s", self._name, why.value)
+            if self._flow.name == MAKE_CHUNK:
+                site.counts.ended("cancelled" if why is Why.CANCEL else "handed_back")
         try:
             match why:
                 case Why.DRAIN:

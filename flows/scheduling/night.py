@@ -29,19 +29,19 @@ from prefect.client.schemas.objects import State as FlowState
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
 from flows.scheduling.children import PUT_OFF
-from flows.scheduling.closing import Closing
+from flows.scheduling.closing import CANCELLED, Closing
 from flows.scheduling.fence import ABOVE
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE, deployment
 from flows.scheduling.server import at, connected, history, insist, read, read_many
 from flows.scheduling.site import Site, here
-from flows.scheduling.states import cancelled, heal, round_of, set_back
+from flows.scheduling.states import cancelled, heal, round_began, round_of, set_back
 from flows.store.address import is_s3
 from flows.store.base import StoreError
 from flows.store.objects import checked
@@ -49,7 +49,13 @@ from flows.store.objects import checked
 STAGES = "stages/"
 CRASHED_FOR = 180.0  # seconds; whoever is not revived by then has ended
 LATE = "the deadline has passed"
-LIVING = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED)
+LIVING = (
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.PAUSED,
+    StateType.CANCELLING,
+)
 
 
 @dataclass
@@ -94,11 +100,10 @@ class _Night:
 
     def __post_init__(self) -> None:
         self.objects = self.site.store(self.form.store).objects
-        round_ = round_of(history(self.client, self.hand.run))
-        self.closing = Closing(self.objects, self.hand, round_)
+        states = history(self.client, self.hand.run)
+        self.closing = Closing(self.objects, self.hand, round_of(states))
         self.say = get_run_logger().log
-        own = read(self.client, self.hand.run)
-        self.start: datetime = (own.expected_start_time if own else None) or at()
+        self.start: datetime = round_began(states) or at()
         hours = self.form.deadline_hours
         self.deadline = self.start + timedelta(hours=hours) if hours is not None else None
 
@@ -151,6 +156,9 @@ class _Night:
         for run in found:
             begins = run.expected_start_time or self.start
             same = run.parameters.get("store") == self.form.store
+            # Of those that are Scheduled only one that has been begun before: it was set back.
+            if run.state_type is StateType.SCHEDULED and run.start_time is None:
+                continue
             if same and run.id != self.hand.run and (begins, str(run.id)) < own:
                 return run
         return None
@@ -259,7 +267,7 @@ class _Night:
     def _cancel(self) -> None:
         """People have cancelled it: its runs are told, and stop by themselves."""
         self.hand.closing = True
-        self.why = "it was cancelled"
+        self.why = CANCELLED
         for one in self.recipes:
             if one.over:
                 continue
@@ -298,4 +306,6 @@ def _state_of(words: Mapping[str, Any]) -> FlowState[Any]:
     )
     if ended and set(ended) == {"Completed"} and not words.get("why"):
         return Completed(message=told, data="made")
+    if words.get("why") == CANCELLED:
+        return Cancelled(message=told)
     return Failed(message=told or "nothing was made")

@@ -38,13 +38,13 @@ from flows.pipeline import run_folder
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
 from flows.scheduling.children import Family, children_of
-from flows.scheduling.closing import Closing, publish_run, state_of_run
+from flows.scheduling.closing import CANCELLED, Closing, publish_run, state_of_run
 from flows.scheduling.forms import RunForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import CHUNKS_POOL, chunks_of
 from flows.scheduling.planning import plan_form, recipe_digest
 from flows.scheduling.progress import made_so_far
-from flows.scheduling.server import at, connected, history
+from flows.scheduling.server import at, connected, history, insist
 from flows.scheduling.site import Site, here
 from flows.scheduling.statement import Fleet, FleetError, fleet
 from flows.scheduling.states import round_of
@@ -121,7 +121,7 @@ class _Run:
         with self._folder(folder), self._claimed(folder, stage.plan if stage else plan):
             if stage is None:
                 stage = self._cut(number, folder, plan)
-            self.client.update_flow_run(self.hand.run, name=folder)
+            insist(lambda: self.client.update_flow_run(self.hand.run, name=folder), "its name")
             total = len(stage.plan.steps)
             self.say(
                 logging.INFO,
@@ -236,7 +236,7 @@ class _Run:
     def _cancel(self, family: Family) -> None:
         """People have cancelled it: its chunks stop, and what was made is published."""
         self.hand.closing = True
-        self.ending, self.why = Ending.INTERRUPTED, "it was cancelled"
+        self.ending, self.why = Ending.INTERRUPTED, CANCELLED
         family.cancel(self.why)
         began, prefix = time.monotonic(), f"{LEASES}{chunks_of(self.hand.run)}"
         while time.monotonic() - began < STOPPING:

@@ -117,7 +117,7 @@ def run_worker(name: Name, serving: Serving, say: Callable[[str], None]) -> bool
         if PARENTS_POOL in serving.pools:
             again_and_again(site, site.tempo.sweep, Sweep(site), "the sweep")
         if makes_chunks:
-            again_and_again(site, QUEUES_EVERY, _Queues(metrics.scheduler), "the queues")
+            again_and_again(site, QUEUES_EVERY, _Queues(metrics), "the queues")
         return anyio.run(serve_all, seats, site)
 
 
@@ -240,20 +240,21 @@ def _metrics(site: Site, seats: list[Seat]) -> Metrics:
         Scheduler(slots=sum(seat.slots for seat in chunks)),
         engines=pool.stats if pool is not None else tuple,
         waiting=lambda: pool.waiting if pool is not None else 0,
-        leases=lambda: len(site.hands),
+        leases=lambda: sum(h.name.startswith("chunks/") for h in list(site.hands.values())),
         gpus=GpuMemory().read,
     )
 
 
 class _Queues:
-    """How many chunks wait in each queue, for the metrics."""
+    """How many chunks wait in each queue; and the metrics' rates are kept right."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def __call__(self, client: SyncPrefectClient) -> None:
         waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-        self._scheduler.queued = {
+        self._metrics.look()
+        self._metrics.scheduler.queued = {
             str(queue): client.count_flow_runs(
                 work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[CHUNKS_POOL])),
                 work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[queue])),
@@ -261,7 +262,6 @@ class _Queues:
             )
             for queue in PRIORITIES
         }
-        self._scheduler.answered = time.monotonic()
 
 
 def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthPage:
@@ -284,6 +284,8 @@ def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthP
 
     def text() -> bytes:
         metrics.scheduler.in_hand = sum(seat.bodies for seat in seats if seat.pool == CHUNKS_POOL)
+        heard = [seat.heard for seat in seats if seat.heard is not None]
+        metrics.scheduler.answered = max(heard, default=None)
         return metrics.text()
 
     try:

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +96,16 @@ def round_of(states: Sequence[State[object]]) -> int:
     """
     ends = (StateType.FAILED, StateType.CANCELLED)
     return sum(state.type in ends for state in states)
+
+
+def round_began(states: Sequence[State[object]]) -> datetime | None:
+    """When this round was to begin: its first state's time, whoever set the run back since."""
+    ends = (StateType.FAILED, StateType.CANCELLED)
+    last = max((n for n, state in enumerate(states) if state.type in ends), default=-1)
+    if last + 1 >= len(states):
+        return None
+    first = states[last + 1]
+    return first.state_details.scheduled_time or first.timestamp
 
 
 # --- attempts that came to nothing, in the history of a chunk's run

@@ -165,14 +165,18 @@ class Seat:
                     if turned - synced > SYNC:
                         await worker.sync_with_backend()
                         synced = turned
+                        self._hear()
                     if self.may_take():
                         await worker.get_and_submit_flow_runs()
-                    self.heard, self.trouble = time.monotonic(), ""
+                        self._hear()
                 except Exception as error:
                     self._complain(error)
                 await self._until_moved(POLL)
             while self.bodies:
                 await anyio.sleep(0.1)
+
+    def _hear(self) -> None:
+        self.heard, self.trouble = time.monotonic(), ""
 
     def _complain(self, error: Exception) -> None:
         """Once for each kind of trouble."""

@@ -53,6 +53,9 @@ class StoreAway(StoreError):  # noqa: N818
     """No answer, or none that says anything: nothing is known."""
 
 
+LASTING = (StoreFull, StoreReadOnly, StoreUnfit)  # waiting does not help; a person may
+
+
 class AddressError(StoreError):
     """This is not the address of a store: neither a folder nor ``s3://bucket/prefix``."""
 
