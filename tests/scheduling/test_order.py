@@ -110,20 +110,37 @@ def test_without_a_server_it_says_what_to_set(quick, recipe):
     assert "PREFECT_API_URL is not set" in done.stderr
 
 
+def recipes_of(quick, night):
+    found = quick._asked(
+        lambda: quick.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
+            sort=FlowRunSort.ID_DESC,
+            limit=200,
+        )
+    )
+    return [run for run in found if not run.name.startswith("0-0-")]
+
+
+def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
+    night = quick.night(concurrency=2)
+    until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
+    quick.cancel(night)
+    asked = time.monotonic()
+    assert quick.ended(night).state.name == "Cancelled", quick.said()
+    until(lambda: all(run.state.is_final() for run in recipes_of(quick, night)), 60.0, quick.said)
+    assert time.monotonic() - asked < 60
+    ran = recipes_of(quick, night)
+    assert len(ran) <= 3
+    assert {run.state.name for run in ran} <= {"Cancelled", "Completed"}
+
+
 def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     """Two recipes of six at once, in one order; its children are run-recipes."""
     night = quick.night(concurrency=2, recipes="")
     ran = set()
 
     def over() -> bool:
-        children = quick._asked(
-            lambda: quick.client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
-                sort=FlowRunSort.ID_DESC,
-                limit=200,
-            )
-        )
-        parents = [run for run in children if not run.name.startswith("0-0-")]
+        parents = recipes_of(quick, night)
         open_ = [run for run in parents if run.state is None or not run.state.is_final()]
         assert len(open_) <= 2
         ran.update(run.id for run in parents)
