@@ -110,17 +110,6 @@ def test_without_a_server_it_says_what_to_set(quick, recipe):
     assert "PREFECT_API_URL is not set" in done.stderr
 
 
-def recipes_of(quick, night):
-    found = quick._asked(
-        lambda: quick.client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
-            sort=FlowRunSort.ID_DESC,
-            limit=200,
-        )
-    )
-    return [run for run in found if not run.name.startswith("0-0-")]
-
-
 def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
     night = quick.night(concurrency=2)
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
