@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from kontext_engine.fake import FakeEngine
 
 CALLS = "TEST_CALLS"
 SECONDS = "TEST_SECONDS_PER_EDIT"
+DEADLY = "kill the engine"
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,16 @@ def sleeping(spec, options):
 
 @dataclass(frozen=True)
 class Claiming(Logged):
-    """Says that an edit took ten seconds, so that a minute's chunk is over in a moment."""
+    """Says that an edit took ten seconds, so that a minute's chunk is over in a moment.
+
+    A prompt that holds ``DEADLY`` kills its process.
+    """
 
     def run(
         self, requests: Sequence[EditRequest], on_step: StepCallback | None = None
     ) -> Iterator[EditResult | EditFailure]:
+        if any(DEADLY in request.prompt for request in requests):
+            os.kill(os.getpid(), signal.SIGKILL)
         for answer in super().run(requests, on_step):
             yield replace(answer, seconds=10.0) if isinstance(answer, EditResult) else answer
 

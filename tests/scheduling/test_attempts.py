@@ -1,0 +1,60 @@
+"""What cannot be made is given up, by itself; its worker is not worn out, and all else is made."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from PIL import Image
+
+from flows.execution.outcome import State
+from flows.manifest import Manifest
+from flows.scheduling.states import try_words
+from tests.chaos.engines import DEADLY
+
+from .test_order import kontext
+
+pytestmark = pytest.mark.timeout(600)
+
+TEXT = """\
+version: 1
+name: deadly-{salt}
+inputs: {{pic: pic.png}}
+matrix:
+  what: [make it snow {salt}, "{deadly} {salt}", make it rain {salt}]
+steps:
+  first: {{op: edit, image: pic, prompt: "{{what}}", steps: 2}}
+  second: {{op: edit, image: first, prompt: at night, steps: 2}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    Image.new("RGB", (128, 128), "red").save(tmp_path / "pic.png")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(TEXT.format(salt=time.time_ns() % 10**9, deadly=DEADLY))
+    return path
+
+
+def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(quick, recipe):
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["counts"] == {**told["counts"], "done": 4, "failed": 1, "blocked": 1}
+    name = told["manifest"].removeprefix(f"{quick.store}/")
+    manifest = Manifest.model_validate_json(quick.home.get(name))
+    (failed,) = manifest.in_state(State.FAILED)
+    assert DEADLY in failed.label or DEADLY in failed.params["prompt"]
+    assert "given up after 3 attempts that made nothing" in failed.reason
+    assert "SIGKILL" in failed.reason
+    (blocked,) = manifest.in_state(State.BLOCKED)
+    assert blocked.blocked_by == failed.key
+    # Nobody else was charged: each of the others was made at the first try that reached it.
+    keys = {step.key for step in manifest.in_state(State.DONE)}
+    assert set(quick.calls.computations(keys).values()) == {1}
+
+
+def test_what_a_chunks_history_says_of_attempts_is_for_people(quick):
+    words = try_words("gpu-1", 3, 12, "its worker is dead")
+    assert words == "worker 'gpu-1' ended with 3 of 12 made: its worker is dead"
