@@ -219,7 +219,7 @@ def test_gc_tells_what_it_cannot_read(littered, capsys):
     assert (code, names(littered)) == (0, before)
     assert out.startswith("nothing went")
     assert f"runs/{WINTER}/manifest.json: not a manifest this version can read" in err
-    assert "so no record, blob, failure note or run goes" in err
+    assert "so no picture, file, failure note or run goes" in err
 
 
 def test_gc_beside_another_is_refused(littered, capsys):

@@ -176,6 +176,7 @@ def test_beside_running_batches_only_garbage_goes(seed, kontext, ageing, s3_plac
     assert len(list((tmp_path / "here").glob(f"*/{FILE_NAME}"))) == len(made)
     assert names(objects, "records/") == needed
     blobs = {step.blob for manifest in made.values() for step in manifest.steps}
+    blobs |= {output.sha256 for manifest in made.values() for output in manifest.outputs}
     assert names(objects, "blobs/") == blobs
     assert orphan not in blobs
     assert names(objects, "claims/") == set()
