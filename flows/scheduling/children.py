@@ -86,6 +86,7 @@ class Family:
     workers: Callable[[], int] = lambda: 1
     window: int = WINDOW
     late: Late = Late.WANTED
+    away: bool = False
     judge: Judge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,9 +114,12 @@ class Family:
                 for child in self.open:
                     self._see(child, runs, sights)
                 self._order()
+                self.away = False
             except StoreAway as why:
                 self.judge.forget()
-                log.warning("%s: %s", self.hand.name, why)
+                if not self.away:  # once for each time that the store is away
+                    log.warning("%s: %s", self.hand.name, why)
+                self.away = True
             look_up(runs)
             if self.open:
                 pause(self.site.tempo.look)

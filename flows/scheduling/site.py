@@ -39,6 +39,16 @@ class Tempo:
     sweep: float = 10.0  # between two looks at all leases
 
 
+class _Tried(KeyedStore):
+    """A store that was tried when its first lease was taken: an outage is waited out from then on.
+
+    Trying it anew at each chunk would give up within seconds, as is right before a person.
+    """
+
+    def prepare(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(eq=False)
 class Site:
     """``worker`` is what Prefect calls this process; ``models`` are those served, by digest."""
@@ -67,7 +77,8 @@ class Site:
         """
         with self._lock:
             if address not in self._stores:
-                self._stores[address] = open_store(address, self.settings)
+                found = open_store(address, self.settings)
+                self._stores[address] = _Tried(found.objects, lanes=found.lanes)
             return self._stores[address]
 
     def cells(self, address: str) -> Cells:
