@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
@@ -19,6 +21,18 @@ from tests.chaos.verdict import planned
 TEMPO = "renew=1,quiet=6,overdue=2,brief=1.5,back_off=2,look=0.7,sweep=1"
 RECIPE = "product-backgrounds"
 EDIT = 0.1  # seconds of a sleeping engine
+
+
+def write_night(recipes: Path) -> None:
+    """A folder ``night`` of six recipes, of ten pictures each that nobody else makes."""
+    (recipes / "night").mkdir()
+    for n in range(6):
+        numbers = ", ".join(map(str, range(10)))
+        (recipes / "night" / f"r{n}.yaml").write_text(
+            f"version: 1\nname: night-{n}\nvariables: {{salt: {time.time_ns() % 10**9}}}\n"
+            f"matrix: {{number: [{numbers}]}}\n"
+            f'steps:\n  s: {{op: generate, prompt: "{{number}} of {n} {{salt}}", steps: 2}}\n'
+        )
 
 
 class Run:

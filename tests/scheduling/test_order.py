@@ -111,7 +111,7 @@ def test_without_a_server_it_says_what_to_set(quick, recipe):
 
 
 def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
-    night = quick.night(concurrency=2)
+    night = quick.night(concurrency=2, recipes="night")
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
     quick.cancel(night)
     asked = time.monotonic()
@@ -125,7 +125,7 @@ def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
 
 def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     """Two recipes of six at once, in one order; its children are run-recipes."""
-    night = quick.night(concurrency=2, recipes="")
+    night = quick.night(concurrency=2, recipes="night")
     ran = set()
 
     def over() -> bool:
@@ -157,7 +157,7 @@ def recipes_of(city, night):
 
 
 def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):
-    night = quick.night(concurrency=1, recipes="")
+    night = quick.night(concurrency=1, recipes="night")
     first = until(lambda: recipes_of(quick, night), PATIENCE, quick.said)[0].id
 
     def state(run=first) -> str:
