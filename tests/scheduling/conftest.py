@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from tests.chaos.city import ROOT, City
+from tests.servers.prefect import Prefect
 
+from .board import AUTH, Board
 from .quick import EDIT, TEMPO, write_night
 
 
@@ -23,3 +27,26 @@ def quick(tmp_path_factory):
         city.start_parents("parents", "--recipes", str(recipes))
         city.start_worker("worker-1", engine="swift", seconds=EDIT)
         yield city
+
+
+@pytest.fixture(scope="package")
+def prefect(tmp_path_factory):
+    """It may be killed, if it is started again."""
+    with Prefect(tmp_path_factory.mktemp("prefect"), auth=AUTH) as server:
+        yield server
+
+
+@pytest.fixture
+def client(prefect):
+    """That server is this process's, and here is a client of it."""
+    here = {PREFECT_API_URL: prefect.api, PREFECT_API_AUTH_STRING: AUTH}
+    with (
+        temporary_settings(here),
+        SyncPrefectClient(prefect.api, auth_string=AUTH) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def board(client):
+    return Board(client)
