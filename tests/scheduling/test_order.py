@@ -157,7 +157,7 @@ def recipes_of(city, night):
 
 
 def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):
-    night = quick.night(concurrency=1, recipes="night")
+    night = quick.night(concurrency=1, recipes="")
     first = until(lambda: recipes_of(quick, night), PATIENCE, quick.said)[0].id
 
     def state(run=first) -> str:
