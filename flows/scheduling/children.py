@@ -42,6 +42,7 @@ from flows.store.base import StoreAway
 from flows.store.cells import Cells, Sight
 from flows.store.keyed import KeyedStore
 from flows.store.leases import LEASES, Judge, Verdict
+from flows.store.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -199,34 +200,30 @@ class Family:
             set_back(self.client, child.run, "its parent goes on")
 
     def _ends(self, child: Child) -> bool:
-        """Whether there is a verdict; then its words are taken."""
+        """Whether there is a verdict of its newest order; then its words are taken."""
         name = self._name(child)
-        for order in range(child.order, -1, -1):
-            words = verdict(self.store.objects, name, order)
-            if words is None:
-                continue
-            try:
-                ends = ChunkEnds.from_json(words)
-            except EndsError as error:
-                log.warning("%s: %s", name, error)
-                continue
-            if order == child.order or not self._lacks(child, ends):
-                child.ends = ends
-                if lost := self._lacks(child, ends):
-                    child.ends = None
-                    self._order_again(child, f"{lost} of its pictures were lost since")
-                return True
-        return False
+        words = verdict(self.store.objects, name, child.order)
+        if words is None:
+            return False
+        try:
+            child.ends = ChunkEnds.from_json(words)
+        except EndsError as error:
+            log.warning("%s: %s", name, error)
+        return child.ends is not None
 
-    def _lacks(self, child: Child, ends: ChunkEnds) -> int:
-        """How many pictures that it has made are not there; after some orders it is let be."""
-        if child.order >= AGAIN:
-            return 0
-        made = (State.DONE, State.CACHED)
-        keys = [
-            key for key in child.sheet.keys if key in ends.steps and ends.steps[key].state in made
-        ]
-        return sum(not there for _, there in self.store.has_all(keys))
+    def order_lost(self, records: Mapping[str, Record | None]) -> bool:
+        """Order again what has ended and lost pictures since; whether there was any.
+
+        Asked once, when all have ended: each look would cost two requests a picture.
+        """
+        lost = False
+        for child in self.children.values():
+            steps = child.ends.steps if child.ends is not None else {}
+            made = (key for key, end in steps.items() if end.state in (State.DONE, State.CACHED))
+            if child.order < AGAIN and any(records.get(key) is None for key in made):
+                child.ends, lost = None, True
+                self._order_again(child, "has lost pictures since")
+        return lost
 
     def _came_to_nothing(self, child: Child, worker: str, why: str) -> None:
         """An attempt ended without a verdict: again, unless it has come to nothing too often."""

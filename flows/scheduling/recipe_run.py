@@ -53,6 +53,7 @@ from flows.store.base import StoreError
 from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.leases import LEASES, Lease
+from flows.store.record import Record
 from kontext_engine.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -208,12 +209,13 @@ class _Run:
     def _to_the_end(self, stage: Stage) -> Mapping[str, Any]:
         family = self._family(stage)
         try:
-            family.tend(lambda runs: self._look(stage, family, runs))
+            records = self._records_of(stage, family)
         except Stop as stop:
             if stop.why is not Why.CANCEL:
                 raise
             self._cancel(family)
-        outcome = self._outcome(stage, family)
+            records = dict(self.store.peek_all(stage.plan.steps))
+        outcome = self._outcome(stage, family, records)
         return self.closing.give(
             publish_run(self.site, self.closing, self.form.store, stage, outcome, self.say)
         )
@@ -287,10 +289,19 @@ class _Run:
         words = f"{round(done)} of {total} pictures"
         self.site.progress.tell(self.hand.run, done / total if total else 1.0, words)
 
-    def _outcome(self, stage: Stage, family: Family) -> Outcome:
+    def _records_of(self, stage: Stage, family: Family) -> Mapping[str, Record | None]:
+        """Tend the chunks until all have ended, and what they made is there."""
+        while True:
+            family.tend(lambda runs: self._look(stage, family, runs))
+            records = dict(self.store.peek_all(stage.plan.steps))
+            if not family.order_lost(records):
+                return records
+
+    def _outcome(
+        self, stage: Stage, family: Family, records: Mapping[str, Record | None]
+    ) -> Outcome:
         plan = stage.plan
         ends = [child.ends for child in family.children.values() if child.ends is not None]
-        records = dict(self.store.peek_all(plan.steps))
         why = self.why or next(
             (child.why for child in family.children.values() if child.why and not child.ends), ""
         )
