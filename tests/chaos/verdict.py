@@ -80,6 +80,9 @@ class Home:
             raise
         return answer["Body"].read()
 
+    def remove(self, name: str) -> None:
+        self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
     def manifest(self, plan: Plan) -> Manifest | None:
         """The manifest of the run of this plan."""
         for name in self.names("runs/"):

@@ -18,6 +18,7 @@ from prefect.states import (
 )
 
 from flows.execution.outcome import Ending, State
+from flows.store.record import decode_record
 from tests.chaos.city import PATIENCE
 from tests.chaos.processes import until
 
@@ -85,6 +86,16 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
     until(lambda: run.state() not in {"Scheduled", "Failed", "Late"}, PATIENCE, run.city.said)
     run.assert_whole()
     assert set(run.computed().values()) == {1}
+
+
+def test_a_picture_that_is_lost_while_its_run_goes_on_is_made_again(run):
+    home = run.city.home
+    run.child(lambda child: child.state is not None and child.state.is_completed())
+    key = next(key for key in run.plan.steps if home.get(f"records/{key}") is not None)
+    record = decode_record(home.get(f"records/{key}"), key)
+    home.remove(f"blobs/{record.blob}")
+    run.assert_whole()
+    assert {one for one, count in run.computed().items() if count > 1} == {key}
 
 
 def test_a_cancelled_run_stops_its_children_and_retried_makes_what_is_missing(run):
