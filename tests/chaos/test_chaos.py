@@ -24,6 +24,12 @@ def city(tmp_path_factory):
         yield city
 
 
+def judged(city, plan):
+    """The verdict, once a moment has passed in which leases are given up."""
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
+    return city.home.judge(plan)
+
+
 def test_a_run_is_made_as_one_made_locally(city, tmp_path):
     sets, only = ("defaults.steps=4",), ("character=raccoon", "character=monkey")
     plan = planned("storyboard", *sets, only=only)
@@ -33,7 +39,7 @@ def test_a_run_is_made_as_one_made_locally(city, tmp_path):
         "run", "recipes/storyboard.yaml", "--set", *sets, *selected, "--out", str(tmp_path)
     )
     assert city.ended(order).state.name == "Completed", city.said()
-    verdict = city.home.judge(plan)
+    verdict = judged(city, plan)
     assert verdict.good, verdict
     assert verdict.quarantined == 0
     assert set(city.calls.computations(set(plan.steps)).values()) == {1}
@@ -81,7 +87,7 @@ def test_a_cancelled_run_stops_within_a_denoise_step(city):
     sets = ("defaults.steps=2", "defaults.seed=6")
     again = planned("storyboard", *sets)
     assert city.ended(city.order("storyboard", *sets)).state.name == "Completed"
-    assert city.home.judge(again).good
+    assert judged(city, again).good
     assert len(city.calls.of("step", keys)) == len(steps)
     assert {call.pid for call in city.calls.of("start", set(again.steps))} <= engines
 

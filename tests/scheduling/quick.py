@@ -24,11 +24,11 @@ EDIT = 0.1  # seconds of a sleeping engine
 
 
 def write_night(recipes: Path) -> None:
-    """A folder ``night`` of six recipes, of ten pictures each that nobody else makes."""
-    (recipes / "night").mkdir()
+    """A folder ``tiny`` of six recipes, of ten pictures each that nobody else makes."""
+    (recipes / "tiny").mkdir()
     for n in range(6):
         numbers = ", ".join(map(str, range(10)))
-        (recipes / "night" / f"r{n}.yaml").write_text(
+        (recipes / "tiny" / f"r{n}.yaml").write_text(
             f"version: 1\nname: night-{n}\nvariables: {{salt: {time.time_ns() % 10**9}}}\n"
             f"matrix: {{number: [{numbers}]}}\n"
             f'steps:\n  s: {{op: generate, prompt: "{{number}} of {n} {{salt}}", steps: 2}}\n'

@@ -111,7 +111,7 @@ def test_without_a_server_it_says_what_to_set(quick, recipe):
 
 
 def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
-    night = quick.night(concurrency=2, recipes="night")
+    night = quick.night(concurrency=2, recipes="tiny")
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
     quick.cancel(night)
     asked = time.monotonic()
@@ -125,7 +125,7 @@ def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
 
 def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     """Two recipes of six at once, in one order; its children are run-recipes."""
-    night = quick.night(concurrency=2, recipes="night")
+    night = quick.night(concurrency=2, recipes="tiny")
     ran = set()
 
     def over() -> bool:
