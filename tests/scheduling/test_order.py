@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from PIL import Image
@@ -12,9 +13,11 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Paused
 
+from flows.execution.outcome import Ending, State
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
 from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until
+from tests.chaos.verdict import planned
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -172,3 +175,44 @@ def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):
     until(lambda: state() == "Completed", PATIENCE, quick.said)
     quick.cancel(night)
     assert quick.ended(night).state.name == "Cancelled"
+
+
+def test_a_night_waits_for_the_one_before_and_names_it(quick):
+    first = quick.night(concurrency=1, recipes="")
+    until(lambda: recipes_of(quick, first), PATIENCE, quick.said)
+    second = quick.night(recipes="tiny")
+    name = quick.flow_run(first).name
+    until(lambda: f"the night before, '{name}', is under way" in quick.said(), PATIENCE)
+    assert recipes_of(quick, second) == []
+    quick.cancel(first)
+    assert quick.ended(first).state.name == "Cancelled"
+    assert quick.ended(second).state.name == "Completed", quick.said()
+    assert len(recipes_of(quick, second)) == 6
+
+
+def test_at_its_deadline_a_night_begins_nothing_more_and_publishes_what_it_has(quick):
+    sets = f"defaults.seed={time.time_ns() % 10**9}"
+    plan = planned("product-backgrounds", sets)
+    deadline = (datetime.now(UTC) + timedelta(seconds=12)).isoformat()
+    parameters = {
+        "recipe": "product-backgrounds",
+        "overrides": [sets],
+        "only": [],
+        "store": quick.store,
+        "deadline": deadline,
+    }
+    run = quick.ended(quick._start(RUN_RECIPE, parameters))
+    assert run.state.name == "Failed"
+    assert "the deadline has passed" in run.state.message
+    until(lambda: not quick.home.names("leases/"), PATIENCE, quick.said)
+    manifest = quick.home.manifest(plan)
+    assert manifest is not None
+    assert manifest.ending is Ending.INTERRUPTED
+    assert manifest.why == "the deadline has passed"
+    assert manifest.in_state(State.DONE)
+    assert manifest.in_state(State.PENDING)
+    # A night whose deadline is over before it begins orders nothing.
+    night = quick.ended(quick.night(recipes="tiny", deadline_hours=1e-6))
+    assert night.state.name == "Failed"
+    assert night.state.message == "6 not begun; the deadline has passed"
+    assert recipes_of(quick, night.id) == []
