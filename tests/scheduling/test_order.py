@@ -192,10 +192,10 @@ def test_a_night_waits_for_the_one_before_and_names_it(quick):
 
 def test_at_its_deadline_a_night_begins_nothing_more_and_publishes_what_it_has(quick):
     sets = f"defaults.seed={time.time_ns() % 10**9}"
-    plan = planned("product-backgrounds", sets)
-    deadline = (datetime.now(UTC) + timedelta(seconds=12)).isoformat()
+    plan = planned("seasons", sets)
+    deadline = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
     parameters = {
-        "recipe": "product-backgrounds",
+        "recipe": "seasons",
         "overrides": [sets],
         "only": [],
         "store": quick.store,
