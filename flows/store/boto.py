@@ -106,13 +106,13 @@ def trouble_of(error: Exception) -> Trouble | None:
 
     if isinstance(error, of_boto.ClientError):
         return _answered(error.response)
+    if _came_of_recursion(error):
+        return Trouble("PermanentRedirect")
     if isinstance(error, BadSetting):
         return Trouble(str(error))
     if isinstance(error, of_boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Trouble("Certificate")
     kinds: tuple[tuple[str, tuple[type[Exception], ...]], ...] = (
-        # boto3 asks where a bucket is whose server says "elsewhere", again and again.
-        ("PermanentRedirect", (RecursionError,)),
         ("Tls", (of_boto.SSLError,)),
         ("Unreachable", (of_boto.EndpointConnectionError, of_boto.ConnectTimeoutError)),
         ("Proxy", (of_boto.ProxyConnectionError,)),
@@ -142,6 +142,20 @@ def trouble_of(error: Exception) -> Trouble | None:
     if isinstance(error, of_boto.BotoCoreError):
         return Trouble(type(error).__name__)
     return None
+
+
+def _came_of_recursion(error: BaseException) -> bool:
+    """Whether Python's stack came to its end below it.
+
+    boto3 asks where a bucket is whose server says "elsewhere", again and again. Where that ends
+    depends on the caller's own depth: in the middle of a request it is told as a cut connection.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, RecursionError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _answered(response: Mapping[str, Any]) -> Trouble:
