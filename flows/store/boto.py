@@ -106,13 +106,13 @@ def trouble_of(error: Exception) -> Trouble | None:
 
     if isinstance(error, of_boto.ClientError):
         return _answered(error.response)
-    if _came_of_recursion(error):
-        return Trouble("PermanentRedirect")
     if isinstance(error, BadSetting):
         return Trouble(str(error))
-    if isinstance(error, of_boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Trouble("Certificate")
+    if _came_of_recursion(error):
+        return Trouble("PermanentRedirect")
+    untrusted = isinstance(error, of_boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
     kinds: tuple[tuple[str, tuple[type[Exception], ...]], ...] = (
+        *((("Certificate", (of_boto.SSLError,)),) if untrusted else ()),
         ("Tls", (of_boto.SSLError,)),
         ("Unreachable", (of_boto.EndpointConnectionError, of_boto.ConnectTimeoutError)),
         ("Proxy", (of_boto.ProxyConnectionError,)),
