@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.chunk import Chunk
 from flows.recipe.planfile import PlanFileError, decode_plan, encode_plan
-from flows.recipe.step import Plan, SourceImage
+from flows.recipe.step import Plan
 from flows.store.base import StoreError
 from flows.store.objects import Objects, checked
 
@@ -124,12 +124,6 @@ def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     return stage
-
-
-def sources_in(plan: Plan) -> tuple[str, ...]:
-    """SHA-256 of the pictures that a plan begins with."""
-    refs = (ref for step in plan.steps.values() for ref in step.contexts)
-    return tuple(dict.fromkeys(ref.digest for ref in refs if isinstance(ref, SourceImage)))
 
 
 def needs(data: bytes) -> tuple[frozenset[str], frozenset[str]]:

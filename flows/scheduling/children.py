@@ -24,10 +24,10 @@ from flows.execution.outcome import State
 from flows.execution.stages import ChunkSheet
 from flows.execution.verdicts import give, verdict
 from flows.recipe.step import Plan
-from flows.scheduling.fence import ABOVE
+from flows.scheduling.fence import below
 from flows.scheduling.hand import Hand, pause
 from flows.scheduling.names import MAKE_CHUNK, Queue, chunks_of, deployment
-from flows.scheduling.server import at, history, insist, read, read_many
+from flows.scheduling.server import at, history, insist, read_many
 from flows.scheduling.site import Site
 from flows.scheduling.states import (
     Try,
@@ -108,7 +108,7 @@ class Family:
         """
         while self.open:
             self.hand.look()
-            self._heal()
+            heal(self.client, self.hand.run)
             runs = self._runs()
             try:
                 sights = self.cells.list(f"{LEASES}{chunks_of(self.hand.run)}")
@@ -144,13 +144,6 @@ class Family:
         return child.ends is not None or bool(child.why)
 
     # --- one look
-
-    def _heal(self) -> None:
-        """A judge may have been mistaken about this very parent."""
-        run = read(self.client, self.hand.run)
-        state = run.state if run is not None else None
-        if state is not None and (state.is_scheduled() or state.is_pending()):
-            heal(self.client, self.hand.run)
 
     def _runs(self) -> dict[UUID, FlowRun]:
         return read_many(self.client, [one.run for one in self.open if one.run is not None])
@@ -278,7 +271,7 @@ class Family:
             "chunk": child.sheet.name,
             "order": child.order,
         }
-        tags = [f"{ABOVE}{one}" for one in (*self.hand.above, self.hand.run)]
+        tags = below(self.hand)
 
         def order() -> Any:
             return run_deployment(

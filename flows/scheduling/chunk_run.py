@@ -84,7 +84,7 @@ def _failed_before(store: KeyedStore, form: ChunkForm, stage: Stage, sheet: Chun
         for order in range(form.order + 1):
             words = verdict(store.objects, f"{chunks_of(form.run)}{name}", order)
             if words is not None:
-                ends = ChunkEnds.model_validate_json(words).steps
+                ends = ChunkEnds.from_json(words).steps
                 bad = (State.FAILED, State.BLOCKED)
                 failed.update(key for key, end in ends.items() if end.state in bad)
     return failed & set(stage.plan.steps)
@@ -183,7 +183,7 @@ def _ended(
         return Failed(message=f"worker '{site.worker}': {count}: {why}")
     if not hand.lease.sure(pause):
         raise Stop(Why.LOST)
-    give(store.objects, hand.name, form.order, ends.model_dump_json().encode())
+    give(store.objects, hand.name, form.order, ends.to_json())
     failed = sum(end.state is State.FAILED for end in ends.steps.values())
     site.counts.ended("failed" if failed else "completed")
     if failed:

@@ -24,6 +24,7 @@ from flows.store.runfolder import RunFolder
 log = logging.getLogger(__name__)
 
 CANCELLED = "it was cancelled"  # why a parent ended, when people said so
+LATE = "the deadline has passed"
 PUBLISH_TRIES = 3
 SHOWN = 200  # rows of a table of failures
 TOLD = 20  # of them in the log

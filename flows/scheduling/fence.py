@@ -7,7 +7,6 @@ finds the lease free.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any
 from uuid import UUID
@@ -41,6 +40,11 @@ def above(flow_run: FlowRun) -> tuple[UUID, ...]:
     """The runs that a run works for, by its tags."""
     found = (tag.removeprefix(ABOVE) for tag in flow_run.tags if tag.startswith(ABOVE))
     return tuple(UUID(one) for one in found)
+
+
+def below(hand: Hand) -> list[str]:
+    """The tags of a run that works for what is in hand, and for all above that."""
+    return [f"{ABOVE}{one}" for one in (*hand.above, hand.run)]
 
 
 def lease_name(flow: str, flow_run: FlowRun) -> str:
@@ -188,7 +192,7 @@ class _Execution:
             said = people_say(run.state, of_above=False)
             if said is not None or not self._has_verdict(run):
                 return said
-            threading.Event().wait(AGAIN)
+            time.sleep(AGAIN)
         return None
 
     def _has_verdict(self, run: FlowRun) -> bool:

@@ -31,11 +31,12 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.execution.stages import STAGES
 from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
 from flows.scheduling.children import PUT_OFF
-from flows.scheduling.closing import CANCELLED, Closing
-from flows.scheduling.fence import ABOVE
+from flows.scheduling.closing import CANCELLED, LATE, Closing
+from flows.scheduling.fence import below
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE, deployment
@@ -46,9 +47,7 @@ from flows.store.address import is_s3
 from flows.store.base import StoreError
 from flows.store.objects import checked
 
-STAGES = "stages/"
 CRASHED_FOR = 180.0  # seconds; whoever is not revived by then has ended
-LATE = "the deadline has passed"
 LIVING = (
     StateType.SCHEDULED,
     StateType.PENDING,
@@ -115,7 +114,7 @@ class _Night:
         try:
             while any(not one.over for one in self.recipes):
                 self.hand.look()
-                self._heal()
+                heal(self.client, self.hand.run)
                 self._see()
                 self._order()
                 over = sum(one.over for one in self.recipes)
@@ -185,12 +184,6 @@ class _Night:
 
     # --- while it goes on
 
-    def _heal(self) -> None:
-        run = read(self.client, self.hand.run)
-        state = run.state if run is not None else None
-        if state is not None and (state.is_scheduled() or state.is_pending()):
-            heal(self.client, self.hand.run)
-
     def _see(self) -> None:
         asked = [one.run for one in self.recipes if one.run is not None and not one.over]
         runs = read_many(self.client, asked)
@@ -248,7 +241,7 @@ class _Night:
             "deadline": deadline,
         }
         key = f"night/{self.hand.run}/{self.closing.round}/{one.name}.{one.order}"
-        tags = [f"{ABOVE}{flow_run}" for flow_run in (*self.hand.above, self.hand.run)]
+        tags = below(self.hand)
 
         def order() -> Any:
             return run_deployment(

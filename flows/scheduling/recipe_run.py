@@ -25,12 +25,12 @@ from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
 from flows.execution.ends import gather
 from flows.execution.outcome import Ending, Outcome
+from flows.execution.sources import sources_of
 from flows.execution.stages import (
     Stage,
     StageSheet,
     named,
     read_stage,
-    sources_in,
     write_stage,
 )
 from flows.execution.work import look_for_missing
@@ -38,7 +38,7 @@ from flows.pipeline import run_folder
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
 from flows.scheduling.children import Family, children_of
-from flows.scheduling.closing import CANCELLED, Closing, publish_run, state_of_run
+from flows.scheduling.closing import CANCELLED, LATE, Closing, publish_run, state_of_run
 from flows.scheduling.forms import RunForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import CHUNKS_POOL, chunks_of
@@ -54,6 +54,7 @@ from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.leases import LEASES, Lease
 from flows.store.record import Record
+from flows.store.words import EMPTY
 from kontext_engine.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,6 @@ EMPTY_POOL = 120.0  # seconds for which a pool without workers is asked again
 FLEET_EVERY = 30.0  # seconds between two looks at who is ONLINE
 TOLD_EVERY = 60.0  # seconds between two lines about that nobody can make a run
 STOPPING = 20.0  # seconds for chunks of a cancelled run to stop
-LATE = "the deadline has passed"
 
 
 def run_recipe_body(form: RunForm) -> FlowState[Any]:
@@ -102,7 +102,6 @@ class _Run:
         self.fleet = Fleet((), ())
         self._looked = float("-inf")
         self._told = float("-inf")
-        self._began = time.monotonic()
 
     def refuse(self, why: str) -> Mapping[str, Any]:
         """It cannot be run as it was asked for; for good."""
@@ -179,7 +178,7 @@ class _Run:
     def _claimed(self, folder: str, plan: Plan | None) -> Iterator[None]:
         """Within it no clean-up takes what the plan needs."""
         assert plan is not None  # noqa: S101 - it is the stage's, or was made a moment ago
-        keys = (*plan.steps, *sources_in(plan))
+        keys = (*plan.steps, *(ref.digest for ref in sources_of(plan)))
         say = log.info
         with claim(self.objects, run=folder, plan=plan.digest, keys=keys, say=say):
             yield
@@ -196,7 +195,7 @@ class _Run:
             recipe=recipe_digest(self.form, self.site) or "",
             engines=engines,
             cached=tuple(key for key in plan.steps if key not in absent),
-            sources=sources_in(plan),
+            sources=tuple(ref.digest for ref in sources_of(plan)),
             began=time.time(),
             chunks=named(number, cut(plan, missing, sample, engines)),
         )
@@ -243,7 +242,7 @@ class _Run:
         began, prefix = time.monotonic(), f"{LEASES}{chunks_of(self.hand.run)}"
         while time.monotonic() - began < STOPPING:
             held = self.site.cells(self.form.store).list(prefix)
-            if not any(sight.size > 2 for sight in held.values()):
+            if not any(sight.size > EMPTY for sight in held.values()):
                 return
             pause(1.0)
 

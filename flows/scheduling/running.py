@@ -16,7 +16,14 @@ from flows.metrics import Metrics, Scheduler
 from flows.numerics import choose_numerics
 from flows.scheduling import progress
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES, WORKER_TYPE
-from flows.scheduling.server import connected, in_words, insist, measure_skew, server_name
+from flows.scheduling.server import (
+    connected,
+    in_words,
+    insist,
+    is_passing,
+    measure_skew,
+    server_name,
+)
 from flows.scheduling.site import Site, Tempo, settle
 from flows.scheduling.statement import FleetError, state
 from flows.scheduling.sweep import Sweep
@@ -113,16 +120,12 @@ def run_worker(name: Name, serving: Serving, say: Callable[[str], None]) -> bool
         )
         again_and_again(site, WATCH, Watch(site), "people's words")
         again_and_again(site, progress.EVERY, site.progress, "progress")
-        again_and_again(site, SKEW_EVERY, lambda c: _ignored(measure_skew(c)), "the server's clock")
+        again_and_again(site, SKEW_EVERY, measure_skew, "the server's clock")
         if PARENTS_POOL in serving.pools:
             again_and_again(site, site.tempo.sweep, Sweep(site), "the sweep")
         if makes_chunks:
             again_and_again(site, QUEUES_EVERY, _Queues(metrics), "the queues")
         return anyio.run(serve_all, seats, site)
-
-
-def _ignored(value: object) -> None:
-    del value
 
 
 def _slots(pool: str, serving: Serving) -> int:
@@ -188,8 +191,6 @@ def _wait_for_server(
 
 def _bear(error: Exception, told: float, say: Callable[[str], None]) -> float:
     """Say that the server is waited for; when that was said last."""
-    from flows.scheduling.server import is_passing
-
     if not is_passing(error):
         raise WorkerError(in_words(error)) from error
     if time.monotonic() - told > WAIT_TOLD:

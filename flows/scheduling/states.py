@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.states import Cancelled, Running, Scheduled, Suspended
 
-from flows.scheduling.server import at, history, insist
+from flows.scheduling.server import at, history, insist, read
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,14 @@ def cancelled(
 
 
 def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
-    """A living body whose run was set back by a mistaken judge: it is Running again.
+    """Where a mistaken judge has set back a living body's run, it is Running again.
 
     Refused where people have meanwhile cancelled or suspended it.
     """
+    run = read(client, flow_run)
+    found = run.state if run is not None else None
+    if found is None or not (found.is_scheduled() or found.is_pending()):
+        return
     log.info("flow run %s was set back though it lives", flow_run)
     state: State[Any] = Running(message="its holder is alive")
     insist(lambda: client.set_flow_run_state(flow_run, state), "a living run's state")

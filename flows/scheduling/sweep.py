@@ -33,12 +33,12 @@ from flows.scheduling.states import cancelled, set_back
 from flows.store.base import StoreAway, StoreError
 from flows.store.cells import Sight
 from flows.store.leases import LEASES, Judge, Verdict
+from flows.store.words import EMPTY
 
 log = logging.getLogger(__name__)
 
 REVIVALS = 3  # of a parent that has crashed
 CRASHED_WITHIN = 3600.0  # seconds
-EMPTY = 2  # bytes of a lease that is nobody's
 _LIVING = (StateType.RUNNING, StateType.PENDING)
 
 

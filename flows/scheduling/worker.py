@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 POLL = 2.0  # seconds between two looks into the pool, unless a body has ended meanwhile
 SYNC = 15.0  # seconds between two heartbeats
 WATCH = 2.0  # seconds between two looks at what people say
-STOP = 0.25  # seconds between two looks at whether something in hand must stop at once
 AGAIN = 3.0  # seconds until a fallen worker object is replaced
 DRAIN = 28.0  # seconds; a supervisor's grace is 30
 
@@ -226,7 +225,7 @@ def stop_at_once(site: Site) -> None:
 
 
 def again_and_again(
-    site: Site, seconds: float, work: Callable[[SyncPrefectClient], None], name: str
+    site: Site, seconds: float, work: Callable[[SyncPrefectClient], object], name: str
 ) -> threading.Thread:
     """A thread that does it every so many seconds until the process drains."""
 
