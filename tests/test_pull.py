@@ -618,9 +618,9 @@ def test_ctrl_c_ends_the_command_quickly(local, target, capsys, monkeypatch):
         signal.signal(signal.SIGINT, before)
     assert code == 130
     assert err.startswith("stopped; what is there stays")
-    assert "manifest.json" not in contents(target)
     end = time.monotonic() + 30
     while threading.active_count() > began:
         assert time.monotonic() < end, "a thread goes on pulling"
         time.sleep(0.005)
+    assert "manifest.json" not in contents(target)
     assert len(contents(target)) < 3, "the others were let go"

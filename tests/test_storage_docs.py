@@ -29,8 +29,8 @@ from flows.configured import leaves
 from flows.execution import sources, stages
 from flows.execution.cutting import cut
 from flows.execution.ends import ChunkEnds, gather
-from flows.execution.sources import put_sources
-from flows.execution.stages import StageSheet, named, read_stage, sources_in, write_stage
+from flows.execution.sources import put_sources, sources_of
+from flows.execution.stages import StageSheet, named, read_stage, write_stage
 from flows.execution.verdicts import VERDICTS, give, verdict, words_of
 from flows.execution.work import do_work, look_for_missing
 from flows.listing import PINS
@@ -330,7 +330,8 @@ def begin_as_parent(order: str, monkeypatch) -> None:
         for lease in leases:
             assert is_taken(lease)
         folder = run_folder(plan, store.objects).name
-        keys = (*plan.steps, *sources_in(plan))
+        pictures = tuple(ref.digest for ref in sources_of(plan))
+        keys = (*plan.steps, *pictures)
         with claim(store.objects, run=folder, plan=plan.digest, keys=keys, every=0.05):
             monkeypatch.setattr(sources, "TOUCH_AFTER", 0.0)
             put_sources(plan, store)
@@ -344,7 +345,7 @@ def begin_as_parent(order: str, monkeypatch) -> None:
                 recipe="",
                 engines=1,
                 cached=(),
-                sources=sources_in(plan),
+                sources=pictures,
                 began=time.time(),
                 chunks=chunks,
             )

@@ -52,7 +52,8 @@ outputs:
 STEPS = 6
 FILES = STEPS + 3 + STEPS + 3  # outputs, thumbnails of sources and steps, page, recipe, manifest
 IMPATIENT = {"KONTEXT_S3__ATTEMPTS": "2", "KONTEXT_S3__PATIENCE": "0.5"}
-NO_TIME = {"KONTEXT_S3__READ_TIMEOUT": "3"}  # SeaweedFS takes one second where 8 writers race
+# SeaweedFS takes one second where 8 writers race, and more where the machine is busy.
+NO_TIME = {"KONTEXT_S3__READ_TIMEOUT": "6"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def test_a_run_that_the_server_fails_says_so_and_the_next_one_completes(case, te
     objects = team.place.objects()
     team.faults.harm(fault, "PUT", path, times=None)
     ended = team.run(**IMPATIENT, **(NO_TIME if isinstance(fault, Hang) else {}))
-    assert team.faults.harmed()
+    assert team.faults.harmed(), ended.err
     assert_told(ended, team.place.url, *told)
     assert_nothing_half(objects)
     assert not [entry for entry in objects.list("runs/") if entry.name.endswith(FILE_NAME)]
