@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -46,12 +46,14 @@ class CallBook:
     calls: tuple[Call, ...]
 
     @classmethod
-    def read(cls, files: Iterable[Path]) -> CallBook:
+    def read(cls, files: Iterable[Path], ahead: Mapping[str, int] | None = None) -> CallBook:
+        """``ahead``: the seconds that a worker's clock is ahead of the one that strikes."""
         found: list[Call] = []
         for file in files:
             worker = file.stem.removeprefix("calls-")
             for line in file.read_text().splitlines():
-                found.append(Call(worker=worker, **json.loads(line)))
+                call = Call(worker=worker, **json.loads(line))
+                found.append(replace(call, time=call.time - (ahead or {}).get(worker, 0)))
         return cls(tuple(sorted(found, key=lambda call: call.time)))
 
     def of(self, event: str, keys: Collection[str] | None = None) -> list[Call]:

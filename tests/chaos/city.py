@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 KONTEXT = str(Path(sys.executable).with_name("kontext"))
 PATIENCE = 420.0  # seconds for what takes ten on a machine with time to spare
 PREFIX = "studio"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"  # Debian's libfaketime
 
 
 class Kept:
@@ -121,6 +122,7 @@ class City:
         self.postgres = Postgres()
         self.prefect = Prefect(folder / "prefect", self.postgres.url)
         self.kept: dict[str, Kept] = {}
+        self.ahead: dict[str, int] = {}  # seconds that a worker's clock is ahead of everyone's
         self.home: Home
         self._stack = contextlib.ExitStack()
 
@@ -208,12 +210,28 @@ class City:
         """Workers' names are one for a machine."""
         return str(self.prefect.port)
 
-    def open(self, *, away: bool = False) -> None:
-        """Deploy, and start a parents' worker and two chunks' workers."""
+    def open(self, *, away: bool = False, apart: int = 0) -> None:
+        """Deploy, and start a parents' worker and two chunks' workers.
+
+        The first one's clock is ``apart`` seconds ahead, the second one's as far behind.
+        """
         self.deploy()
         self.start_parents()
-        for name in ("worker-1", "worker-2"):
-            self.start_worker(name, away=away)
+        for name, ahead in (("worker-1", apart), ("worker-2", -apart)):
+            self.start_worker(name, away=away, **self._clock(name, ahead))
+
+    def _clock(self, name: str, ahead: int) -> dict[str, str]:
+        """What makes a process's wall clock wrong, and leaves its stopwatch alone."""
+        self.ahead[name] = ahead
+        if not ahead:
+            return {}
+        assert Path(FAKETIME).exists(), "install the package libfaketime"
+        return {
+            "LD_PRELOAD": FAKETIME,
+            "FAKETIME": f"{ahead:+d}",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
 
     def deploy(self, *options: str) -> None:
         """Again while the server does not answer: a busy machine in its first minute."""
@@ -289,7 +307,7 @@ class City:
 
     @property
     def calls(self) -> CallBook:
-        return CallBook.read(self.folder.glob("calls-*.jsonl"))
+        return CallBook.read(self.folder.glob("calls-*.jsonl"), self.ahead)
 
     def said(self) -> str:
         return "\n".join(f"--- {one.name}\n{one.log[-2500:]}" for one in self.kept.values())

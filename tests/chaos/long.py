@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--per-run", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="denoise steps of an edit")
     parser.add_argument("--away", action="store_true", help="workers on hosts of their own")
+    parser.add_argument("--apart", type=int, default=0, help="workers' clocks: this far each way")
     parser.add_argument("--recipe", help="always this one")
     parser.add_argument("--pause", type=float, nargs=2, default=(1.0, 8.0), metavar="S")
     parser.add_argument("--victims", help="in this order, one or more a run; else drawn")
@@ -36,7 +37,7 @@ def main() -> int:
     say(f"seed {asked.seed}, {folder}")
     dice, runs, bad = random.Random(asked.seed), 0, 0
     with City(folder) as city:
-        city.open(away=asked.away)
+        city.open(away=asked.away, apart=asked.apart)
         storm = Storm(city, asked.seed)
         say(HEAD)
         while (done := len(storm.strikes)) < asked.rounds:

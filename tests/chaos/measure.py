@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.measure cancel drain overhead pair night``: each once, printed.
+"""``python -m tests.chaos.measure cancel crowd drain overhead pair night restart``: each once.
 
 Times are of this machine at this moment; what must hold on any is in the tests.
 """
@@ -11,12 +11,17 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.scheduling.server import history
+from flows.scheduling.states import tries_in
 
 from .city import PATIENCE, City
 from .long import say
@@ -145,9 +150,96 @@ def night(city: City) -> None:
         assert share <= MOST_SHARE
 
 
+def everything(city: City) -> list[FlowRun]:
+    """All flow runs that there are, in pages."""
+    found: list[FlowRun] = []
+
+    def page() -> list[FlowRun]:
+        return city.client.read_flow_runs(limit=200, offset=len(found))
+
+    while more := city._asked(page):
+        found += more
+    return found
+
+
+def crowded(city: City) -> str:
+    """Cancel a run with more than 500 chunks before it: seconds until every state is final."""
+    text = (
+        "version: 1\nname: crowd\nmatrix:\n  number: [{}]\ndefaults: {{steps: 1, size: 64x64}}\n"
+        'steps:\n  one: {{op: generate, prompt: "scene {{number}} of {}"}}\n'
+        'outputs:\n  - {{step: one, name: "{{number}}"}}\n'
+    )
+    names: list[str] = []
+    for count in (4, 1200):
+        file = city.folder / "recipes" / f"crowd-{count}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text.format(", ".join(map(str, range(count))), count))
+        names.append(file.stem)
+    assert city.ended(city.order(names[0])).state.name == "Completed", city.said()
+    order = city.order(names[1])
+    before = {run.id for run in everything(city)}
+
+    def filled() -> int:
+        return sum(run.id not in before for run in everything(city))
+
+    until(lambda: filled() >= 64, PATIENCE, city.said)
+    time.sleep(5)
+    asked = time.time()
+    city.cancel(order)
+    until(
+        lambda: all(run.state.is_final() for run in everything(city) if not run.auto_scheduled),
+        PATIENCE,
+        city.said,
+    )
+    seconds = time.time() - asked
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
+    states = Counter(run.state.name for run in everything(city) if run.id not in before)
+    return f"all {states.total()} states final after {seconds:.1f} s ({dict(states)})"
+
+
+def restarted(city: City) -> str:
+    """SIGTERM to a worker and to the parents' worker while two runs go on, both started again."""
+    recipes = ("storyboard", "style-series")
+    sets = ("defaults.steps=50", f"defaults.seed={time.time_ns() % 10**6}")
+    plans = [planned(recipe, *sets) for recipe in recipes]
+    orders = [city.order(recipe, *sets) for recipe in recipes]
+    keys = [set(plan.steps) for plan in plans]
+    until(lambda: all(city.calls.of("step", one) for one in keys), PATIENCE, city.said)
+    until(lambda: len({call.worker for call in city.calls.of("step")}) == 2, PATIENCE, city.said)
+    asked = time.time()
+    codes = [city.kept[name].stop() for name in ("worker-1", "parents")]
+    stopped = time.time()
+    city.kept["worker-1"].start()
+    city.kept["parents"].start()
+    again = time.time()
+
+    def on() -> bool:
+        runs = [city.flow_run(order) for order in orders]
+        begun = [run.state.is_running() and run.state.timestamp.timestamp() > asked for run in runs]
+        steps = [call for call in city.calls.of("step") if call.time > again]
+        return all(begun) and {call.worker for call in steps} == {"worker-1", "worker-2"}
+
+    until(on, PATIENCE, city.said)
+    seconds = time.time() - again
+    names = [city.ended(order, 3600.0).state.name for order in orders]
+    until(lambda: not city.home.names("leases/"), PATIENCE, city.said)
+    tries = sum(
+        len(tries_in(city._asked(lambda run=run: history(city.client, run.id))))
+        for run in everything(city)
+    )
+    made = city.calls.computations(set().union(*keys))
+    return (
+        f"exits {codes} after {stopped - asked:.1f} s; both runs and both workers at work "
+        f"{seconds:.1f} s after the start; {names}; attempts counted {tries}; "
+        f"{sum(made.values())} computations of {len(made)} pictures"
+    )
+
+
 def measure(city: City, wanted: list[str]) -> None:
     if "cancel" in wanted:
         say(f"cancel: {cancelled(city)}")
+    if "restart" in wanted:
+        say(f"restart: {restarted(city)}")
     if "night" in wanted:
         night(city)
     if "drain" in wanted:
@@ -173,6 +265,10 @@ def sleep(city: City, wanted: list[str]) -> None:
         say(f"two engines against one: {runs[1][0] / runs[2][0]:.2f}x")
 
 
+def crowd(city: City, wanted: list[str]) -> None:
+    say(f"crowd: {crowded(city)}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("wanted", nargs="+")
@@ -180,16 +276,21 @@ def main() -> int:
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kontext-measure-"))
     parts: list[tuple[str, set[str], Callable[[City, list[str]], None]]] = [
-        ("logged", {"cancel", "drain", "night"}, measure),
+        ("logged", {"cancel", "drain", "night", "restart"}, measure),
         ("sleeping", {"overhead", "pair"}, sleep),
+        ("crowded", {"crowd"}, crowd),
     ]
-    for engine, names, carry_out in parts:
+    for kind, names, carry_out in parts:
         if names & set(asked.wanted):
-            with City(folder / engine) as city:
-                city.deploy()
-                city.start_parents()
+            own = kind == "crowded"
+            recipes = ("--recipes", str(folder / kind / "recipes")) if own else ()
+            (folder / kind / "recipes").mkdir(parents=True, exist_ok=True)
+            with City(folder / kind) as city:
+                city.deploy(*recipes)
+                city.start_parents("parents", *recipes)
                 for name in ("worker-1", "worker-2"):
-                    city.start_worker(name, engine=engine, seconds=EDITS)
+                    engine = "sleeping" if own else kind
+                    city.start_worker(name, engine=engine, seconds=20.0 if own else EDITS)
                 carry_out(city, asked.wanted)
     return 0
 
