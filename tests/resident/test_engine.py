@@ -156,8 +156,8 @@ def test_cancelling_stops_within_a_step_and_keeps_the_model(engine, tmp_path):
     gate.touch()
     assert engine.process.wait(EngineState.IDLE, limit=60)
     steps = [int(line.split()[1]) for line in marks.read_text().splitlines()]
-    assert steps[:3] == [1, 2, 3]
-    assert len(steps) <= 5
+    assert steps == list(range(1, len(steps) + 1))
+    assert 2 <= len(steps) <= 5  # told of its third, which it may then end without marking it
     assert [answer.notes for answer in engine.run([request("b")])] == [
         (f"pid {engine.process.pid}",)
     ]
