@@ -170,7 +170,7 @@ def crowded(city: City) -> str:
         'outputs:\n  - {{step: one, name: "{{number}}"}}\n'
     )
     names: list[str] = []
-    for count in (4, 1200):
+    for count in (4, 4400):
         file = city.folder / "recipes" / f"crowd-{count}.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.format(", ".join(map(str, range(count))), count))
