@@ -1,4 +1,6 @@
-"""``python -m tests.chaos.measure cancel crowd drain overhead pair night restart``: each once.
+"""``python -m tests.chaos.measure cancel crowd drain overhead pair night restart stores``.
+
+Each once.
 
 Times are of this machine at this moment; what must hold on any is in the tests.
 """
@@ -20,13 +22,15 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.scheduling.names import RUN_RECIPE
 from flows.scheduling.server import history
 from flows.scheduling.states import tries_in
+from tests.servers.seaweed import BUCKET
 
 from .city import PATIENCE, City
 from .long import say
 from .processes import until
-from .verdict import MOST_LEVELS, MOST_SHARE, RECIPES, apart, planned
+from .verdict import MOST_LEVELS, MOST_SHARE, RECIPES, Home, apart, planned
 
 # A schedule's runs to come are flow runs, too: a hundred of them.
 STARTED = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
@@ -235,9 +239,35 @@ def restarted(city: City) -> str:
     )
 
 
+def twinned(city: City) -> str:
+    """The same recipe into two stores at once, the parents' worker killed meanwhile."""
+    second = Home(city.seaweed, BUCKET, "second")
+    sets = ("defaults.steps=8", f"defaults.seed={time.time_ns() % 10**6}")
+    plan = planned("product-backgrounds", *sets)
+    keys = set(plan.steps)
+    parameters = {"recipe": "product-backgrounds", "overrides": list(sets), "only": []}
+    stores = (city.store, f"s3://{BUCKET}/second")
+    began = time.time()
+    orders = [city._start(RUN_RECIPE, parameters | {"store": store}) for store in stores]
+    until(lambda: city.calls.of("start", keys), PATIENCE, city.said)
+    city.strike("parents")
+    states = [city.ended(order, 3600.0).state.name for order in orders]
+    seconds = time.time() - began
+    homes = (city.home, second)
+    until(lambda: not any(home.names("leases/") for home in homes), PATIENCE, city.said)
+    made = city.calls.computations(keys)
+    return (
+        f"{states} after {seconds:.0f} s, the parents' worker killed; "
+        f"{[home.judge(plan).good for home in homes]}; {len(keys)} pictures, "
+        f"{sum(made.values())} computations, most of one {max(made.values())}"
+    )
+
+
 def measure(city: City, wanted: list[str]) -> None:
     if "cancel" in wanted:
         say(f"cancel: {cancelled(city)}")
+    if "stores" in wanted:
+        say(f"stores: {twinned(city)}")
     if "restart" in wanted:
         say(f"restart: {restarted(city)}")
     if "night" in wanted:
@@ -276,7 +306,7 @@ def main() -> int:
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kontext-measure-"))
     parts: list[tuple[str, set[str], Callable[[City, list[str]], None]]] = [
-        ("logged", {"cancel", "drain", "night", "restart"}, measure),
+        ("logged", {"cancel", "drain", "night", "restart", "stores"}, measure),
         ("sleeping", {"overhead", "pair"}, sleep),
         ("crowded", {"crowd"}, crowd),
     ]
