@@ -21,7 +21,8 @@ def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
     recipes = folder / "recipes"
     shutil.copytree(ROOT / "recipes", recipes)
-    write_night(recipes)
+    write_night(recipes / "tiny")
+    write_night(recipes / "six")
     with City(folder / "city", tempo=TEMPO) as city:
         city.deploy("--recipes", str(recipes))
         city.start_parents("parents", "--recipes", str(recipes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import time
@@ -18,6 +19,8 @@ from flows.scheduling.names import NIGHTLY, RUN_RECIPE
 from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
+
+from .quick import Run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -144,6 +147,19 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     assert run.state.message == "6 Completed"
     assert len(ran) == 6
     assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id
+
+
+def test_an_urgent_run_passes_a_night_of_six_that_goes_one_by_one(quick):
+    night = quick.night(concurrency=1, recipes="six")
+    until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
+    urgent = Run(quick, seed=time.time_ns() % 10**9)
+    urgent.assert_whole()
+    assert not quick.flow_run(night).state.is_final()
+    assert len(recipes_of(quick, night)) < 6
+    assert quick.ended(night).state.message == "6 Completed", quick.said()
+    ran = recipes_of(quick, night)
+    for before, after in itertools.pairwise(ran):
+        assert before.end_time <= after.created
 
 
 def recipes_of(city, night):
