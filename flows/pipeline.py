@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
 from flows.delivery import Delivery
 from flows.execution.asking import CancelSignal, EngineFactory
 from flows.execution.engines import engine_factory
@@ -26,7 +25,8 @@ from flows.manifest import Manifest, ManifestError, build_manifest, read_manifes
 from flows.numerics import Device, Dtype, choose_numerics
 from flows.recipe.step import Plan
 from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
-from flows.settings import Settings, load_settings
+from flows.settings import DEFAULT_BATCH, DEFAULT_OUT, Settings
+from flows.settings.load import load_settings
 from flows.store.address import is_s3, open_store
 from flows.store.base import StoreError
 from flows.store.claims import claim

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from flows.configured import configured, leaves, variable
 from flows.numerics import Device
-from flows.secrecy import masked
-from flows.settings import S3Settings, Settings, SettingsError, load_settings, resident
+from flows.settings import S3Settings, Settings, SettingsError, resident
+from flows.settings.load import effective_settings, leaves, load_settings, variable
+from flows.settings.secrecy import masked
 
 ROOT = Path(__file__).parents[1]
 CREDENTIALS = (
@@ -44,7 +44,7 @@ def write(text: str, path: str = "kontext.toml") -> Path:
 
 def problems() -> list[str]:
     with pytest.raises(SettingsError) as error:
-        configured()
+        effective_settings()
     return str(error.value).splitlines()
 
 
@@ -144,7 +144,7 @@ def test_the_search_ends_at_the_repository_and_at_home(border, nothing_set, monk
         (inner / ".git").mkdir()
     else:
         monkeypatch.setenv("HOME", str(inner))
-    assert configured().file is None
+    assert effective_settings().file is None
 
 
 def test_a_parents_file_of_another_user_is_refused(nothing_set, monkeypatch):
@@ -405,7 +405,7 @@ def test_settings_are_light_to_import():
     code = (
         "import sys; from flows.settings import Settings; Settings()\n"
         "heavy = {'torch', 'boto3', 'prefect', 'pydantic_settings'} & set(sys.modules)\n"
-        "from flows.settings import load_settings; load_settings()\n"
+        "from flows.settings.load import load_settings; load_settings()\n"
         "print(heavy, {'torch', 'boto3', 'prefect'} & set(sys.modules))"
     )
     done = subprocess.run(

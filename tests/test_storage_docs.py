@@ -25,7 +25,6 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from flows.cli import main
-from flows.configured import leaves
 from flows.execution import sources, stages
 from flows.execution.cutting import cut
 from flows.execution.ends import ChunkEnds, gather
@@ -40,7 +39,8 @@ from flows.recipe.plan import make_plan
 from flows.recipe.recipe import load_recipe
 from flows.scheduling.names import chunks_of, parent_name
 from flows.scheduling.parcel import ORDERS, put_parcel, unpacked
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
+from flows.settings.load import leaves, load_settings
 from flows.store import boto, s3_cells, s3_guard, s3_probe
 from flows.store.address import open_cells, open_objects, open_store
 from flows.store.base import FailureNote, StoreReadOnly

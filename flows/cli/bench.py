@@ -72,7 +72,7 @@ def _store(where: str, pictures: int) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from flows.settings import load_settings
+    from flows.settings.load import load_settings
     from flows.store.base import StoreError
     from flows.throughput.measure import measure
     from flows.throughput.sides import ThroughputError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from flows.configured import Configured
+    from flows.settings.load import Effective
 
 
 def config(
@@ -21,9 +21,9 @@ def config(
     which wins over the defaults. Credentials are never settings; only where they come from is
     shown.
     """
-    from flows.configured import configured
+    from flows.settings.load import effective_settings
 
-    found = configured()
+    found = effective_settings()
     rows = list(_rows(found))
     credentials = _credentials()
     if as_json:
@@ -41,8 +41,8 @@ def config(
         typer.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
 
 
-def _rows(found: Configured) -> Iterator[tuple[str, Any, str]]:
-    from flows.configured import leaves
+def _rows(found: Effective) -> Iterator[tuple[str, Any, str]]:
+    from flows.settings.load import leaves
 
     plain = found.settings.model_dump(mode="json")
     for names, _ in leaves():
@@ -53,7 +53,7 @@ def _rows(found: Configured) -> Iterator[tuple[str, Any, str]]:
 
 
 def _masked(value: Any) -> Any:
-    from flows.secrecy import masked
+    from flows.settings.secrecy import masked
 
     if isinstance(value, list):
         return [_masked(item) for item in value]

@@ -113,6 +113,6 @@ def deploy(
 def _address(store: str) -> str:
     from pathlib import Path
 
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
     return store if is_s3(store) else str(Path(store).absolute())

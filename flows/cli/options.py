@@ -71,7 +71,7 @@ def chosen(**given: object) -> Settings:
     Raises:
         SettingsError: told, with its places, by ``main``.
     """
-    from flows.settings import load_settings
+    from flows.settings.load import load_settings
 
     return load_settings().given(**given)
 

@@ -34,7 +34,8 @@ def report(
     from flows.manifest import ManifestError, read_manifest
     from flows.pipeline import links_for
     from flows.report.write import write_report
-    from flows.store.address import is_s3, open_store
+    from flows.settings.address import is_s3
+    from flows.store.address import open_store
     from flows.store.base import StoreError
     from flows.store.runfolder import open_run
 

@@ -70,7 +70,7 @@ def run(
     With --prefect it only ends the following.
     """
     from flows.pipeline import RunRequest
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
     asked = chosen(store=store, device=device, batch=batch, links=links and links.value)
     if links is LinksAre.PRESIGNED and not is_s3(asked.store):
@@ -186,7 +186,7 @@ def _exit_code(finished: Finished) -> ExitCode:
 
 
 def _tell(finished: Finished, as_json: bool) -> None:
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
     manifest = finished.manifest
     written = [output.path for output in manifest.outputs if output.sha256]

@@ -1,15 +1,13 @@
-"""Settings, all in one typed place: ``KONTEXT_*`` variables, then ``kontext.toml``, then these.
+"""Settings, each of them once, in one typed place; ``load`` reads them.
 
-The command line comes before all of them: a verb hands what it was given to ``Settings.given``.
-Credentials are not among them: boto3's own chain finds them (environment, profile, role).
+The command line comes before ``KONTEXT_*`` variables, these before ``kontext.toml``. Credentials
+are not among them: boto3's own chain finds them (environment, profile, role).
 """
 
 from __future__ import annotations
 
-import functools
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,13 +20,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
 from flows.numerics import Device
+from flows.problems import ProblemsError
+from flows.settings.address import understood
 
-if TYPE_CHECKING:
-    from flows.recipe.errors import Problem
-
-PREFIX = "KONTEXT_"  # of every variable
+DEFAULT_OUT = "out"
+DEFAULT_BATCH = 8
 MAX_PRESIGN = 7 * 24 * 3600  # signature version 4 ends after a week
 RESIDENT_PATIENCE = 1800.0  # seconds
 CREDENTIALS = (
@@ -37,12 +34,8 @@ CREDENTIALS = (
 )
 
 
-class SettingsError(Exception):
+class SettingsError(ProblemsError):
     """The settings cannot be used as they stand; ``problems`` has one line for each mistake."""
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
 
 
 def wrong(text: str, at: str = "") -> PydanticCustomError:
@@ -59,7 +52,7 @@ def _home(value: Any) -> Any:
     return str(Path(value).expanduser()) if isinstance(value, str) and value[:1] == "~" else value
 
 
-# A path in kontext.toml begins at that file's folder: flows.configured looks for this mark.
+# A path in kontext.toml begins at that file's folder: ``load`` looks for this mark.
 BEGINS_AT_FILE: dict[str, Any] = {"begins_at_file": True}
 
 FilePath = Annotated[Path, BeforeValidator(_home)]
@@ -212,7 +205,7 @@ class Settings(Section):
     """
 
     store: Annotated[str, BeforeValidator(_home)] = Field(
-        default=str(DEFAULT_OUT),
+        default=DEFAULT_OUT,
         min_length=1,
         description="Where pictures and runs are kept: a folder or s3://bucket/prefix.",
         json_schema_extra=BEGINS_AT_FILE,
@@ -236,18 +229,14 @@ class Settings(Section):
     @field_validator("store")
     @classmethod
     def _plain_store(cls, value: str) -> str:
-        # Here, since the stores are built on settings.
-        from flows.store.address import parse_address
-        from flows.store.base import AddressError
-
         scheme, separator, rest = value.partition("://")
         if separator and ("@" in rest or "?" in rest):
             raise wrong(f"holds credentials or a signature; {CREDENTIALS}")
         if separator and scheme != "s3":
             raise wrong("is no place for pictures; expected a folder or s3://bucket/prefix")
         try:
-            parse_address(value)
-        except AddressError as error:
+            understood(value)
+        except ValueError as error:
             raise wrong(f"is no address of a store: {error}; mend it") from None
         return value
 
@@ -257,21 +246,11 @@ class Settings(Section):
         Raises:
             SettingsError: a value is wrong.
         """
-        from flows.configured import checked
+        from flows.settings.load import validated
 
-        return checked(self, {name: value for name, value in named.items() if value is not None})
-
-
-def load_settings() -> Settings:
-    """The settings of this process: variables, ``kontext.toml``, defaults.
-
-    Read once for a folder and its variables; a file that is changed later changes nothing.
-
-    Raises:
-        SettingsError: every mistake in them, each with its place.
-    """
-    variables = (pair for pair in os.environ.items() if pair[0].upper().startswith(PREFIX))
-    return _load(Path.cwd(), tuple(sorted(variables)))
+        values = {name: getattr(self, name) for name in Settings.model_fields}
+        values |= {name: value for name, value in named.items() if value is not None}
+        return validated(lambda: Settings(**values), lambda names: (f"--{names[0]}", None))
 
 
 def resident(settings: Settings) -> Settings:
@@ -283,10 +262,3 @@ def resident(settings: Settings) -> Settings:
         return settings
     patient = settings.s3.model_copy(update={"patience": RESIDENT_PATIENCE})
     return settings.model_copy(update={"s3": patient})
-
-
-@functools.lru_cache(maxsize=8)
-def _load(*_where: object) -> Settings:
-    from flows.configured import configured
-
-    return configured().settings
