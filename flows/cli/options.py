@@ -29,7 +29,6 @@ Sets = Annotated[
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--only",
         metavar="SELECTOR",
         help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
     ),
@@ -44,28 +43,29 @@ Store = Annotated[
         "setting, else 'out'.",
     ),
 ]
-Model = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="Another model than the recipe's.")
-]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Another model than the recipe's.")]
 OnDevice = Annotated[
     Device | None,
-    typer.Option("--device", help="Where pictures are computed; default: the setting, else cpu."),
+    typer.Option(help="Where pictures are computed; default: the setting, else cpu."),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most pictures computed together; default: the setting."),
 ]
 LinkKind = Annotated[
     LinksAre | None,
     typer.Option(
-        "--links",
         help="How the report names its pictures: relative, or, in S3, presigned: for whoever has "
         "the page, for a while.",
     ),
 ]
 InDtype = Annotated[
-    Dtype | None,
-    typer.Option("--dtype", help="Precision; default: float32 on cpu, bfloat16 on cuda."),
+    Dtype | None, typer.Option(help="Precision; default: float32 on cpu, bfloat16 on cuda.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
-def chosen(**given: object) -> Settings:
+def effective(**given: object) -> Settings:
     """This process's settings, with what options of the same names say.
 
     Raises:
@@ -76,6 +76,6 @@ def chosen(**given: object) -> Settings:
     return load_settings().given(**given)
 
 
-def settings(sets: list[str] | None, model: str | None) -> tuple[str, ...]:
+def changes(sets: list[str] | None, model: str | None) -> tuple[str, ...]:
     """``--set`` and ``--model`` as the recipe takes them."""
     return (*(sets or ()), *([f"model={model}"] if model else ()))
