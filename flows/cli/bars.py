@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,7 @@ USUAL = (MofNCompleteColumn(), TimeRemainingColumn())
 
 @contextmanager
 def bar(
-    what: str, columns: tuple[ProgressColumn, ...] = USUAL, **fields: object
+    what: str, columns: tuple[ProgressColumn, ...] = USUAL, **fields: Any
 ) -> Iterator[Callable[..., None]]:
     """The call that moves it: ``completed``, ``total`` and ``description``, all by name."""
     console = Console(stderr=True)

@@ -78,7 +78,7 @@ def deploy(
     from flows.scheduling.deploy import DeployError, Deployment, NoServerError, ServerError
     from flows.scheduling.deploy import deploy as carry_out
 
-    stores = [effective(store=one) for one in store or [None]]
+    stores = [effective(store=one) for one in store or (None,)]
     wanted = Deployment(
         tuple(Catalog(recipes, stores[0]).names()),
         tuple(_address(one.store) for one in stores),

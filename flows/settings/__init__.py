@@ -61,7 +61,7 @@ FilePath = Annotated[Path, BeforeValidator(_home)]
 class Section(BaseModel):
     """A part of the settings: unknown names are mistakes, values are frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -75,51 +75,40 @@ class Section(BaseModel):
 class S3Settings(Section):
     """How an S3 server is spoken to."""
 
-    endpoint_url: str | None = Field(
-        default=None, description="Another server than AWS: https://host:port."
-    )
-    region: str | None = Field(
-        default=None, min_length=1, description="Default: what boto3 finds, else us-east-1."
-    )
-    addressing: Literal["auto", "path", "virtual"] = Field(
-        default="auto", description="path: https://host/bucket; virtual: https://bucket.host."
-    )
-    checksums: Literal["when_supported", "when_required"] = Field(
-        default="when_supported",
-        description="when_required for servers that reject boto3's checksums.",
-    )
+    endpoint_url: str | None = None
+    """Another server than AWS: https://host:port."""
+    region: str | None = Field(None, min_length=1)
+    """Default: what boto3 finds, else us-east-1."""
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """path: https://host/bucket; virtual: https://bucket.host."""
+    checksums: Literal["when_supported", "when_required"] = "when_supported"
+    """when_required for servers that reject boto3's checksums."""
     ca_bundle: Annotated[str, BeforeValidator(_home)] | None = Field(
-        default=None,
-        description="A PEM file of authorities to trust over TLS.",
-        json_schema_extra=BEGINS_AT_FILE,
+        None, json_schema_extra=BEGINS_AT_FILE
     )
-    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
-        default=None, description="Server-side encryption to ask for."
-    )
-    kms_key: str | None = Field(default=None, description="The KMS key's id; only with aws:kms.")
-    storage_class: str | None = Field(default=None, description="Such as INTELLIGENT_TIERING.")
-    connect_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False, description="Seconds.")
-    read_timeout: float = Field(
-        default=30.0, gt=0, allow_inf_nan=False, description="Seconds without a byte."
-    )
-    attempts: int = Field(
-        default=8, ge=1, le=50, description="Tries of one request at least, the first included."
-    )
-    patience: float = Field(
-        default=90.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Seconds: a failing request is tried again, beyond its attempts if need be, "
-        "until so long has passed (a server that restarts).",
-    )
-    part_size: int = Field(
-        default=16 * 2**20, ge=5 * 2**20, description="Bytes; larger objects go up in such parts."
-    )
-    unconditional: Literal["refuse", "degrade"] = Field(
-        default="refuse",
-        description="What to do on a server that ignores If-None-Match: refuse it, or go on with "
-        "a warning and without protection against two writers of one key.",
-    )
+    """A PEM file of authorities to trust over TLS."""
+    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """Server-side encryption to ask for."""
+    kms_key: str | None = None
+    """The KMS key's id; only with aws:kms."""
+    storage_class: str | None = None
+    """Such as INTELLIGENT_TIERING."""
+    connect_timeout: float = Field(5.0, gt=0)
+    """Seconds."""
+    read_timeout: float = Field(30.0, gt=0)
+    """Seconds without a byte."""
+    attempts: int = Field(8, ge=1, le=50)
+    """Tries of one request at least, the first included."""
+    patience: float = Field(90.0, ge=0)
+    """Seconds: a failing request is tried again, beyond its attempts if need be, until so long has
+    passed (a server that restarts).
+    """
+    part_size: int = Field(16 * 2**20, ge=5 * 2**20)
+    """Bytes; larger objects go up in such parts."""
+    unconditional: Literal["refuse", "degrade"] = "refuse"
+    """What to do on a server that ignores If-None-Match: refuse it, or go on with a warning and
+    without protection against two writers of one key.
+    """
 
     @field_validator("endpoint_url")
     @classmethod
@@ -151,34 +140,20 @@ class S3Settings(Section):
 class InputSettings(Section):
     """What a recipe may read, and where objects that were read are kept."""
 
-    schemes: Annotated[tuple[Literal["file", "s3"], ...], BeforeValidator(_split)] = Field(
-        default=("file", "s3"), description="Where inputs may come from."
-    )
+    schemes: Annotated[tuple[Literal["file", "s3"], ...], BeforeValidator(_split)] = ("file", "s3")
+    """Where inputs may come from."""
     roots: Annotated[tuple[FilePath, ...], BeforeValidator(_split)] = Field(
-        default=(),
-        description="Folders that may be read beside the recipe's and the current one.",
-        json_schema_extra=BEGINS_AT_FILE,
+        (), json_schema_extra=BEGINS_AT_FILE
     )
-    buckets: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
-        default=(),
-        description="Buckets that may be read beside the store's own: BUCKET or BUCKET/PREFIX.",
-    )
-    max_bytes: int = Field(
-        default=256 * 2**20,
-        ge=1,
-        description="Bytes; a larger object is refused before it is downloaded.",
-    )
-    cache: FilePath | None = Field(
-        default=None,
-        description="Where objects that were read are kept; default: kontext/inputs in the "
-        "user's cache folder.",
-        json_schema_extra=BEGINS_AT_FILE,
-    )
-    cache_bytes: int = Field(
-        default=4 * 2**30,
-        ge=0,
-        description="Bytes; what was used longest ago leaves the cache first.",
-    )
+    """Folders that may be read beside the recipe's and the current one."""
+    buckets: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """Buckets that may be read beside the store's own: BUCKET or BUCKET/PREFIX."""
+    max_bytes: int = Field(256 * 2**20, ge=1)
+    """Bytes; a larger object is refused before it is downloaded."""
+    cache: FilePath | None = Field(None, json_schema_extra=BEGINS_AT_FILE)
+    """Where objects that were read are kept; default: kontext/inputs in the user's cache folder."""
+    cache_bytes: int = Field(4 * 2**30, ge=0)
+    """Bytes; what was used longest ago leaves the cache first."""
 
     @field_validator("buckets")
     @classmethod
@@ -193,9 +168,8 @@ class InputSettings(Section):
 class GcSettings(Section):
     """What ``kontext gc`` leaves alone."""
 
-    grace_hours: float = Field(
-        default=72.0, ge=2, allow_inf_nan=False, description="Nothing younger is ever removed."
-    )
+    grace_hours: float = Field(72.0, ge=2)
+    """Nothing younger is ever removed."""
 
 
 class Settings(Section):
@@ -205,23 +179,19 @@ class Settings(Section):
     """
 
     store: Annotated[str, BeforeValidator(_home)] = Field(
-        default=DEFAULT_OUT,
-        min_length=1,
-        description="Where pictures and runs are kept: a folder or s3://bucket/prefix.",
-        json_schema_extra=BEGINS_AT_FILE,
+        DEFAULT_OUT, min_length=1, json_schema_extra=BEGINS_AT_FILE
     )
-    batch: int = Field(
-        default=DEFAULT_BATCH, ge=1, description="The most pictures computed together."
-    )
-    device: Device = Field(default=Device.CPU, description="Where pictures are computed.")
-    links: Literal["relative", "presigned"] = Field(
-        default="relative",
-        description="How a report in S3 names its pictures: by their place beside it, or by links "
-        "that anybody who holds them can open for a while.",
-    )
-    presign_seconds: int = Field(
-        default=MAX_PRESIGN, ge=1, le=MAX_PRESIGN, description="Seconds that presigned links last."
-    )
+    """Where pictures and runs are kept: a folder or s3://bucket/prefix."""
+    batch: int = Field(DEFAULT_BATCH, ge=1)
+    """The most pictures computed together."""
+    device: Device = Device.CPU
+    """Where pictures are computed."""
+    links: Literal["relative", "presigned"] = "relative"
+    """How a report in S3 names its pictures: by their place beside it, or by links that anybody
+    who holds them can open for a while.
+    """
+    presign_seconds: int = Field(MAX_PRESIGN, ge=1, le=MAX_PRESIGN)
+    """Seconds that presigned links last."""
     s3: S3Settings = Field(default_factory=S3Settings)
     inputs: InputSettings = Field(default_factory=InputSettings)
     gc: GcSettings = Field(default_factory=GcSettings)
