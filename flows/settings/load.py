@@ -106,10 +106,9 @@ def effective_settings() -> Effective:
         return file.shown, file.place(names).value
 
     def unknown(names: Names) -> Problem:
-        path, _ = where(names)
-        if file is None or path != file.shown:
-            return _unknown_variable(path)
-        return Problem(path, file.place(names).name, _unknown_name(names))
+        if file is None or _value(file.data, names) is None:
+            return _unknown_variable(variable(names))
+        return Problem(file.shown, file.place(names).name, _unknown_name(names))
 
     # pydantic-settings passes over a variable that it does not know.
     known = {CONFIG_VARIABLE, *(variable(names) for names, _ in leaves())}
