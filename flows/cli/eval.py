@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,17 +15,9 @@ if TYPE_CHECKING:
     from kontext_engine.evaluation.tables import Table
 
 
-class Suite(StrEnum):
-    """What to do."""
-
-    STUDIO = "studio"
-    AUTOENCODER = "autoencoder"
-    IDENTITY = "identity"
-
-
 def eval(  # noqa: A001 - the verb's name, as every verb's function has
     suite: Annotated[
-        Suite,
+        Literal["studio", "autoencoder", "identity"],
         typer.Argument(
             help="studio: the held-out bench; autoencoder: what it alone gives back; "
             "identity: train the bench's identity net."
@@ -65,12 +56,12 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
     from kontext_engine.errors import EngineError
 
     with told(EngineError, stopped="stopped"):
-        if suite is Suite.IDENTITY:
+        if suite == "identity":
             from kontext_engine.evaluation.command import train_identity_net
 
             for line in train_identity_net(cutouts or Path("data/cutouts")):
                 typer.echo(line)
-        elif suite is Suite.AUTOENCODER:
+        elif suite == "autoencoder":
             from kontext_engine.evaluation.autoencoder import evaluate_autoencoder
 
             _show(*evaluate_autoencoder(model, cutouts))

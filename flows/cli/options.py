@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,13 +11,6 @@ from flows.numerics import Device, Dtype
 
 if TYPE_CHECKING:
     from flows.settings import Settings
-
-
-class LinksAre(StrEnum):
-    """How a report names its pictures."""
-
-    RELATIVE = "relative"
-    PRESIGNED = "presigned"
 
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")]
@@ -53,7 +45,7 @@ Batch = Annotated[
     typer.Option(min=1, help="The most pictures computed together; default: the setting."),
 ]
 LinkKind = Annotated[
-    LinksAre | None,
+    Literal["relative", "presigned"] | None,
     typer.Option(
         help="How the report names its pictures: relative, or, in S3, presigned: for whoever has "
         "the page, for a while.",

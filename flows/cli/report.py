@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import told
-from flows.cli.options import LinkKind, LinksAre, effective
+from flows.cli.options import LinkKind, effective
 
 
 def report(
@@ -39,10 +39,10 @@ def report(
     from flows.store.base import StoreError
     from flows.store.runfolder import open_run
 
-    settings = effective(store=store, links=links and links.value)
+    settings = effective(store=store, links=links)
     with told(ManifestError, StoreError):
         folder, home = open_run(run, store, settings)
-        if links is LinksAre.PRESIGNED and not is_s3(folder.where):
+        if links == "presigned" and not is_s3(folder.where):
             raise typer.BadParameter("only a run in S3 has such links", param_hint="--links")
         kept = open_store(home, settings)
         page = write_report(folder, read_manifest(folder), kept, links_for(folder, settings))

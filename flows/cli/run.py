@@ -12,7 +12,6 @@ from flows.cli.options import (
     Batch,
     InDtype,
     LinkKind,
-    LinksAre,
     Model,
     OnDevice,
     Only,
@@ -67,8 +66,8 @@ def run(
     from flows.pipeline import RunRequest
     from flows.settings.address import is_s3
 
-    settings = effective(store=store, device=device, batch=batch, links=links and links.value)
-    if links is LinksAre.PRESIGNED and not is_s3(settings.store):
+    settings = effective(store=store, device=device, batch=batch, links=links)
+    if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
         recipe,

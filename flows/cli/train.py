@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from flows.cli import told
 from flows.numerics import Device
 
-
-class Stage(StrEnum):
-    """The stages, in order; each resumes where it was stopped."""
-
-    AUTOENCODER = "autoencoder"
-    DECODER = "decoder"
-    CORPUS = "corpus"
-    TRANSFORMER = "transformer"
+# In order; each resumes where it was stopped.
+Stage = Literal["autoencoder", "decoder", "corpus", "transformer"]
 
 
 def train(
@@ -76,15 +69,15 @@ def train(
 
     work = work.expanduser()
     shop = Workshop(work, cutouts.expanduser(), device.value, threads)
-    name = f"{stage.value}-small" if small and stage is Stage.TRANSFORMER else stage.value
+    name = f"{stage}-small" if small and stage == "transformer" else stage
     start = init.expanduser() if init else None
-    corpus = stage is Stage.CORPUS
+    corpus = stage == "corpus"
     rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
     stopped = f"stopped; the same command {rest}"
     with told(EngineError, FloatingPointError, OSError, stopped=stopped):
         work.mkdir(parents=True, exist_ok=True)
-        if stage in (Stage.AUTOENCODER, Stage.DECODER):
-            only = stage is Stage.DECODER
+        if stage in {"autoencoder", "decoder"}:
+            only = stage == "decoder"
             vae = AutoencoderRun(
                 work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
                 detail=detail, decoder_only=only, critic=critic,

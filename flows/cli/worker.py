@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,22 +13,14 @@ from flows.cli import ExitCode, told
 from flows.cli.options import Batch, effective
 
 
-class Serves(StrEnum):
-    """What a worker takes."""
-
-    CHUNKS = "chunks"
-    PARENTS = "parents"
-    BOTH = "both"
-
-
 def worker(
     *,
     serve: Annotated[
-        Serves,
+        Literal["chunks", "parents", "both"],
         typer.Option(
             help="chunks: pictures, on engines; parents: recipes and nights, which need none.",
         ),
-    ] = Serves.BOTH,
+    ] = "both",
     store: Annotated[
         str | None,
         typer.Option(
@@ -97,7 +88,7 @@ def worker(
     from flows.scheduling.site import Tempo
 
     serving = Serving(
-        serve=serve.value,
+        serve=serve,
         options=options,
         settings=settings,
         recipes=recipes,

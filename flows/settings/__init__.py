@@ -77,14 +77,14 @@ class S3Settings(Section):
 
     endpoint_url: str | None = None
     """Another server than AWS: https://host:port."""
-    region: str | None = Field(None, min_length=1)
+    region: str | None = Field(default=None, min_length=1)
     """Default: what boto3 finds, else us-east-1."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """path: https://host/bucket; virtual: https://bucket.host."""
     checksums: Literal["when_supported", "when_required"] = "when_supported"
     """when_required for servers that reject boto3's checksums."""
     ca_bundle: Annotated[str, BeforeValidator(_home)] | None = Field(
-        None, json_schema_extra=BEGINS_AT_FILE
+        default=None, json_schema_extra=BEGINS_AT_FILE
     )
     """A PEM file of authorities to trust over TLS."""
     encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
@@ -93,17 +93,17 @@ class S3Settings(Section):
     """The KMS key's id; only with aws:kms."""
     storage_class: str | None = None
     """Such as INTELLIGENT_TIERING."""
-    connect_timeout: float = Field(5.0, gt=0)
+    connect_timeout: float = Field(default=5.0, gt=0)
     """Seconds."""
-    read_timeout: float = Field(30.0, gt=0)
+    read_timeout: float = Field(default=30.0, gt=0)
     """Seconds without a byte."""
-    attempts: int = Field(8, ge=1, le=50)
+    attempts: int = Field(default=8, ge=1, le=50)
     """Tries of one request at least, the first included."""
-    patience: float = Field(90.0, ge=0)
+    patience: float = Field(default=90.0, ge=0)
     """Seconds: a failing request is tried again, beyond its attempts if need be, until so long has
     passed (a server that restarts).
     """
-    part_size: int = Field(16 * 2**20, ge=5 * 2**20)
+    part_size: int = Field(default=16 * 2**20, ge=5 * 2**20)
     """Bytes; larger objects go up in such parts."""
     unconditional: Literal["refuse", "degrade"] = "refuse"
     """What to do on a server that ignores If-None-Match: refuse it, or go on with a warning and
@@ -143,16 +143,16 @@ class InputSettings(Section):
     schemes: Annotated[tuple[Literal["file", "s3"], ...], BeforeValidator(_split)] = ("file", "s3")
     """Where inputs may come from."""
     roots: Annotated[tuple[FilePath, ...], BeforeValidator(_split)] = Field(
-        (), json_schema_extra=BEGINS_AT_FILE
+        default=(), json_schema_extra=BEGINS_AT_FILE
     )
     """Folders that may be read beside the recipe's and the current one."""
     buckets: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     """Buckets that may be read beside the store's own: BUCKET or BUCKET/PREFIX."""
-    max_bytes: int = Field(256 * 2**20, ge=1)
+    max_bytes: int = Field(default=256 * 2**20, ge=1)
     """Bytes; a larger object is refused before it is downloaded."""
-    cache: FilePath | None = Field(None, json_schema_extra=BEGINS_AT_FILE)
+    cache: FilePath | None = Field(default=None, json_schema_extra=BEGINS_AT_FILE)
     """Where objects that were read are kept; default: kontext/inputs in the user's cache folder."""
-    cache_bytes: int = Field(4 * 2**30, ge=0)
+    cache_bytes: int = Field(default=4 * 2**30, ge=0)
     """Bytes; what was used longest ago leaves the cache first."""
 
     @field_validator("buckets")
@@ -168,7 +168,7 @@ class InputSettings(Section):
 class GcSettings(Section):
     """What ``kontext gc`` leaves alone."""
 
-    grace_hours: float = Field(72.0, ge=2)
+    grace_hours: float = Field(default=72.0, ge=2)
     """Nothing younger is ever removed."""
 
 
@@ -179,10 +179,10 @@ class Settings(Section):
     """
 
     store: Annotated[str, BeforeValidator(_home)] = Field(
-        DEFAULT_OUT, min_length=1, json_schema_extra=BEGINS_AT_FILE
+        default=DEFAULT_OUT, min_length=1, json_schema_extra=BEGINS_AT_FILE
     )
     """Where pictures and runs are kept: a folder or s3://bucket/prefix."""
-    batch: int = Field(DEFAULT_BATCH, ge=1)
+    batch: int = Field(default=DEFAULT_BATCH, ge=1)
     """The most pictures computed together."""
     device: Device = Device.CPU
     """Where pictures are computed."""
@@ -190,11 +190,11 @@ class Settings(Section):
     """How a report in S3 names its pictures: by their place beside it, or by links that anybody
     who holds them can open for a while.
     """
-    presign_seconds: int = Field(MAX_PRESIGN, ge=1, le=MAX_PRESIGN)
+    presign_seconds: int = Field(default=MAX_PRESIGN, ge=1, le=MAX_PRESIGN)
     """Seconds that presigned links last."""
-    s3: S3Settings = Field(default_factory=S3Settings)
-    inputs: InputSettings = Field(default_factory=InputSettings)
-    gc: GcSettings = Field(default_factory=GcSettings)
+    s3: S3Settings = S3Settings()
+    inputs: InputSettings = InputSettings()
+    gc: GcSettings = GcSettings()
 
     @field_validator("store")
     @classmethod
