@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from flows.cli.sizes import seconds, size
+from flows.cli.words import seconds, size
 from flows.execution.outcome import Ending
 from flows.listing import RunState, list_runs
 from flows.manifest import parse_manifest

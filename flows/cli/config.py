@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from flows.cli.options import AsJson
+from flows.cli.words import aligned
 
 
 def config(as_json: AsJson = False) -> None:
@@ -38,9 +39,7 @@ def config(as_json: AsJson = False) -> None:
         return
     shown = [(name, _text(value), origin) for name, (value, origin) in rows.items()]
     shown.append(("AWS credentials", "", credentials or "none found"))
-    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
-    for name, text, origin in shown:
-        typer.echo(f"{name:<{widths[0]}}  {text:<{widths[1]}}  {origin}")
+    typer.echo("\n".join(aligned(shown)))
 
 
 def _masked(value: Any) -> Any:

@@ -83,7 +83,7 @@ def _grace(text: str | None, settings: Settings) -> float:
 
 
 def _span(text: str | None, option: str) -> float | None:
-    from flows.cli.sizes import seconds
+    from flows.cli.words import seconds
 
     try:
         return None if text is None else seconds(text)
@@ -171,7 +171,7 @@ def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int
 
 
 def _print(rows: list[tuple[str, int, int]], found: Survey | None, swept: Swept | None) -> None:
-    from flows.cli.sizes import size
+    from flows.cli.words import size
 
     if not rows:
         typer.echo("nothing went" if swept is not None else "nothing would go")

@@ -83,7 +83,7 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
 
 
 def _tell(done: Pulled) -> None:
-    from flows.cli.sizes import size
+    from flows.cli.words import size
 
     for line in (*done.notes, *done.problems):
         typer.echo(line, err=True)
