@@ -70,14 +70,7 @@ def run(
     if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
-        recipe,
-        settings.store,
-        changes(sets, model),
-        tuple(only or ()),
-        dtype,
-        settings.device,
-        settings.batch,
-        settings=settings,
+        recipe, settings.store, changes(sets, model), tuple(only or ()), dtype, settings
     )
     if reroll:
         _reroll(request, reroll)
@@ -100,7 +93,7 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
 
     recipe = load_recipe(request.recipe, request.sets)
     kept = overrides_path(request.recipe)
-    for change in reroll(recipe, selectors, only=request.only, settings=request.chosen):
+    for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
         text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
         typer.echo(text, err=True)
 
