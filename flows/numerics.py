@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from kontext_engine.spec import NumericsProfile
+if TYPE_CHECKING:
+    from kontext_engine.spec import NumericsProfile
 
 
 class Device(StrEnum):
@@ -26,5 +28,7 @@ def choose_numerics(dtype: Dtype | None = None, device: Device = Device.CPU) -> 
 
     Nothing is detected: keys must not depend on the machine that happens to make the plan.
     """
+    from kontext_engine.spec import NumericsProfile
+
     usual = Dtype.BFLOAT16 if device is Device.CUDA else Dtype.FLOAT32
     return NumericsProfile(dtype=(dtype or usual).value, device=device.value)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
 from flows.delivery import Delivery
 from flows.execution.asking import CancelSignal, EngineFactory
 from flows.execution.engines import engine_factory
@@ -23,10 +22,11 @@ from flows.execution.outcome import Outcome, State, StepOutcome
 from flows.execution.work import do_work, look
 from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
-from flows.numerics import Device, Dtype, choose_numerics
+from flows.numerics import Dtype, choose_numerics
 from flows.recipe.step import Plan
 from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
-from flows.settings import Settings, load_settings
+from flows.settings import DEFAULT_OUT, Settings
+from flows.settings.load import load_settings
 from flows.store.address import is_s3, open_store
 from flows.store.base import StoreError
 from flows.store.claims import claim
@@ -41,8 +41,8 @@ class RunRequest:
     """What somebody asks for: a recipe and how to run it.
 
     ``out`` is the store: a folder or ``s3://bucket/prefix``. ``sets`` are ``name=value`` pairs,
-    ``only`` selectors, ``batch`` the most pictures computed together (it changes no picture).
-    ``settings`` are those of this process unless given; ``out`` stands over theirs.
+    ``only`` selectors. ``settings`` are those of this process unless given; ``out`` stands over
+    theirs.
     """
 
     recipe: Path
@@ -50,12 +50,10 @@ class RunRequest:
     sets: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     dtype: Dtype | None = None
-    device: Device = Device.CPU
-    batch: int = DEFAULT_BATCH
     settings: Settings | None = None
 
     @property
-    def chosen(self) -> Settings:
+    def effective(self) -> Settings:
         """The settings, with the store that was asked for.
 
         Raises:
@@ -110,9 +108,9 @@ def plan_recipe(request: RunRequest) -> Plan:
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
-    recipe = load_recipe(request.recipe, request.sets)
-    numerics = choose_numerics(request.dtype, request.device)
-    return make_plan(recipe, numerics=numerics, only=request.only, settings=request.chosen)
+    recipe, settings = load_recipe(request.recipe, request.sets), request.effective
+    numerics = choose_numerics(request.dtype, settings.device)
+    return make_plan(recipe, numerics=numerics, only=request.only, settings=settings)
 
 
 def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finished:
@@ -121,11 +119,11 @@ def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finis
     Raises:
         StoreError: the store is full, cannot be written, or is away; what is stored stays.
     """
-    store = open_store(request.out, request.chosen)
+    store = open_store(request.out, request.effective)
     run = run_folder(plan, store.objects)
     with claimed(plan, run, hooks):
         outcome = execute(plan, request, hooks, store)
-        return publish(plan, outcome, store, run, links_for(run, request.chosen))
+        return publish(plan, outcome, store, run, links_for(run, request.effective))
 
 
 def claimed(plan: Plan, run: RunFolder, hooks: Hooks) -> contextlib.AbstractContextManager[None]:
@@ -153,7 +151,7 @@ def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: KeyedStore) ->
         plan,
         seen.missing.keys,
         store,
-        hooks.factory(plan, request.out, request.batch),
+        hooks.factory(plan, request.out, request.effective.batch),
         on_event=_without_start(hooks.on_event),
         cancelled=hooks.cancelled,
         outputs=seen.missing.outputs,

@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.files import write_whole
 from flows.manifest import FILE_NAME as MANIFEST
 from flows.manifest import Manifest, parse_manifest
 from flows.outputs import OutputError, check_output_name
@@ -31,6 +30,7 @@ from flows.store.objects import Entry, Held, Objects
 from flows.store.record import is_digest
 from flows.store.runfolder import RUNS, THUMBS
 from flows.target import Memory, PullError, Refused, clean, inside, target_errors
+from kontext_engine.files import write_whole
 
 RECIPE = "recipe.yaml"
 JOBS = 16

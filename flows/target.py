@@ -7,15 +7,18 @@ import errno
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from flows.files import write_whole
+from pydantic import TypeAdapter
+
 from flows.store.objects import checked
+from kontext_engine.files import write_whole
 
 MEMORY = ".kontext-pull.json"
 _REMEMBER_EVERY = 2.0  # seconds between two writings of what was pulled
+_FILES = TypeAdapter(dict[Literal["files"], dict[str, tuple[str, str]]])
 _PART_AGE = 60.0  # seconds; nobody writes one file for so long
 
 
@@ -75,13 +78,9 @@ class Memory:
 
     def read(self) -> None:
         """Take up what an earlier pull remembered; what cannot be read is forgotten."""
-        with contextlib.suppress(OSError, ValueError, RecursionError):
+        with contextlib.suppress(OSError, ValueError):
             if not self._path.is_symlink():
-                found: Any = json.loads(self._path.read_bytes())
-                files = found.get("files") if isinstance(found, dict) else None
-                for name, pair in (files if isinstance(files, dict) else {}).items():
-                    if isinstance(pair, list) and len(pair) == 2:
-                        self._files[name] = (str(pair[0]), str(pair[1]))
+                self._files = _FILES.validate_json(self._path.read_bytes())["files"]
 
     def knows(self, path: str, version: str, digest: str) -> bool:
         """Whether a file with this digest is this version."""
@@ -101,6 +100,6 @@ class Memory:
         with self._lock:
             if not self._changed:
                 return
-            files: Mapping[str, tuple[str, str]] = dict(sorted(self._files.items()))
+            files = dict(sorted(self._files.items()))
             write_whole(self._path, json.dumps({"files": files}, indent=0) + "\n")
             self._changed, self._written = False, time.monotonic()

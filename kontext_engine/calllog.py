@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kontext_engine.errors import CallLogError
+log = logging.getLogger(__name__)
 
 
 class CallLog:
@@ -20,8 +21,7 @@ class CallLog:
     def write(self, event: str, ids: Sequence[str]) -> None:
         """Append ``event`` for each request id; without a path, nothing.
 
-        Raises:
-            CallLogError: the file cannot be written.
+        Pictures do not wait for a diagnosis: a file that cannot be written is told, once.
         """
         if self._path is None or not ids:
             return
@@ -31,10 +31,13 @@ class CallLog:
             _append(self._path, lines.encode())
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
-            raise CallLogError(
-                f"{self._path}: the engine's log cannot be written ({why}); make room or make it "
-                "writable, then run again: what is stored is kept"
-            ) from error
+            log.warning(
+                "%s: the engine's log cannot be written (%s); pictures are made without it; make "
+                "room or make it writable",
+                self._path,
+                why,
+            )
+            self._path = None
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -107,5 +107,4 @@ def _save_cache(entries: Mapping[str, _Entry]) -> None:
     """Replace the cache whole; a home that cannot be written costs time, not the run."""
     path = cache_path()
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps({"version": 1, "files": dict(sorted(entries.items()))}))

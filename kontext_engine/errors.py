@@ -5,7 +5,6 @@ EngineError
  │   ├─ GeometryError  a size or an aspect that cannot be made (also a ValueError)
  │   └─ PictureError   a picture that cannot be read (also a ValueError)
  ├─ ModelError         the model folder cannot be used (missing, wrong layout, wrong weights)
- ├─ CallLogError       the engine's own log cannot be written, so nothing further is computed
  └─ Cancelled          the caller's step callback asked to stop
 """
 
@@ -30,10 +29,6 @@ class PictureError(RequestError, ValueError):
 
 class ModelError(EngineError):
     """The model cannot be loaded; the message says what was expected and what to do."""
-
-
-class CallLogError(EngineError):
-    """The call log cannot be written; the message says why. No request is at fault."""
 
 
 class Cancelled(EngineError):  # noqa: N818 - a request of the caller, not a fault

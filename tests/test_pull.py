@@ -15,7 +15,6 @@ import pytest
 
 from flows import target as target_module
 from flows.cli import main
-from flows.files import write_whole
 from flows.listing import RunNotFound, find_run, runs_beginning, split_address
 from flows.manifest import ManifestError
 from flows.pull import pull
@@ -23,6 +22,7 @@ from flows.store.address import open_objects
 from flows.store.base import StoreError
 from flows.store.folder import LocalObjects
 from flows.target import MEMORY, PullError
+from kontext_engine.files import write_whole
 from tests.store.batch import write_run
 
 RUN = "2026-01-02-autumn-0123abcd"

@@ -14,7 +14,6 @@ import re
 import sys
 import threading
 import time
-import tomllib
 import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from flows.cli import main
-from flows.configured import leaves
 from flows.execution import sources, stages
 from flows.execution.cutting import cut
 from flows.execution.ends import ChunkEnds, gather
@@ -40,7 +38,7 @@ from flows.recipe.plan import make_plan
 from flows.recipe.recipe import load_recipe
 from flows.scheduling.names import chunks_of, parent_name
 from flows.scheduling.parcel import ORDERS, put_parcel, unpacked
-from flows.settings import Settings, load_settings
+from flows.settings.load import load_settings
 from flows.store import boto, s3_cells, s3_guard, s3_probe
 from flows.store.address import open_cells, open_objects, open_store
 from flows.store.base import FailureNote, StoreReadOnly
@@ -523,11 +521,3 @@ def test_the_layout_names_every_folder_that_there_is():
     table = TEXT[TEXT.index("## Layout") : TEXT.index("## Settings")]
     for name in NAMES.values():
         assert f"`{name.partition('/')[0]}" in table
-
-
-def test_the_settings_on_the_page_are_all_there_are_and_they_are_right():
-    shown = tomllib.loads(re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1])
-    names = {(a, b) for a, part in shown.items() if isinstance(part, dict) for b in part}
-    names |= {(a,) for a, part in shown.items() if not isinstance(part, dict)}
-    assert names == {found for found, _ in leaves()}
-    Settings.model_validate(shown)

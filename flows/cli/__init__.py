@@ -16,6 +16,8 @@ from typing import NoReturn
 
 import typer
 
+from flows.problems import ProblemsError
+
 VERBS: tuple[str, ...] = (
     "check",
     "plan",
@@ -86,30 +88,30 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     named = args[0] if args and args[0] in VERBS else None
     try:
         build_app((named,) if named else VERBS)(args, prog_name="kontext")
-    except Exception as error:
-        _tell_settings(error)
-        raise
+    except ProblemsError as error:  # a recipe or the settings, in any verb
+        typer.echo(str(error), err=True)
+        raise SystemExit(ExitCode.WRONG) from None
     raise SystemExit(ExitCode.DONE)
 
 
-def _tell_settings(error: Exception) -> None:
-    """Any verb may find the settings wrong: their lines, and no traceback."""
-    from flows.settings import SettingsError
-
-    if isinstance(error, SettingsError):
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise SystemExit(ExitCode.WRONG) from None
-
-
 @contextmanager
-def recipe_errors() -> Iterator[None]:
-    """Turn a ``RecipeError`` into its lines on stderr and exit code 2."""
-    from flows.recipe.errors import RecipeError
+def told(
+    *failed: type[Exception], wrong: tuple[type[Exception], ...] = (), stopped: str = ""
+) -> Iterator[None]:
+    """Errors of these kinds are their own words on stderr, and an exit code; no traceback.
 
+    ``stopped`` is what is said on Ctrl-C.
+    """
     try:
         yield
-    except RecipeError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(ExitCode.WRONG) from None
+    except (*failed, *wrong) as error:
+        typer.echo(str(error), err=True)
+        code = ExitCode.WRONG if isinstance(error, wrong) else ExitCode.FAILED
+    except KeyboardInterrupt:
+        if not stopped:
+            raise
+        typer.echo(stopped, err=True)
+        code = ExitCode.INTERRUPTED
+    else:
+        return
+    raise typer.Exit(code)

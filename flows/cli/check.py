@@ -32,12 +32,10 @@ def check(
     wrong = False
     for path in recipes:
         try:
-            recipe = load_recipe(path, tuple(sets or ()))
-            plan, missing = plan_anyway(recipe)
+            plan, missing = plan_anyway(load_recipe(path, tuple(sets or ())))
         except RecipeError as error:
             wrong = True
-            for problem in error.problems:
-                typer.echo(str(problem), err=True)
+            typer.echo(str(error), err=True)
             continue
         for warning in (*plan.warnings, *missing):
             typer.echo(f"note: {warning}", err=True)
@@ -67,14 +65,8 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
 
 def summary(plan: Plan) -> str:
     """``24 variants, 30 steps, 24 outputs with kontext-mini``."""
+    parts = {"variant": plan.variants, "step": plan.steps, "output": plan.outputs}
     counts = [
-        count(len(plan.variants), "variant"),
-        count(len(plan.steps), "step"),
-        count(len(plan.outputs), "output"),
+        f"{len(found)} {noun}" + ("" if len(found) == 1 else "s") for noun, found in parts.items()
     ]
     return f"{', '.join(counts)} with {plan.model.name}"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import ExitCode
+from flows.cli import told
 
 
 def data(
     folder: Annotated[Path, typer.Argument(help="Where the set goes.")] = Path("data/cutouts"),
     *,
-    held_out: Annotated[
-        Path | None,
-        typer.Option("--held-out", help="Also copy the held-out part here."),
-    ] = None,
+    held_out: Annotated[Path | None, typer.Option(help="Also copy the held-out part here.")] = None,
 ) -> None:
     """Fetch the cut-outs for training, once: Fluent Emoji 3D (MIT), 17 MB, with npm.
 
@@ -27,7 +24,7 @@ def data(
     from kontext_engine.training.fetch import ASSETS, fetch_cutouts
 
     folder = folder.expanduser()
-    try:
+    with told(EngineError, OSError, stopped="stopped; nothing was changed"):
         fetched = fetch_cutouts(folder)
         typer.echo(f"{folder}: {ASSETS} cut-outs " + ("fetched" if fetched else "there already"))
         if held_out is not None:
@@ -35,9 +32,3 @@ def data(
 
             count = export_held_out(folder, held_out.expanduser())
             typer.echo(f"{held_out}: {count} cut-outs, held-out subjects and props")
-    except (EngineError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing was changed", err=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None

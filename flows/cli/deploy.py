@@ -6,26 +6,22 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import ExitCode, recipe_errors
-from flows.cli.options import chosen
-
-DEFAULT_RECIPES = "recipes"
+from flows.cli import told
+from flows.cli.options import effective
 
 
 def deploy(
     recipes: Annotated[
         str,
         typer.Option(
-            "--recipes",
             metavar="PLACE",
             help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
         ),
-    ] = DEFAULT_RECIPES,
+    ] = "recipes",
     *,
     store: Annotated[
         list[str] | None,
         typer.Option(
-            "--store",
             metavar="PLACE",
             help="Where pictures and runs are kept; default: the setting. Repeat for more to "
             "choose from; each needs a parents' worker of its own.",
@@ -34,7 +30,6 @@ def deploy(
     cron: Annotated[
         str | None,
         typer.Option(
-            "--cron",
             metavar="CRON",
             help="When the nightly run starts, such as '0 22 * * *'; '' for never; default: as "
             "it was.",
@@ -43,7 +38,6 @@ def deploy(
     time_zone: Annotated[
         str | None,
         typer.Option(
-            "--time-zone",
             metavar="ZONE",
             help="Of the schedule, such as Europe/Berlin; default: as it was, else UTC.",
         ),
@@ -51,7 +45,6 @@ def deploy(
     nightly: Annotated[
         str | None,
         typer.Option(
-            "--nightly",
             metavar="FOLDER",
             help="The recipes of a night: a folder of the recipes that parents' workers have, or "
             "s3://bucket/prefix; '' for all; default: as it was.",
@@ -60,7 +53,6 @@ def deploy(
     deadline: Annotated[
         float | None,
         typer.Option(
-            "--deadline",
             metavar="HOURS",
             min=0,
             help="What a night has not begun after so many hours stays undone; 0 for none; "
@@ -70,7 +62,6 @@ def deploy(
     concurrency: Annotated[
         int | None,
         typer.Option(
-            "--concurrency",
             metavar="N",
             min=1,
             help="Recipes of a night at once; default: as it was, 4 at first.",
@@ -87,11 +78,9 @@ def deploy(
     from flows.scheduling.deploy import DeployError, Deployment, NoServerError, ServerError
     from flows.scheduling.deploy import deploy as carry_out
 
-    stores = [chosen(store=one) for one in store] if store else [chosen()]
-    with recipe_errors():
-        names = Catalog(recipes, stores[0]).names()
+    stores = [effective(store=one) for one in store or (None,)]
     wanted = Deployment(
-        tuple(names),
+        tuple(Catalog(recipes, stores[0]).names()),
         tuple(_address(one.store) for one in stores),
         cron,
         time_zone,
@@ -99,12 +88,8 @@ def deploy(
         deadline,
         concurrency,
     )
-    try:
+    with told(ServerError, wrong=(NoServerError, DeployError)):
         deployed = carry_out(wanted)
-    except (NoServerError, ServerError, DeployError) as error:
-        typer.echo(str(error), err=True)
-        wrong = not isinstance(error, ServerError)
-        raise typer.Exit(ExitCode.WRONG if wrong else ExitCode.FAILED) from None
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")
@@ -113,6 +98,6 @@ def deploy(
 def _address(store: str) -> str:
     from pathlib import Path
 
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
     return store if is_s3(store) else str(Path(store).absolute())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import ExitCode
-from flows.cli.options import Store, chosen
+from flows.cli import told
+from flows.cli.options import Store, effective
 
 if TYPE_CHECKING:
     from flows.gc.kinds import Policy
@@ -30,7 +30,6 @@ def gc(
     grace: Annotated[
         str | None,
         typer.Option(
-            "--grace",
             metavar="SPAN",
             help="Nothing younger goes: 72h, 7d; 2h at least. Default: the setting gc.grace_hours.",
         ),
@@ -38,18 +37,17 @@ def gc(
     runs_older: Annotated[
         str | None,
         typer.Option(
-            "--runs-older",
             metavar="SPAN",
             help="Whole runs older than this go too, unless pinned: 90d. Default: none.",
         ),
     ] = None,
     pin: Annotated[
         list[str] | None,
-        typer.Option("--pin", metavar="RUN", help="Keep this run for good; nothing else is done."),
+        typer.Option(metavar="RUN", help="Keep this run for good; nothing else is done."),
     ] = None,
     unpin: Annotated[
         list[str] | None,
-        typer.Option("--unpin", metavar="RUN", help="Keep it no longer; nothing else is done."),
+        typer.Option(metavar="RUN", help="Keep it no longer; nothing else is done."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -62,23 +60,15 @@ def gc(
     from flows.store.address import open_objects
     from flows.store.base import StoreError
 
-    settings = chosen(store=store)
+    settings = effective(store=store)
     policy = Policy(_grace(grace, settings), _span(runs_older, "--runs-older"))
-    try:
+    stopped = "stopped; the same command goes on from there"
+    with told(StoreError, wrong=(RunNotFound,), stopped=stopped):
         objects = open_objects(settings.store, settings)
         if pin or unpin:
             _pins(objects, pin or [], unpin or [])
         else:
             _clean(objects, policy, delete=delete, as_json=as_json)
-    except RunNotFound as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.WRONG) from None
-    except StoreError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from there", err=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _grace(text: str | None, settings: Settings) -> float:
@@ -93,7 +83,7 @@ def _grace(text: str | None, settings: Settings) -> float:
 
 
 def _span(text: str | None, option: str) -> float | None:
-    from flows.cli.sizes import seconds
+    from flows.cli.words import seconds
 
     try:
         return None if text is None else seconds(text)
@@ -115,31 +105,24 @@ def _pins(objects: Objects, pins: list[str], unpins: list[str]) -> None:
 
 
 def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
+    from flows.cli.bars import bar
     from flows.gc.sweep import Sweep, survey
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bars.add_task("looking", total=None)
-
-    def tell(what: str, done: int, total: int) -> None:
-        bars.update(task, description=what, completed=done, total=total)
-
-    found: Survey | None = None
-    if not delete:
-        with bars:
-            found = survey(objects, policy, time.time(), tell)
-        _report(found, None, as_json=as_json)
-        return
-    sweep = Sweep(objects, policy, tell=tell)
+    sweep = found = None
     try:
-        with bars:
-            found = sweep.run()
+        with bar("looking") as move:
+
+            def tell(what: str, done: int, total: int) -> None:
+                move(description=what, completed=done, total=total)
+
+            if delete:
+                sweep = Sweep(objects, policy, tell=tell)
+                found = sweep.run()
+            else:
+                found = survey(objects, policy, time.time(), tell)
     finally:
-        _report(found, sweep.swept, as_json=as_json)
+        if found or sweep:
+            _report(found, sweep.swept if sweep else None, as_json=as_json)
 
 
 def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None:
@@ -188,7 +171,7 @@ def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int
 
 
 def _print(rows: list[tuple[str, int, int]], found: Survey | None, swept: Swept | None) -> None:
-    from flows.cli.sizes import size
+    from flows.cli.words import size
 
     if not rows:
         typer.echo("nothing went" if swept is not None else "nothing would go")

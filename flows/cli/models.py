@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import ExitCode
+from flows.cli.words import aligned
 
 if TYPE_CHECKING:
     from kontext_engine.spec import ModelSpec
@@ -39,7 +39,7 @@ def models(
             continue
         rows.append((name, *_abilities(spec), _number(spec.licence, licences)))
     head = ("model", "size", "contexts", "guidance", "digest", "licence")
-    for line in _table([head, *rows]):
+    for line in aligned([head, *rows]):
         typer.echo(line)
     for licence, number in licences.items():
         typer.echo(f"({number}) {licence}")
@@ -57,11 +57,3 @@ def _abilities(spec: ModelSpec) -> tuple[str, ...]:
 
 def _number(licence: str, licences: dict[str, int]) -> str:
     return f"({licences.setdefault(licence, len(licences) + 1)})" if licence else ""
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    # Never wrapped or cut, whatever the terminal's width: names are there to be copied.
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()

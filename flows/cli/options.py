@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,13 +11,6 @@ from flows.numerics import Device, Dtype
 
 if TYPE_CHECKING:
     from flows.settings import Settings
-
-
-class LinksAre(StrEnum):
-    """How a report names its pictures."""
-
-    RELATIVE = "relative"
-    PRESIGNED = "presigned"
 
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")]
@@ -29,7 +21,6 @@ Sets = Annotated[
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--only",
         metavar="SELECTOR",
         help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
     ),
@@ -44,38 +35,39 @@ Store = Annotated[
         "setting, else 'out'.",
     ),
 ]
-Model = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="Another model than the recipe's.")
-]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Another model than the recipe's.")]
 OnDevice = Annotated[
     Device | None,
-    typer.Option("--device", help="Where pictures are computed; default: the setting, else cpu."),
+    typer.Option(help="Where pictures are computed; default: the setting, else cpu."),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most pictures computed together; default: the setting."),
 ]
 LinkKind = Annotated[
-    LinksAre | None,
+    Literal["relative", "presigned"] | None,
     typer.Option(
-        "--links",
         help="How the report names its pictures: relative, or, in S3, presigned: for whoever has "
         "the page, for a while.",
     ),
 ]
 InDtype = Annotated[
-    Dtype | None,
-    typer.Option("--dtype", help="Precision; default: float32 on cpu, bfloat16 on cuda."),
+    Dtype | None, typer.Option(help="Precision; default: float32 on cpu, bfloat16 on cuda.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
-def chosen(**given: object) -> Settings:
+def effective(**given: object) -> Settings:
     """This process's settings, with what options of the same names say.
 
     Raises:
         SettingsError: told, with its places, by ``main``.
     """
-    from flows.settings import load_settings
+    from flows.settings.load import load_settings
 
     return load_settings().given(**given)
 
 
-def settings(sets: list[str] | None, model: str | None) -> tuple[str, ...]:
+def changes(sets: list[str] | None, model: str | None) -> tuple[str, ...]:
     """``--set`` and ``--model`` as the recipe takes them."""
     return (*(sets or ()), *([f"model={model}"] if model else ()))

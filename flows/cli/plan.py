@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import ExitCode, recipe_errors
+from flows.cli import told
 from flows.cli.options import (
     InDtype,
     Model,
@@ -18,8 +18,8 @@ from flows.cli.options import (
     RecipePath,
     Sets,
     Store,
-    chosen,
-    settings,
+    changes,
+    effective,
 )
 from flows.numerics import choose_numerics
 
@@ -60,15 +60,14 @@ def plan(
     from flows.recipe.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
-    asked = chosen(store=store, device=device)
-    with recipe_errors():
-        planned = make_plan(
-            load_recipe(recipe, settings(sets, model)),
-            numerics=choose_numerics(dtype, asked.device),
-            only=tuple(only or ()),
-            settings=asked,
-        )
-    progress = _progress(planned, asked)
+    settings = effective(store=store, device=device)
+    planned = make_plan(
+        load_recipe(recipe, changes(sets, model)),
+        numerics=choose_numerics(dtype, settings.device),
+        only=tuple(only or ()),
+        settings=settings,
+    )
+    progress = _progress(planned, settings)
     if as_json:
         typer.echo(json.dumps(_as_json(planned, progress), indent=2, ensure_ascii=False))
         return
@@ -77,22 +76,19 @@ def plan(
     _print_table(planned, progress)
 
 
-def _progress(planned: Plan, asked: Settings) -> Progress:
+def _progress(planned: Plan, settings: Settings) -> Progress:
     from flows.estimate import SAMPLE, estimate_seconds
     from flows.store.address import open_store
     from flows.store.base import StoreError
 
-    try:
-        store = open_store(asked.store, asked)
+    with told(StoreError):
+        store = open_store(settings.store, settings)
         done = frozenset(key for key, has in store.has_all(planned.steps) if has)
         todo = [step for key, step in planned.steps.items() if key not in done]
         seconds = estimate_seconds(planned, todo, store.sample(SAMPLE))
         notes = store.failures([step.key for step in todo])
         failed = [note for _, note in notes if note is not None]
         return Progress(done, seconds, {note.key: note.reason for note in failed})
-    except StoreError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
 
 
 def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
@@ -106,9 +102,8 @@ def _print_table(planned: Plan, progress: Progress) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{planned.recipe} with {planned.model.name}", title_justify="left")
-    table.add_column("step")
-    table.add_column("does")
+    title = f"{planned.recipe} with {planned.model.name}"
+    table = Table("step", "does", title=title, title_justify="left")
     for name in ("variants", "pictures", "done", "to do"):
         table.add_column(name, justify="right")
     groups: dict[str, list[Step]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -72,65 +71,60 @@ class Tally:
         return max(0.0, (self.total - self.progress) * (self._clock() - self._began) / made)
 
 
+_MAKING = "making pictures"
+_DOING = {
+    EngineLoading: "loading the model",
+    EngineLoaded: _MAKING,
+    Denoising: _MAKING,
+    Settled: _MAKING,
+}
+
+
 class RunProgress:
     """Shows a run while it goes on; hand ``hear`` to it as the listener, use it as a context."""
 
-    def __init__(self, console: Console, tally: Tally | None = None) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = tally or Tally()
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[tail]}"),
-                console=console,
-                transient=True,
-                expand=True,
-            )
-            self._task = self._bar.add_task("reading the store", total=None, tail="")
+        self._tally = Tally()
+        self._live = console.is_terminal
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[tail]}"),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("reading the store", total=None, tail="")
 
     def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
+        self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+    def __exit__(self, *_error: object) -> None:
+        self._bar.stop()
 
     def hear(self, event: Event) -> None:
         """Show an event."""
         self._tally.hear(event)
-        line = self._line(event)
-        if line:
+        if line := self._line(event):
             self._console.print(line, soft_wrap=True, highlight=False)
-        if self._bar:
-            total = self._tally.total or None
-            what = {"description": "loading the model"} if isinstance(event, EngineLoading) else {}
-            if isinstance(event, (Settled, Denoising, EngineLoaded)):
-                what = {"description": "making pictures"}
-            self._bar.update(
-                self._task,
-                total=total,
-                completed=self._tally.progress,
-                tail=self._tail(),
-                **what,  # type: ignore[arg-type]
-            )
+        self._bar.update(
+            self._task,
+            total=self._tally.total or None,
+            completed=self._tally.progress,
+            description=_DOING.get(type(event)),
+            tail=self._tail(),
+        )
 
     def stopping(self) -> None:
         """Say that the wish to stop was heard."""
         self._console.print(
             "stopping at the next denoise step; what is made stays (again Ctrl-C: at once)"
         )
-        if self._bar:
-            self._bar.update(self._task, description="stopping")
+        self._bar.update(self._task, description="stopping")
 
     def _tail(self) -> str:
         tally = self._tally
@@ -146,7 +140,7 @@ class RunProgress:
         match event:
             case Started(total=total, missing=missing):
                 return f"{total} steps: {total - missing} done already, {missing} to do"
-            case EngineLoading(model=model) if not self._bar:
+            case EngineLoading(model=model) if not self._live:
                 return f"loading {escape(model)}"
             case EngineLoaded(model=model, seconds=seconds):
                 return f"{escape(model)} is loaded ({duration(seconds)})"
@@ -154,16 +148,15 @@ class RunProgress:
                 why = f"{escape(label)} after attempt {attempt}: {escape(reason)}"
                 return f"[yellow]again[/yellow] {why}"
             case Settled():
-                return self._settled_line(event)
+                return self._settled(event)
         return ""
 
-    def _settled_line(self, event: Settled) -> str:
+    def _settled(self, event: Settled) -> str:
         outcome, label = event.outcome, escape(event.label)
-        if outcome.state is State.FAILED:
-            return f"[red]failed[/red] {label}: {escape(outcome.reason)}"
-        if outcome.state is State.BLOCKED:
-            return f"[yellow]blocked[/yellow] {label}: {escape(outcome.reason)}"
-        if outcome.state is State.DONE and not self._bar and outcome.record:
+        colour = {State.FAILED: "red", State.BLOCKED: "yellow"}.get(outcome.state)
+        if colour:
+            return f"[{colour}]{outcome.state}[/{colour}] {label}: {escape(outcome.reason)}"
+        if outcome.state is State.DONE and not self._live and outcome.record:
             place = f"\\[{self._tally.settled}/{self._tally.total}]"
             return f"{place} {label}  {duration(outcome.record.seconds)}"
         return ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import ExitCode
-from flows.cli.options import Store, chosen
+from flows.cli import ExitCode, told
+from flows.cli.options import Store, effective
 
 if TYPE_CHECKING:
     from flows.pull import Pulled
@@ -34,9 +34,7 @@ def pull(
             "--all", help="Every run whose name begins with RUN, each in DIR/<run>: a day, say."
         ),
     ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, max=256, help="Files fetched at once.")
-    ] = 16,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Files fetched at once.")] = 16,
 ) -> None:
     """Bring a finished run into DIR: outputs, report, recipe and manifest.
 
@@ -47,17 +45,9 @@ def pull(
     from flows.store.base import StoreError
     from flows.target import PullError
 
-    try:
+    stopped = "stopped; what is there stays, the same command goes on"
+    with told(PullError, ManifestError, StoreError, wrong=(RunNotFound,), stopped=stopped):
         pulled = _pull(run, folder, store, every=every, jobs=jobs)
-    except RunNotFound as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.WRONG) from None
-    except (PullError, ManifestError, StoreError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; what is there stays, the same command goes on", err=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
     for done in pulled:
         _tell(done)
     if any(done.problems for done in pulled):
@@ -69,7 +59,7 @@ def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int
     from flows.store.address import open_objects
 
     home, text = split_address(asked)
-    settings = chosen(store=home or store)
+    settings = effective(store=home or store)
     objects = open_objects(settings.store, settings)
     name, _, prefix = text.partition("/")
     if not every:
@@ -79,31 +69,21 @@ def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int
 
 
 def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pulled:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import DownloadColumn, TextColumn
 
+    from flows.cli.bars import bar
     from flows.pull import Progress, pull
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(run, markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[files]} files"),
-        DownloadColumn(),
-    )
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task(run, total=None, files="0")
+    with bar(run, (TextColumn("{task.fields[files]} files"), DownloadColumn()), files="0") as move:
 
         def tell(at: Progress) -> None:
-            files = f"{at.files}/{at.of_files}"
-            bars.update(task, total=at.of_bytes, completed=at.bytes, files=files)
+            move(total=at.of_bytes, completed=at.bytes, files=f"{at.files}/{at.of_files}")
 
         return pull(objects, run, folder, prefix=prefix, jobs=jobs, tell=tell)
 
 
 def _tell(done: Pulled) -> None:
-    from flows.cli.sizes import size
+    from flows.cli.words import size
 
     for line in (*done.notes, *done.problems):
         typer.echo(line, err=True)

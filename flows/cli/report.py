@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import ExitCode
-from flows.cli.options import LinkKind, LinksAre, chosen
+from flows.cli import told
+from flows.cli.options import LinkKind, effective
 
 
 def report(
@@ -34,18 +34,16 @@ def report(
     from flows.manifest import ManifestError, read_manifest
     from flows.pipeline import links_for
     from flows.report.write import write_report
-    from flows.store.address import is_s3, open_store
+    from flows.settings.address import is_s3
+    from flows.store.address import open_store
     from flows.store.base import StoreError
     from flows.store.runfolder import open_run
 
-    asked = chosen(store=store, links=links and links.value)
-    try:
-        folder, home = open_run(run, store, asked)
-        if links is LinksAre.PRESIGNED and not is_s3(folder.where):
+    settings = effective(store=store, links=links)
+    with told(ManifestError, StoreError):
+        folder, home = open_run(run, store, settings)
+        if links == "presigned" and not is_s3(folder.where):
             raise typer.BadParameter("only a run in S3 has such links", param_hint="--links")
-        manifest = read_manifest(folder)
-        kept = open_store(home, asked)
-        typer.echo(write_report(folder, manifest, kept, links_for(folder, asked)))
-    except (ManifestError, StoreError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
+        kept = open_store(home, settings)
+        page = write_report(folder, read_manifest(folder), kept, links_for(folder, settings))
+        typer.echo(page)

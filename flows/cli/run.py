@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import ExitCode, recipe_errors
+from flows.cli import ExitCode, told
 from flows.cli.options import (
+    Batch,
     InDtype,
     LinkKind,
-    LinksAre,
     Model,
     OnDevice,
     Only,
     RecipePath,
     Sets,
     Store,
-    chosen,
-    settings,
+    changes,
+    effective,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def run(
     reroll: Annotated[
         list[str] | None,
         typer.Option(
-            "--reroll",
             metavar="STEP[VARIANT]",
             help="Give this frame a new seed, and keep it. Repeat for more.",
         ),
@@ -43,12 +42,7 @@ def run(
     model: Model = None,
     dtype: InDtype = None,
     device: OnDevice = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch", min=1, help="The most pictures computed together; default: the setting."
-        ),
-    ] = None,
+    batch: Batch = None,
     links: LinkKind = None,
     prefect: Annotated[
         bool,
@@ -70,20 +64,13 @@ def run(
     With --prefect it only ends the following.
     """
     from flows.pipeline import RunRequest
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
-    asked = chosen(store=store, device=device, batch=batch, links=links and links.value)
-    if links is LinksAre.PRESIGNED and not is_s3(asked.store):
+    settings = effective(store=store, device=device, batch=batch, links=links)
+    if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
-        recipe,
-        asked.store,
-        settings(sets, model),
-        tuple(only or ()),
-        dtype,
-        asked.device,
-        asked.batch,
-        settings=asked,
+        recipe, settings.store, changes(sets, model), tuple(only or ()), dtype, settings
     )
     if reroll:
         _reroll(request, reroll)
@@ -104,11 +91,9 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
     from flows.recipe.recipe import load_recipe
     from flows.recipe.reroll import reroll
 
-    with recipe_errors():
-        recipe = load_recipe(request.recipe, request.sets)
-        changes = reroll(recipe, selectors, only=request.only, settings=request.chosen)
+    recipe = load_recipe(request.recipe, request.sets)
     kept = overrides_path(request.recipe)
-    for change in changes:
+    for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
         text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
         typer.echo(text, err=True)
 
@@ -125,21 +110,14 @@ def _order(request: RunRequest, detach: bool) -> Finished | None:
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
+    failed, wrong = (StoreError, ServerError), (NoServerError, FleetError, OrderError)
     try:
-        with recipe_errors(), connected() as client:
+        with told(*failed, wrong=wrong), connected() as client:
             ordered = order(request, client)
             say(f"ordered  {ordered.page}")
-            try:
+            stopped = f"not followed any more; the run goes on: {ordered.page}"
+            with told(stopped=stopped):
                 return None if detach else follow(ordered, request, client, say)
-            except KeyboardInterrupt:
-                say(f"not followed any more; the run goes on: {ordered.page}")
-                raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except (NoServerError, FleetError, OrderError) as error:
-        say(str(error))
-        raise typer.Exit(ExitCode.WRONG) from None
-    except (StoreError, ServerError) as error:
-        say(str(error))
-        raise typer.Exit(ExitCode.FAILED) from None
     except httpx.HTTPError as error:
         say(in_words(error))
         raise typer.Exit(ExitCode.FAILED) from None
@@ -162,19 +140,12 @@ def _carry_out(request: RunRequest) -> Finished:
         cancelled=interrupts.asked,
         say=lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False),
     )
-    try:
-        with recipe_errors(), interrupts.caught():
-            plan = plan_recipe(request)
-            for warning in plan.warnings:
-                typer.echo(f"note: {warning}", err=True)
-            with progress:
-                return run_recipe(plan, request, hooks)
-    except StoreError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped at once; what is made stays", err=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with told(StoreError, stopped="stopped at once; what is made stays"), interrupts.caught():
+        plan = plan_recipe(request)
+        for warning in plan.warnings:
+            typer.echo(f"note: {warning}", err=True)
+        with progress:
+            return run_recipe(plan, request, hooks)
 
 
 def _exit_code(finished: Finished) -> ExitCode:
@@ -186,7 +157,7 @@ def _exit_code(finished: Finished) -> ExitCode:
 
 
 def _tell(finished: Finished, as_json: bool) -> None:
-    from flows.store.address import is_s3
+    from flows.settings.address import is_s3
 
     manifest = finished.manifest
     written = [output.path for output in manifest.outputs if output.sha256]

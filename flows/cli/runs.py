@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import ExitCode
-from flows.cli.options import Store, chosen
+from flows.cli import told
+from flows.cli.options import AsJson, Store, effective
 
 if TYPE_CHECKING:
     from flows.listing import RunLine
+
+COLOURS = {"complete": "green", "running": "cyan", "failed": "red", "unreadable": "red"}
 
 
 def runs(
     *,
     store: Store = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, help="How many are shown, the newest first.")
-    ] = 30,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many are shown, the newest first.")] = 30,
 ) -> None:
     """List the runs of a store, newest first: state, pictures, outputs.
 
@@ -33,12 +33,9 @@ def runs(
     from flows.store.address import open_objects
     from flows.store.base import StoreError
 
-    settings = chosen(store=store)
-    try:
+    settings = effective(store=store)
+    with told(StoreError):
         found = list_runs(open_objects(settings.store, settings), limit)
-    except StoreError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
     if as_json:
         typer.echo(json.dumps([asdict(line) for line in found], indent=1, ensure_ascii=False))
     elif not found:
@@ -52,22 +49,12 @@ def _print(found: list[RunLine]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from flows.listing import RunState
-
-    colours = {
-        RunState.COMPLETE: "green",
-        RunState.RUNNING: "cyan",
-        RunState.FAILED: "red",
-        RunState.UNREADABLE: "red",
-    }
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run", no_wrap=True)
-    for name in ("state", "steps", "outputs", "when"):
-        table.add_column(
-            name, no_wrap=name != "steps", justify="right" if name == "outputs" else "left"
-        )
+    table = Table("run", "state", "steps", "outputs", "when", box=None, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = column.header != "steps"
+    table.columns[3].justify = "right"
     for line in found:
-        state = Text(line.state.value, style=colours.get(line.state, "yellow"))
+        state = Text(line.state.value, style=COLOURS.get(line.state.value, "yellow"))
         if line.pinned:
             state.append(", pinned", style="dim")
         counts = ", ".join(f"{count} {name}" for name, count in line.counts.items())

@@ -12,8 +12,7 @@ from flows.cli import ExitCode
 
 def schema(
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write it here instead of printing it."),
+        Path | None, typer.Option(metavar="FILE", help="Write it here instead of printing it.")
     ] = None,
 ) -> None:
     """Print the JSON schema of recipes, which gives editors completion, hover and checks.
@@ -21,8 +20,8 @@ def schema(
     A recipe asks for it by its first line:
     [cyan]# yaml-language-server: $schema=recipe.schema.json[/cyan]
     """
-    from flows.files import write_whole
     from flows.recipe.schema import json_schema_text
+    from kontext_engine.files import write_whole
 
     if out is None:
         typer.echo(json_schema_text(), nl=False)

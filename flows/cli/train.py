@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from flows.cli import ExitCode
+from flows.cli import told
 from flows.numerics import Device
 
-
-class Stage(StrEnum):
-    """The stages, in order; each resumes where it was stopped."""
-
-    AUTOENCODER = "autoencoder"
-    DECODER = "decoder"
-    CORPUS = "corpus"
-    TRANSFORMER = "transformer"
+# In order; each resumes where it was stopped.
+Stage = Literal["autoencoder", "decoder", "corpus", "transformer"]
 
 
 def train(
     stage: Annotated[Stage, typer.Argument(help="Which stage to run.")],
     *,
     work: Annotated[
-        Path, typer.Option("--work", help="Checkpoints, latents, grids; outside the work tree.")
+        Path, typer.Option(help="Checkpoints, latents, grids; outside the work tree.")
     ] = Path("~/.cache/kontext/training"),
-    cutouts: Annotated[Path, typer.Option("--cutouts", help="What `make data` fetched.")] = Path(
-        "data/cutouts"
-    ),
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 20_000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures a step.")] = 64,
-    peak: Annotated[float, typer.Option("--peak", help="Highest learning rate.")] = 1e-3,
-    families: Annotated[int, typer.Option("--families", min=1, help="Corpus size.")] = 2500,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Rendering processes.")] = 1,
+    cutouts: Annotated[Path, typer.Option(help="What `make data` fetched.")] = Path("data/cutouts"),
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps in all.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 64,
+    peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    families: Annotated[int, typer.Option(min=1, help="Corpus size.")] = 2500,
+    workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 1,
     small: Annotated[bool, typer.Option("--small", help="The 64 px stage.")] = False,
     init: Annotated[
-        Path | None,
-        typer.Option("--init", help="Start from the weights of this model: a name or a folder."),
+        Path | None, typer.Option(help="Start from the weights of this model: a name or a folder.")
     ] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.CPU,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
     compiled: Annotated[
         bool, typer.Option("--compile", help="transformer: compile the blocks.")
     ] = False,
     decay_from: Annotated[
         int | None,
-        typer.Option(
-            "--decay-from", min=0, metavar="STEP", help="Where the rate begins to fall; 60 % in."
-        ),
+        typer.Option(min=0, metavar="STEP", help="Where the rate begins to fall; 60 % in."),
     ] = None,
     widths: Annotated[
-        str, typer.Option("--widths", help="Channels of a new autoencoder's four levels.")
+        str, typer.Option(help="Channels of a new autoencoder's four levels.")
     ] = "16,32,64,128",
     detail: Annotated[
-        float, typer.Option("--detail", min=0, help="Weight of the finest octaves' error.")
+        float, typer.Option(min=0, help="Weight of the finest octaves' error.")
     ] = 1.0,
-    critic: Annotated[
-        float, typer.Option("--critic", min=0, help="decoder: weight of a patch critic.")
-    ] = 0.0,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    critic: Annotated[float, typer.Option(min=0, help="decoder: weight of a patch critic.")] = 0.0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
 ) -> None:
     """Train the miniature. Ctrl-C saves; the same command goes on.
 
@@ -83,30 +69,25 @@ def train(
 
     work = work.expanduser()
     shop = Workshop(work, cutouts.expanduser(), device.value, threads)
-    name = f"{stage.value}-small" if small and stage is Stage.TRANSFORMER else stage.value
+    name = f"{stage}-small" if small and stage == "transformer" else stage
     start = init.expanduser() if init else None
-    try:
+    corpus = stage == "corpus"
+    rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
+    stopped = f"stopped; the same command {rest}"
+    with told(EngineError, FloatingPointError, OSError, stopped=stopped):
         work.mkdir(parents=True, exist_ok=True)
-        if stage in (Stage.AUTOENCODER, Stage.DECODER):
-            only = stage is Stage.DECODER
+        if stage in {"autoencoder", "decoder"}:
+            only = stage == "decoder"
             vae = AutoencoderRun(
                 work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
                 detail=detail, decoder_only=only, critic=critic,
             )  # fmt: skip
             autoencoder_stage(shop, vae, typer.echo, start)
-        elif stage is Stage.CORPUS:
+        elif corpus:
             corpus_stage(shop, families, small, typer.echo, workers)
         else:
             run = FlowRun(work / name, steps, batch, peak, decay_from=falls)
             transformer_stage(shop, run, small, typer.echo, start, compiled)
-    except (EngineError, FloatingPointError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.FAILED) from None
-    except KeyboardInterrupt:
-        corpus = stage is Stage.CORPUS
-        rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
-        typer.echo(f"stopped; the same command {rest}", err=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -5,44 +5,32 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from flows.cli import ExitCode
-
-
-class Serves(StrEnum):
-    """What a worker takes."""
-
-    CHUNKS = "chunks"
-    PARENTS = "parents"
-    BOTH = "both"
+from flows.cli import ExitCode, told
+from flows.cli.options import Batch, effective
 
 
 def worker(
     *,
     serve: Annotated[
-        Serves,
+        Literal["chunks", "parents", "both"],
         typer.Option(
-            "--serve",
             help="chunks: pictures, on engines; parents: recipes and nights, which need none.",
         ),
-    ] = Serves.BOTH,
+    ] = "both",
     store: Annotated[
         str | None,
         typer.Option(
-            "--store",
             metavar="PLACE",
             help="The store that is looked after; default: the setting. Runs may name others.",
         ),
     ] = None,
     recipes: Annotated[
         str,
-        typer.Option(
-            "--recipes", metavar="PLACE", help="Where recipes are: a folder or s3://bucket/prefix."
-        ),
+        typer.Option(metavar="PLACE", help="Where recipes are: a folder or s3://bucket/prefix."),
     ] = "recipes",
     models: Annotated[
         list[str] | None,
@@ -54,22 +42,16 @@ def worker(
     ] = None,
     engines: Annotated[
         int | None,
-        typer.Option("--engines", min=1, help="Engine processes; default: one for each GPU, or 1."),
+        typer.Option(min=1, help="Engine processes; default: one for each GPU, or 1."),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, help="Threads of each engine on the CPU; default: all."),
+        typer.Option(min=1, help="Threads of each engine on the CPU; default: all."),
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch", min=1, help="The most pictures computed together; default: the setting."
-        ),
-    ] = None,
+    batch: Batch = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            "--metrics-port",
             min=0,
             max=65535,
             help="Serve /health/live, /health/ready and /metrics on 127.0.0.1; 0: any port, "
@@ -77,13 +59,11 @@ def worker(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What Prefect calls it; default: the host's name.")
+        str | None, typer.Option(help="What Prefect calls it; default: the host's name.")
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option("--engine", metavar="MODULE:FUNCTION", hidden=True)
-    ] = None,
+    engine: Annotated[str | None, typer.Option(metavar="MODULE:FUNCTION", hidden=True)] = None,
     tempo: Annotated[
-        str, typer.Option("--tempo", metavar="NAME=SECONDS,...", hidden=True)
+        str, typer.Option(metavar="NAME=SECONDS,...", hidden=True)
     ] = "",  # for trials on one machine
 ) -> None:
     """Carry out flow runs from Prefect's pools; needs PREFECT_API_URL.
@@ -94,13 +74,12 @@ def worker(
     from flows.scheduling.environment import prepare_environment
 
     prepare_environment()
-    from flows.cli.options import chosen
     from flows.resident.loading import KONTEXT
     from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 
     _log_to_stderr()
-    settings = chosen(store=store, batch=batch)
+    settings = effective(store=store, batch=batch)
     options = WorkerOptions(
         engines=engines, threads=threads, batch=settings.batch, engine=engine or KONTEXT
     )
@@ -109,7 +88,7 @@ def worker(
     from flows.scheduling.site import Tempo
 
     serving = Serving(
-        serve=serve.value,
+        serve=serve,
         options=options,
         settings=settings,
         recipes=recipes,
@@ -117,12 +96,8 @@ def worker(
         metrics_port=metrics_port,
         tempo=Tempo(**_tempo(tempo)),
     )
-    try:
-        claimed = claim_name(name)
-        done = run_worker(claimed, serving, typer.echo)
-    except (NoNameError, NoServerError, WorkerError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.WRONG) from None
+    with told(wrong=(NoNameError, NoServerError, WorkerError)):
+        done = run_worker(claim_name(name), serving, typer.echo)
     _leave(ExitCode.DONE if done else ExitCode.FAILED)
 
 

@@ -16,7 +16,6 @@ from flows.recipe.naming import legible
 from flows.recipe.step import Plan
 from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, StepProgress
 from kontext_engine.errors import (
-    CallLogError,
     Cancelled,
     EngineError,
     ModelError,
@@ -73,7 +72,7 @@ class Asker:
                 yield answer
         except (Cancelled, Stopped):
             raise
-        except (CallLogError, ModelError) as error:
+        except ModelError as error:
             raise Stopped(str(error)) from error
         except Exception as error:
             log.debug("the engine raised", exc_info=True)

@@ -15,9 +15,9 @@ import re
 import time
 from pathlib import Path
 
-from flows.files import write_whole
 from flows.recipe.keys import digest
 from flows.recipe.place import S3Object
+from kontext_engine.files import write_whole
 
 MAX_INDEX = 50_000
 _LEFTOVER = 24 * 3600  # seconds: a temporary file this old has lost its writer

@@ -21,8 +21,8 @@ from flows.recipe.recipe import Recipe
 from flows.recipe.remote import RemoteError, find_objects, is_pattern, is_remote
 from flows.recipe.schema import InputEntry
 from flows.recipe.value import Value
-from flows.secrecy import masked
 from flows.settings import Settings
+from flows.settings.secrecy import masked
 
 # What a glob picks up; a file named in full may have any name.
 PICTURE_SUFFIXES = frozenset(

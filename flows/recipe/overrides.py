@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.files import write_whole
 from flows.recipe.errors import Problem, RecipeError, unknown
 from flows.recipe.node import Source
 from flows.recipe.schema import MAX_SEED
 from flows.recipe.source import read_source
+from kontext_engine.files import write_whole
 
 _HEADER = "# Seeds that 'kontext run --reroll' chose. Delete a line to have the first seed again.\n"
 

@@ -35,7 +35,8 @@ from flows.recipe.step import (
 )
 from flows.recipe.template import Placeholder
 from flows.recipe.value import Value
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
+from flows.settings.load import load_settings
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size

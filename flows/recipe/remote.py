@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from flows.recipe.cache import ContentCache
 from flows.recipe.errors import did_you_mean
 from flows.recipe.place import S3Object
-from flows.secrecy import masked
 from flows.settings import S3Settings, Settings
+from flows.settings.secrecy import masked
 from flows.store.address import SCHEME, parse_address
 from flows.store.base import AddressError, StoreError
 from flows.store.objects import Entry, Objects, checked

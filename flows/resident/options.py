@@ -10,8 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 
 import flows
-from flows.defaults import DEFAULT_BATCH
 from flows.resident.loading import KONTEXT
+from flows.settings import DEFAULT_BATCH
 
 
 class EngineState(StrEnum):

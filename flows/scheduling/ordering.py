@@ -57,7 +57,7 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
         StoreError: the store fails.
     """
     recipe = load_recipe(request.recipe, request.sets)
-    settings = request.chosen
+    settings = request.effective
     try:
         workers = fleet(client)
     except ObjectNotFound:
@@ -94,7 +94,7 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
 
 def _check(recipe: Recipe, request: RunRequest, workers: Fleet) -> None:
     model, numerics = workers.model(recipe.document.model)
-    make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=request.chosen)
+    make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=request.effective)
 
 
 def _check_reachable(store: str, workers: Fleet) -> None:
@@ -134,7 +134,7 @@ def follow(
             state = now
             say(f"{run.name}: {now}{_why(run)}")
         if run.state is not None and run.state.is_final():
-            return _finished(run, open_store(request.out, request.chosen), client)
+            return _finished(run, open_store(request.out, request.effective), client)
         if time.monotonic() - told_at > TOLD_EVERY:
             told_at = time.monotonic()
             share = made_so_far(client, [run.id]).get(run.id)

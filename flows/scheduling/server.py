@@ -29,7 +29,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from flows.scheduling.hand import Pause, pause
-from flows.secrecy import masked
+from flows.settings.secrecy import masked
 
 log = logging.getLogger(__name__)
 

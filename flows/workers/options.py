@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from flows.defaults import DEFAULT_BATCH
 from flows.resident.loading import KONTEXT
 from flows.resident.options import ProcessOptions
 from flows.resident.pool import EnginePool
+from flows.settings import DEFAULT_BATCH
 from flows.workers.gpus import visible_gpus
 
 

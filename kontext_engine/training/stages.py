@@ -184,8 +184,8 @@ def transformer_stage(
             EngineOptions(numerics=NumericsProfile(device=shop.device)),
         )
         grids = shop.work / "grids"
-        grids.mkdir(exist_ok=True)
         try:
+            grids.mkdir(exist_ok=True)
             draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
         except (EngineError, OSError) as error:
             say(f"transformer: no grid of step {step} ({error}); training goes on")
@@ -219,8 +219,11 @@ class _Journal:
             "step": progress.step, "rate": progress.rate, "speed": speed, "small": self.small,
             **progress.means,
         }  # fmt: skip
-        with (self.shop.work / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with (self.shop.work / "log.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            self.say(f"transformer: step {progress.step} is not logged ({error}); training goes on")
 
 
 def _known_as(init: Path | None, work: Path) -> str:

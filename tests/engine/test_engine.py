@@ -16,7 +16,6 @@ from kontext_engine.api import (
     Phase,
 )
 from kontext_engine.engine import KontextEngine
-from kontext_engine.errors import CallLogError
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ContextIds, NumericsProfile
 from tests.engine.tiny import FULL, gradient, save_tiny_model
@@ -293,14 +292,6 @@ def test_the_call_log_counts_computations(full_spec, tmp_path):
         ("done", "a"),
     ]
     assert all(line["pid"] and line["time"] for line in lines)
-
-
-def test_a_call_log_that_cannot_be_written_is_no_requests_fault(full_spec):
-    engine = KontextEngine.load(full_spec, EngineOptions(call_log="/dev/full"))
-    with pytest.raises(
-        CallLogError, match=r"^/dev/full: the engine's log cannot be written \(no sp"
-    ):
-        answers(engine, [edit("a")])
 
 
 def test_embeddings_and_latents_are_computed_once(full_spec, monkeypatch):

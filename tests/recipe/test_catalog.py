@@ -6,7 +6,8 @@ import pytest
 
 from flows.recipe.catalog import Catalog, same_place
 from flows.recipe.errors import RecipeError
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
+from flows.settings.load import load_settings
 from flows.store.address import open_objects
 
 TEXT = "version: 1\n"

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import VERBS, main
+from flows.cli import VERBS
 from flows.cli.plan import duration
 from flows.recipe import plan as plan_module
 from flows.recipe.schema import json_schema_text
 from flows.store.base import FailureNote
 from flows.store.local import LocalStore
-from kontext_engine.spec import ModelSpec, NumericsProfile
+from kontext_engine.spec import NumericsProfile
 from tests.recipe.workspace import MODEL, plan_file
+from tests.shell import kontext
 from tests.store.samples import make_record
 
 ROOT = Path(__file__).parents[2]
@@ -33,21 +34,12 @@ steps:
 
 
 @pytest.fixture
-def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    def resolve(_name: str) -> ModelSpec:
-        return MODEL
-
-    monkeypatch.setattr(plan_module, "resolve_model", resolve)
+def recipe(folder, monkeypatch) -> Path:
+    monkeypatch.setattr(plan_module, "resolve_model", lambda name: MODEL)
     monkeypatch.setenv("COLUMNS", "100")
     path = folder / "bags.yaml"
     path.write_text(RECIPE)
     return path
-
-
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(args)
-    return int(exit_.value.code or 0)
 
 
 def store_clean_steps(recipe: Path, root: Path, seconds: float) -> None:
@@ -70,30 +62,23 @@ def store_clean_steps(recipe: Path, root: Path, seconds: float) -> None:
         LocalStore(root).put(record, b"a picture")
 
 
-def test_check_says_ok_with_counts(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("check", str(recipe)) == 0
-    shown = capsys.readouterr()
-    assert shown.out == f"{recipe}: ok, 4 variants, 6 steps, 4 outputs with kontext-mini\n"
-    assert shown.err == ""
-
-
-def test_check_passes_warnings_on(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_ok_with_counts_and_passes_warnings_on(recipe, capsys):
+    ok = f"{recipe}: ok, 4 variants, 6 steps, 4 outputs with kontext-mini\n"
+    assert kontext(capsys, "check", recipe) == (0, ok, "")
     recipe.write_text(RECIPE.replace("matrix: {", "matrix: {mood: [calm], "))
-    assert run("check", str(recipe)) == 0
-    assert capsys.readouterr().err == (
-        f"note: {recipe}:4:10: no step uses 'mood'; its values change no picture\n"
-    )
+    note = f"note: {recipe}:4:10: no step uses 'mood'; its values change no picture\n"
+    assert kontext(capsys, "check", recipe) == (0, ok, note)
 
 
-def test_plan_counts_what_is_done(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("plan", "bags.yaml") == 0
-    shown = capsys.readouterr().out
+def test_plan_counts_what_is_done(recipe, capsys):
+    code, shown, _ = kontext(capsys, "plan", "bags.yaml")
+    assert code == 0
     assert "bags with kontext-mini" in shown
     assert shown.splitlines()[-1] == "6 steps, 0 done, 6 to do; no estimate yet."
 
     store_clean_steps(recipe, Path("out"), seconds=2.0)
-    assert run("plan", "bags.yaml") == 0
-    shown = capsys.readouterr().out
+    code, shown, _ = kontext(capsys, "plan", "bags.yaml")
+    assert code == 0
     rows = [line.split() for line in shown.splitlines() if "│" in line]
     cells = [[cell for cell in row if cell != "│"] for row in rows]
     assert cells == [
@@ -105,10 +90,16 @@ def test_plan_counts_what_is_done(recipe: Path, capsys: pytest.CaptureFixture[st
     assert shown.splitlines()[-1] == ("6 steps, 2 done, 4 to do; about 8 s of engine time left.")
 
 
-def test_plan_as_json_names_every_step(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def planned(capsys, *options: str) -> dict:
+    """The plan as JSON."""
+    code, shown, _ = kontext(capsys, "plan", "bags.yaml", "--json", *options)
+    assert code == 0
+    return json.loads(shown)
+
+
+def test_plan_as_json_names_every_step(recipe, capsys):
     store_clean_steps(recipe, Path("elsewhere"), seconds=2.0)
-    assert run("plan", "bags.yaml", "--json", "--out", "elsewhere", "--only", "p=shoe") == 0
-    told = json.loads(capsys.readouterr().out)
+    told = planned(capsys, "--out", "elsewhere", "--only", "p=shoe")
     assert (told["total"], told["done"], told["seconds_left"]) == (3, 1, 4.0)
     assert [(step["labels"], step["done"]) for step in told["steps"]] == [
         (["clean[p=shoe]"], True),
@@ -121,89 +112,84 @@ def test_plan_as_json_names_every_step(recipe: Path, capsys: pytest.CaptureFixtu
     ]
 
 
-def test_other_numerics_have_nothing_done_and_no_estimate(
-    recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_numerics_have_nothing_done_and_no_estimate(recipe, capsys):
     store_clean_steps(recipe, Path("out"), seconds=2.0)
-    assert run("plan", "bags.yaml", "--json", "--dtype", "bfloat16") == 0
-    told = json.loads(capsys.readouterr().out)
+    told = planned(capsys, "--dtype", "bfloat16")
     assert (told["done"], told["seconds_left"]) == (0, None)
 
 
-def test_plan_tells_what_failed_the_last_time(
-    recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plan_tells_what_failed_the_last_time(recipe, folder, capsys):
     plan = plan_file(recipe)
     label = "clean[p=shoe]"
     note = FailureNote(plan.labels[label], label, "shoe.png: damaged", 1, "2026-01-01", "test")
     LocalStore(Path("out")).note_failure(note)
-    assert run("plan", "bags.yaml") == 0
-    assert capsys.readouterr().err == f"note: {label} failed last time: shoe.png: damaged\n"
-    assert run("plan", "bags.yaml", "--json") == 0
-    told = {
-        step["key"]: step["last_failure"] for step in json.loads(capsys.readouterr().out)["steps"]
-    }
+    told = f"note: {label} failed last time: shoe.png: damaged\n"
+    assert kontext(capsys, "plan", "bags.yaml")[2] == told
+    told = {step["key"]: step["last_failure"] for step in planned(capsys)["steps"]}
     assert told.pop(note.key) == "shoe.png: damaged"
     assert set(told.values()) == {None}
 
     store_clean_steps(recipe, Path("out"), seconds=1.0)  # mended since
-    assert run("plan", "bags.yaml") == 0
-    assert capsys.readouterr().err == ""
-
-
-def test_plan_changes_nothing_on_disk(recipe: Path, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    assert run("plan", "bags.yaml") == 0
-    assert sorted(folder.rglob("*")) == before
+    assert kontext(capsys, "plan", "bags.yaml")[2] == ""
+    assert sorted(folder.rglob("*")) == before  # nothing was changed
 
 
-def test_a_wrong_selector_is_a_mistake_of_the_user(
-    recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("plan", "bags.yaml", "--only", "on_scen") == 2
-    assert capsys.readouterr().err == (
-        "--only on_scen: unknown step 'on_scen' in the recipe: did you mean 'on_scene'?\n"
+def test_a_wrong_selector_is_a_mistake_of_the_user(recipe, capsys):
+    code, _, told = kontext(capsys, "plan", "bags.yaml", "--only", "on_scen")
+    assert (code, told) == (
+        2,
+        "--only on_scen: unknown step 'on_scen' in the recipe: did you mean 'on_scene'?\n",
     )
 
 
-def test_schema_prints_and_writes_the_same(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("schema") == 0
-    assert capsys.readouterr().out == json_schema_text()
-    assert run("schema", "--out", "recipe.schema.json") == 0
+def test_schema_prints_and_writes_the_same(folder, capsys):
+    assert kontext(capsys, "schema") == (0, json_schema_text(), "")
+    assert kontext(capsys, "schema", "--out", "recipe.schema.json")[0] == 0
     assert (folder / "recipe.schema.json").read_text() == json_schema_text()
-    assert run("schema", "--out", "samples") == 1
-    assert capsys.readouterr().err.startswith("samples: cannot be written (")
+    code, _, told = kontext(capsys, "schema", "--out", "samples")
+    assert code == 1
+    assert told.startswith("samples: cannot be written (")
 
 
-@pytest.mark.parametrize("verb", ["check", "plan", "schema"])
-def test_help_documents_the_exit_codes(
-    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_documents_the_exit_codes(verb, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "120")
-    assert verb in VERBS
-    assert run(verb, "--help") == 0
-    shown = capsys.readouterr().out
+    code, shown, _ = kontext(capsys, verb, "--help")
+    assert code == 0
     assert "1 some steps failed; 2 the recipe or a setting is wrong; 130 interrupted." in shown
 
 
-def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run("chekc") == 2
-    assert "check" in capsys.readouterr().err
-    assert run("check") == 2
+def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(capsys):
+    code, _, told = kontext(capsys, "chekc")
+    assert code == 2
+    assert "check" in told
+    assert kontext(capsys, "check")[0] == 2
 
 
-@pytest.mark.parametrize("args", [["--help"], ["check", "r.yaml"]])
-def test_help_and_check_load_nothing_heavy(args: list[str], folder: Path) -> None:
+ENGINE = {"torch", "diffusers", "transformers", "kontext_engine.engine"}
+FAR = ENGINE | {"prefect", "boto3", "httpx", "jinja2", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "unused"),
+    [
+        ("main(['--help'])", FAR | {"pydantic", "yaml", "PIL", "flows.settings", "flows.store"}),
+        ("main(['schema'])", FAR | {"pydantic_settings", "yaml", "PIL", "flows.store"}),
+        ("main(['check', 'r.yaml'])", FAR | {"PIL", "rich", "flows.execution"}),
+        ("main(['plan', 'r.yaml'])", FAR | {"PIL"}),
+        ("main(['runs'])", FAR | {"yaml", "flows.recipe.plan"}),
+        ("main(['gc'])", FAR | {"yaml", "flows.recipe.plan"}),
+        ("main(['config'])", ENGINE | {"prefect", "yaml", "PIL", "flows.recipe"}),
+        ("import flows.settings", FAR | {"pydantic_settings", "flows.store", "flows.recipe"}),
+    ],
+)
+def test_nothing_loads_what_it_does_not_use(statement, unused, folder):
     (folder / "r.yaml").write_text(RECIPE)
     code = (
         "import sys\nfrom flows.cli import main\n"
-        f"try:\n    main({args!r})\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'prefect', 'boto3', 'diffusers', 'transformers'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+        f"try:\n    {statement}\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print(sorted({unused} & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -220,5 +206,5 @@ def test_help_and_check_load_nothing_heavy(args: list[str], folder: Path) -> Non
     ("seconds", "text"),
     [(0.2, "1 s"), (40.4, "40 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
 )
-def test_durations_are_round(seconds: float, text: str) -> None:
+def test_durations_are_round(seconds, text):
     assert duration(seconds) == text

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kontext_engine.api import EditResult, EngineOptions, ModelError, Phase
-from kontext_engine.errors import CallLogError
 from kontext_engine.fake import FakeEngine
 from kontext_engine.spec import ModelSpec
 
@@ -77,7 +76,7 @@ def break_down(_):
 
 
 def refuse(_):
-    raise CallLogError("calls.jsonl: no space")
+    raise ModelError("calls.jsonl: no space")
 
 
 def sleep(_):

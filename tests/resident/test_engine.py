@@ -22,7 +22,7 @@ from flows.resident.messages import Model, Run, pack_requests, unpack_requests
 from flows.resident.options import EngineState
 from kontext_engine.api import EditFailure, EngineOptions, Phase
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.errors import CallLogError, Cancelled, ModelError
+from kontext_engine.errors import Cancelled, ModelError
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from kontext_engine.geometry import Size
 from kontext_engine.spec import NumericsProfile
@@ -201,7 +201,7 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_process_lives(engine):
 
 
 def test_an_error_on_purpose_keeps_its_kind(engine):
-    with pytest.raises(CallLogError, match=r"^calls\.jsonl: no space$"):
+    with pytest.raises(ModelError, match=r"^calls\.jsonl: no space$"):
         list(engine.run([request("a", "REFUSE")]))
     assert engine.process.state is EngineState.IDLE
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.recipe.errors import Mark, Problem
+from flows.problems import Mark, Problem
 from flows.settings import SettingsError
 
 FILE_NAME = "kontext.toml"
@@ -23,9 +23,13 @@ MAX_BYTES = 64 * 1024
 
 Names = tuple[str, ...]
 
-_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
-_KEY = re.compile(rf"[ \t]*(?P<key>{_PART}(?:[ \t]*\.[ \t]*{_PART})*)[ \t]*=[ \t]*")
-_TEXT = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'""")
+_TOKEN = re.compile(
+    r"""(?P<gap>[ \t\r.]+|\#[^\n]*)
+    |(?P<sign>[\n,=\[\]{}])
+    |(?P<text>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\])*"|'[^']*')
+    |(?P<bare>[^\s.,=\[\]{}"'\#]+)""",
+    re.VERBOSE | re.DOTALL,
+)
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -112,7 +116,7 @@ def read_toml(path: Path, shown: str | None = None) -> TomlFile:
         raise _fatal(name, None, text)
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
-        return TomlFile(path, name, tomllib.loads(text), dict(_places(text)))
+        return TomlFile(path, name, tomllib.loads(text), _places(text + "\n"))
     except UnicodeDecodeError:
         raise _fatal(name, None, "is not UTF-8; expected a TOML file; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -131,72 +135,49 @@ def _syntax(name: str, text: str, message: str) -> SettingsError:
     return _fatal(name, mark, what)
 
 
-def _places(text: str) -> Iterator[tuple[Names, Place]]:
-    """Every name of a valid file and where it stands.
+def _places(text: str) -> dict[Names, Place]:
+    """Every name of a valid file and where it stands; the standard library's parser keeps none."""
+    found: dict[Names, Place] = {}
+    inside: list[Names | None] = [()]  # names of the tables that are open; None: within a list
+    key: Names = ()
+    begin = 0  # of the key
+    header = valued = due = False  # in [brackets]; behind a '='; right behind it
 
-    The parser of the standard library keeps no places. A valid file is a row of statements; each
-    is the shortest run of lines that is valid TOML alone.
-    """
-    table: Names = ()
-    lines = text.split("\n")
-    first = 0
-    while first < len(lines):
-        last = first + 1
-        while (said := _parsed("\n".join(lines[first:last]))) is None and last < len(lines):
-            last += 1
-        statement = "\n".join(lines[first:last])
-        indent = len(statement) - len(statement.lstrip(" \t"))
-        mark = Mark(first + 1, indent + 1)
-        if statement.lstrip().startswith("["):
-            table = next(iter(_leaves(said or {}, empty=True)), ())
-            yield table, Place(mark, mark)
-        elif said:
-            yield from _statement(statement, mark, table, said)
-        first = last
-
-
-def _statement(
-    text: str, mark: Mark, table: Names, said: Mapping[str, Any]
-) -> Iterator[tuple[Names, Place]]:
-    key = _KEY.match(text)
-    begin, depth = (key.end(), len(re.findall(_PART, key["key"]))) if key else (0, 1)
-    value = Place(mark, _after(mark, text, begin))
-    for names in _leaves(said):
+    def note(names: Names, at: int) -> None:
+        place = Place(_mark(text, begin), _mark(text, at))
         for count in range(1, len(names) + 1):
-            yield (*table, *names[:count]), value
-        if len(names) <= depth:
+            found.setdefault(names[:count], place)
+
+    for token in _TOKEN.finditer(text):
+        sign, at, table = token["sign"], token.start(), inside[-1]
+        if due and table is not None and not token["gap"]:
+            note((*table, *key), at)
+            due = False
+        if sign in {"[", "{"} and (valued or table is None):
+            inside.append(None if sign == "[" or table is None else (*table, *key))
+            key, valued = (), False
+        elif sign in {"]", "}"} and not header:
+            inside.pop()
+            valued = True
+        elif table is None or token["gap"]:
             continue
-        # One of an inline table, { attempts = 3 }; not what some text in it looks like.
-        bare = _TEXT.sub(lambda found: "-" * len(found[0]), text[begin:])
-        if (inner := re.search(rf"\b{re.escape(names[-1])}[ \t]*=[ \t]*", bare)) is not None:
-            at = [_after(mark, text, begin + index) for index in inner.span()]
-            yield (*table, *names), Place(*at)
+        elif sign == "=":
+            valued = due = True
+        elif sign == "[":
+            key, begin, header = (), begin if header else at, True
+        elif sign in {"\n", ","}:
+            if header:
+                note(key, begin)
+                inside = [key]
+            key, header, valued = (), False, False
+        elif sign is None and not valued:
+            begin = begin if key or header else at
+            key = (*key, token[0].strip("\"'"))
+    return found
 
 
-def _after(mark: Mark, text: str, index: int) -> Mark:
-    before = text[:index]
-    if "\n" not in before:
-        return Mark(mark.line, index + 1)
-    return Mark(mark.line + before.count("\n"), len(before) - before.rfind("\n"))
-
-
-def _leaves(said: Any, *, empty: bool = False) -> Iterator[Names]:
-    """The paths of names down to what is no table (or, with ``empty``, is an empty one)."""
-    if isinstance(said, list) and said and isinstance(said[0], dict) and empty:
-        said = said[0]
-    if not isinstance(said, dict) or (empty and not said):
-        yield ()
-        return
-    for name, value in said.items():
-        for rest in _leaves(value, empty=empty):
-            yield (name, *rest)
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
+def _mark(text: str, at: int) -> Mark:
+    return Mark(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
 def _fatal(name: str, mark: Mark | None, text: str) -> SettingsError:
