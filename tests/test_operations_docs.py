@@ -13,8 +13,7 @@ from flows.execution.execute import USUAL
 from flows.execution.packing import LEAST, MOST
 from flows.gc import needs, underway
 from flows.metrics import Counts, Metrics, Scheduler
-from flows.resident.backoff import Backoff
-from flows.resident.options import EngineLimits, EngineState
+from flows.resident.options import Backoff, EngineLimits
 from flows.resident.stats import HOPELESS, EngineStats
 from flows.scheduling import closing, forms, names, pools, recipe_run, setbacks, statement, states
 from flows.scheduling import sweep as sweeping
@@ -109,7 +108,7 @@ def test_the_service_examples_leave_time_to_drain():
 
 
 def test_the_metrics_on_the_page_are_those_that_a_worker_shows():
-    engine = EngineStats(0, 1, EngineState.BUSY, "mini", 1, 1, 0, 0, 1.0, 1, 1, 0.0, 1, "")
+    engine = EngineStats(0, 1)
     scheduler = Scheduler(queued={"urgent": 1}, answered=0.0)
     counts = Counts()
     counts.ended("completed")

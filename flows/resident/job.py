@@ -1,53 +1,70 @@
-"""What is asked of an engine process, and what its place in a pool has done."""
+"""Something asked of an engine process, and what is heard of it until its end."""
 
 from __future__ import annotations
 
 import queue
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.messages import Cancel, Model, Tiding
-from flows.resident.options import EngineState
-from kontext_engine.api import StepProgress
+from flows.resident.messages import Answered, Cancel, Ended, Model, Progress, Run, Tiding
+from flows.resident.process import EngineProcess
+from kontext_engine.api import EditFailure, EditRequest, EditResult, StepCallback, StepProgress
+from kontext_engine.errors import Cancelled
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """Something asked of a process. ``inbox`` gets all it says of it, then an end, exactly one.
+    """An engine's present work. ``inbox`` gets all that is said of it, then one end.
 
-    The end is ``Ended``, ``Refused``, or the error of its death; ``Cancel`` comes before if the
-    caller's side gave up waiting.
+    The end is ``Ended``, or the error of the process's death; ``Cancel`` comes before if the
+    caller's side gave up waiting. Without ``ids`` the model is only loaded.
     """
 
     number: int
+    process: EngineProcess
     model: Model
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...]
     inbox: queue.SimpleQueue[Tiding | Cancel | EngineDied | EnginesStopping] = field(
         default_factory=queue.SimpleQueue
     )
+    asked: float = field(default_factory=time.monotonic)
     began: bool = False
     at: StepProgress | None = None
 
+    def cancel(self) -> None:
+        """Stop it within a denoise step; returns at once."""
+        self.inbox.put(Cancel(self.number))
+        self.process.tell_soon(Cancel(self.number))
 
-@dataclass(slots=True)
-class Tally:
-    """What the processes of one place in a pool have done, one after the other."""
+    def answers(
+        self, requests: tuple[EditRequest, ...], on_step: StepCallback | None
+    ) -> Iterator[EditResult | EditFailure]:
+        """Hand it over and hear of it. Whoever leaves early, by an error or otherwise, cancels it.
 
-    loads: int = 0
-    batches: int = 0
-    edits: int = 0
-    busy_seconds: float = 0.0
-
-
-def doing(state: EngineState, job: Job | None) -> str:
-    """What a process was doing, for the line that tells of its end."""
-    if job is None:
-        return f"while {state}"
-    if state is EngineState.LOADING:
-        return f"while loading model '{job.model.spec.name}'"
-    if not job.ids:
-        return f"when asked to load model '{job.model.spec.name}'"
-    ids = job.at.ids if job.at is not None else job.ids
-    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-    step = f"step {job.at.step} of {job.at.steps} of " if job.at is not None else ""
-    return f"while working on {step}{ids[0][:12]}{more}"
+        Raises:
+            Cancelled: ``on_step`` raised it, or somebody called ``cancel``.
+            EngineDied: the process ended.
+            EngineError: what the engine raised there.
+        """
+        over = False
+        try:
+            self.process.tell(Run(self.number, self.model, requests))
+            while not over:
+                tiding = self.inbox.get()
+                over = isinstance(tiding, Ended | EngineDied | EnginesStopping)
+                match tiding:
+                    case Progress(progress=progress) if on_step is not None:
+                        on_step(progress)
+                    case Answered(answer=answer):
+                        yield answer
+                    case Cancel():
+                        raise Cancelled("asked to stop")
+                    case Ended(error=error) if error is not None:
+                        raise error
+                    case EngineDied() | EnginesStopping():
+                        raise tiding
+        finally:
+            if not over:
+                self.cancel()

@@ -1,22 +1,19 @@
-"""What a worker and its engine processes tell each other.
+"""What a worker and its engine processes tell each other, pickled through a pipe.
 
-Orders go down (``Load``, ``Run``, ``Cancel``, ``Stop``), tidings come up. Every job, a load or a
-run, has a number and ends with exactly one ``Ended`` or ``Refused``, or with the process.
+Orders go down (``Run``, ``Cancel``, ``Stop``), tidings come up. Every job has a number and ends
+with exactly one ``Ended``, or with the process. Pickle is safe here: both ends are the same user's
+processes running the same code over a pair of sockets that nobody else can open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pickle import PickleBuffer
-from typing import SupportsIndex
 
 from PIL import Image
 
-from kontext_engine import errors
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepProgress
 from kontext_engine.errors import EngineError, RequestError
-from kontext_engine.geometry import GeometryRecord
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
@@ -28,57 +25,16 @@ class Model:
     numerics: NumericsProfile
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """A picture on its way: ``data`` is rows of pixels, top down, 8 bits a channel."""
-
-    mode: str
-    size: tuple[int, int]
-    data: bytes | bytearray
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[Pixels], tuple[object, ...]]:
-        # Wrapped, so that a channel sends it beside the pickle and not within.
-        return Pixels, (self.mode, self.size, PickleBuffer(self.data))
-
-
-@dataclass(frozen=True, slots=True)
-class PackedRequest:
-    """An edit request whose pictures are packed; ``request`` itself has none."""
-
-    request: EditRequest
-    contexts: tuple[Pixels, ...]
-    mask: Pixels | None
-
-
-@dataclass(frozen=True, slots=True)
-class PackedResult:
-    """An edit result whose picture is packed."""
-
-    id: str
-    image: Pixels
-    geometry: GeometryRecord
-    seconds: float
-    notes: tuple[str, ...]
-
-
 # --- orders
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """Hold this model."""
-
-    job: int
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
-    """Answer these requests with this model, loading it if another is held."""
+    """Hold this model and answer these requests; without any the model is only loaded."""
 
     job: int
     model: Model
-    requests: tuple[PackedRequest, ...]
+    requests: tuple[EditRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,31 +61,23 @@ class Ready:
 class Loading:
     """The model held until now is let go, the job's is being loaded."""
 
-    job: int
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The job's model is held; it took ``seconds`` and was this process's load number ``loads``."""
+    """The job's model is held."""
 
-    job: int
     model: Model
-    seconds: float
-    loads: int
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The requests of this job are in the engine's hands."""
-
-    job: int
+    """The job's requests are in the engine's hands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A batch of the job has done a step."""
 
-    job: int
     progress: StepProgress
 
 
@@ -137,36 +85,14 @@ class Progress:
 class Answered:
     """One request's answer."""
 
-    job: int
-    answer: PackedResult | EditFailure
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """One process's life so far: models loaded, answers given, seconds at work on jobs."""
-
-    loads: int = 0
-    answers: int = 0
-    seconds: float = 0.0
+    answer: EditResult | EditFailure
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The job is over: everything answered, or ``cancelled``."""
+    """The job is over: by what the engine raised on purpose, or everything is answered."""
 
-    job: int
-    cancelled: bool
-    stats: Stats
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The job ended in an error that the engine raised on purpose; the process lives on."""
-
-    job: int
-    kind: str
-    reason: str
-    stats: Stats
+    error: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,95 +102,41 @@ class Broken:
     reason: str
 
 
-Order = Load | Run | Cancel | Stop
-Tiding = Ready | Loading | Loaded | Began | Progress | Answered | Ended | Refused | Broken
+Order = Run | Cancel | Stop
+Tiding = Ready | Loading | Loaded | Began | Progress | Answered | Ended | Broken
 
 
-# --- packing
-
-
-def pack_requests(
+def sendable(
     requests: Sequence[EditRequest],
-) -> tuple[tuple[PackedRequest, ...], tuple[EditFailure, ...]]:
-    """Requests ready to be sent, and those whose pictures cannot be read, as failures.
+) -> tuple[tuple[EditRequest, ...], tuple[EditFailure, ...]]:
+    """Requests whose pictures are read, and those whose pictures cannot be, as failures.
 
-    A picture that several requests share is packed, and sent, once.
+    A picture that several requests share stays one, and is sent once.
     """
-    packed: list[PackedRequest] = []
+    ready: list[EditRequest] = []
     failed: list[EditFailure] = []
-    seen: dict[tuple[int, str], Pixels] = {}
-    for request in requests:
-        try:
-            packed.append(_pack_request(request, seen))
-        except RequestError as error:
-            failed.append(EditFailure(request.id, str(error)))
-    return tuple(packed), tuple(failed)
+    seen: dict[tuple[int, str], Image.Image] = {}
 
-
-def _pack_request(request: EditRequest, seen: dict[tuple[int, str], Pixels]) -> PackedRequest:
-    def packed(image: Image.Image, mode: str, name: str) -> Pixels:
-        # By identity: the caller's requests keep their pictures alive while they are packed.
+    def read(image: Image.Image, mode: str, name: str) -> Image.Image:
+        # By identity: the caller's requests keep their pictures alive meanwhile.
         if (id(image), mode) not in seen:
             try:
-                seen[id(image), mode] = _pixels(image, mode)
+                plain = image.convert(mode)
             except (OSError, ValueError, SyntaxError) as error:
                 raise RequestError(f"{name}: damaged ({error})") from error
+            plain.info = {}  # a file's metadata; the engine has no use for it
+            seen[id(image), mode] = plain
         return seen[id(image), mode]
 
-    contexts = tuple(
-        packed(image, "RGB", f"context picture {number}")
-        for number, image in enumerate(request.contexts, start=1)
-    )
-    mask = packed(request.mask, "L", "mask") if request.mask is not None else None
-    return PackedRequest(replace(request, contexts=(), mask=None), contexts, mask)
-
-
-def unpack_requests(packed: Sequence[PackedRequest]) -> list[EditRequest]:
-    """The requests with their pictures; one that was shared is one picture again."""
-    seen: dict[int, Image.Image] = {}
-
-    def picture(pixels: Pixels) -> Image.Image:
-        if id(pixels) not in seen:
-            seen[id(pixels)] = _image(pixels)
-        return seen[id(pixels)]
-
-    return [
-        replace(
-            item.request,
-            contexts=tuple(picture(pixels) for pixels in item.contexts),
-            mask=picture(item.mask) if item.mask is not None else None,
-        )
-        for item in packed
-    ]
-
-
-def pack_answer(answer: EditResult | EditFailure) -> PackedResult | EditFailure:
-    """An answer ready to be sent."""
-    if isinstance(answer, EditFailure):
-        return answer
-    image = _pixels(answer.image, "RGB")
-    return PackedResult(answer.id, image, answer.geometry, answer.seconds, answer.notes)
-
-
-def unpack_answer(answer: PackedResult | EditFailure) -> EditResult | EditFailure:
-    """The answer with its picture."""
-    if isinstance(answer, EditFailure):
-        return answer
-    image = _image(answer.image)
-    return EditResult(answer.id, image, answer.geometry, answer.seconds, answer.notes)
-
-
-def _pixels(image: Image.Image, mode: str) -> Pixels:
-    return Pixels(mode, image.size, image.convert(mode).tobytes())
-
-
-def _image(pixels: Pixels) -> Image.Image:
-    return Image.frombytes(pixels.mode, pixels.size, pixels.data)
-
-
-def error_of(refused: Refused) -> EngineError:
-    """The error that a process told of, of the kind that it was there."""
-    kind = getattr(errors, refused.kind, EngineError)
-    if not (isinstance(kind, type) and issubclass(kind, EngineError)):
-        kind = EngineError
-    return kind(refused.reason)
+    for request in requests:
+        try:
+            contexts = tuple(
+                read(image, "RGB", f"context picture {number}")
+                for number, image in enumerate(request.contexts, start=1)
+            )
+            mask = read(request.mask, "L", "mask") if request.mask is not None else None
+        except RequestError as error:
+            failed.append(EditFailure(request.id, str(error)))
+        else:
+            ready.append(replace(request, contexts=contexts, mask=mask))
+    return tuple(ready), tuple(failed)

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from flows.resident.options import EngineState
 
 HOPELESS = 3  # failures to start in a row after which nobody waits for an engine any more
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EngineStats:
     """One engine as it is now.
 
     ``loads``, ``batches`` (computed together, as the engine formed them), ``edits`` and
-    ``busy_seconds`` add up over its processes, of which ``restarts`` were started after the first;
-    ``process_loads`` is of the present one. ``failures`` counts processes in a row that died before
-    they were of any use. ``since`` is when it came to its state (Unix time,
-    seconds); ``memory`` what the process holds of RAM (bytes; 0 where that cannot be told);
-    ``last_death`` how the process before ended.
+    ``busy_seconds`` add up over its processes, of which ``restarts`` were started after the first.
+    ``failures`` counts processes in a row that died before they were of any use. ``memory`` is
+    what the process holds of RAM (bytes; 0 where that cannot be told); ``last_death`` how the
+    process before ended.
     """
 
     number: int
-    pid: int | None
-    state: EngineState
-    model: str
-    process_loads: int
-    loads: int
-    restarts: int
-    failures: int
-    busy_seconds: float
-    batches: int
-    edits: int
-    since: float
-    memory: int
-    last_death: str
+    pid: int | None = None
+    state: EngineState = EngineState.STARTING
+    model: str = ""
+    loads: int = 0
+    restarts: int = 0
+    failures: int = 0
+    busy_seconds: float = 0.0
+    batches: int = 0
+    edits: int = 0
+    memory: int = 0
+    last_death: str = ""
 
     @property
     def hopeless(self) -> bool:
@@ -45,9 +42,8 @@ class EngineStats:
 
 
 def resident_bytes(pid: int | None) -> int:
-    """A process's resident memory, as Linux tells it; else 0."""
+    """A process's resident memory; 0 if it cannot be told."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
+        return int(psutil.Process(pid).memory_info().rss) if pid is not None else 0
+    except psutil.Error:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -26,7 +26,7 @@ from flows.recipe.step import Plan
 from flows.resident.pooled import PooledEngine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
-from flows.scheduling.names import PRIORITIES, chunks_of
+from flows.scheduling.names import chunks_of
 from flows.scheduling.site import Site, here
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
@@ -145,18 +145,13 @@ def _engines(site: Site, hand: Hand, plan: Plan) -> EngineFactory:
     def load() -> PooledEngine:
         if site.pool is None:
             raise ModelError("this worker has no engines; start one with --serve chunks")
-        engine = PooledEngine(site.pool, plan.model, plan.numerics, _priority(hand))
+        engine = PooledEngine(site.pool, plan.model, plan.numerics)
         hand.stopped = engine.cancel
         if hand.at_once():
             engine.cancel()
         return engine.load()
 
     return load
-
-
-def _priority(hand: Hand) -> int:
-    known = {str(name): priority for name, priority in PRIORITIES.items()}
-    return known.get(hand.queue, max(known.values()) + 1)
 
 
 def _ended(

@@ -9,7 +9,7 @@ from flows.resident.stats import EngineStats
 def stats(number, **changes):
     values = {
         "number": number, "pid": None, "state": EngineState.IDLE, "model": "mini",
-        "process_loads": 1, "loads": 1, "restarts": 0, "failures": 0, "busy_seconds": 2.0,
-        "batches": 3, "edits": 8, "since": 0.0, "memory": 100, "last_death": "",
+        "loads": 1, "restarts": 0, "failures": 0, "busy_seconds": 2.0,
+        "batches": 3, "edits": 8, "memory": 100, "last_death": "",
     }  # fmt: skip
     return EngineStats(**(values | changes))
