@@ -88,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         build_app((named,) if named else VERBS)(args, prog_name="kontext")
     except Exception as error:
         _tell_settings(error)
+        _tell_engine(error)
         raise
     raise SystemExit(ExitCode.DONE)
 
@@ -99,6 +100,15 @@ def _tell_settings(error: Exception) -> None:
     if isinstance(error, SettingsError):
         for problem in error.problems:
             typer.echo(str(problem), err=True)
+        raise SystemExit(ExitCode.WRONG) from None
+
+
+def _tell_engine(error: Exception) -> None:
+    """Any verb may need what computes, which is an extra of this package."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        from flows.resident.loading import not_installed
+
+        typer.echo(not_installed(error.name), err=True)
         raise SystemExit(ExitCode.WRONG) from None
 
 

@@ -1,4 +1,4 @@
-"""Where engines come from. torch is imported here, inside the call, and nowhere else in flows."""
+"""Where the engine of a run in this process comes from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from flows.defaults import DEFAULT_BATCH
 from flows.execution.execute import EngineFactory
 from flows.recipe.step import Plan
+from flows.resident.loading import engine_class
 from flows.store.address import is_s3
 from kontext_engine.api import Engine, EngineOptions
 
@@ -22,8 +23,6 @@ def engine_factory(plan: Plan, out: str | Path, batch: int = DEFAULT_BATCH) -> E
     options = EngineOptions(numerics=plan.numerics, max_batch=batch, call_log=log)
 
     def load() -> Engine:
-        from kontext_engine.engine import KontextEngine
-
-        return KontextEngine.load(plan.model, options)
+        return engine_class().load(plan.model, options)
 
     return load

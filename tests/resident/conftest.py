@@ -12,7 +12,7 @@ from .samples import SCRIPTED
 
 
 @pytest.fixture
-def pool():
+def pool(threads):  # closed before they are waited for
     with EnginePool(1, SCRIPTED) as pool:
         yield pool
 

@@ -138,11 +138,11 @@ def test_a_model_that_is_not_here_stops_the_run_with_its_reason(pool, tmp_path):
 def test_a_model_that_is_known_is_not_waited_for(pool, threads, tmp_path):
     gate = tmp_path / "gate"
     borrowed(pool).load()
-    busy = threads.submit(made, pool, request("a", f"GATE:{gate}"))
+    at_work = threads.submit(made, pool, request("a", f"GATE:{gate}"))
     assert eventually(lambda: busy(pool))
     borrowed(pool).load()  # returns, although the only engine is at work
     gate.touch()
-    assert busy.result()
+    assert at_work.result()
 
 
 def test_cancelling_frees_the_engine_and_ends_the_waiting(pool, threads, tmp_path):
@@ -202,13 +202,13 @@ def test_closing_ends_the_waiting(pool, threads, tmp_path):
 
 @pytest.mark.parametrize("how", ["SLEEP", "FREEZE"])
 def test_closing_ends_also_what_hangs(pool, threads, how):
-    busy = threads.submit(made, pool, request("a", how))
+    at_work = threads.submit(made, pool, request("a", how))
     assert eventually(lambda: batches(pool))
     pool.close(limit=0.2)
     assert gone(pool.stats()[0].pid)
     assert pool.stats()[0].state is EngineState.DEAD
     with pytest.raises(Cancelled):
-        busy.result(timeout=60)
+        at_work.result(timeout=60)
 
 
 @pytest.mark.parametrize("how", ["DOZE", "SLEEP"])
