@@ -145,8 +145,8 @@ def test_cancelling_stops_within_a_step_and_keeps_the_model(pool, engine, tmp_pa
     gate.touch()
     assert pixels(engine.run([request("b")]))
     steps = [int(line.split()[1]) for line in marks.read_text().splitlines()]
-    assert steps[:2] == [1, 2]
-    assert len(steps) <= 5
+    assert steps == list(range(1, len(steps) + 1))
+    assert 2 <= len(steps) <= 5  # told of its third, which it may then end without marking it
     assert (pool.stats()[0].loads, pool.stats()[0].restarts) == (1, 0)
 
 

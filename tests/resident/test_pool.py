@@ -196,7 +196,7 @@ def test_closing_ends_the_waiting(pool, threads, tmp_path):
         waiting.result(timeout=60)
     gate.touch()
     closing.result(timeout=60)
-    with pytest.raises(EnginesStopping):
+    with pytest.raises(Cancelled):
         at_work.result()
 
 
