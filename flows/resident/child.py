@@ -23,21 +23,16 @@ from typing import Any
 from flows.resident.guard import die_with_parent
 from flows.resident.loading import EngineLoader, find_loader
 from flows.resident.messages import (
-    Answered,
     Began,
     Broken,
     Cancel,
     Ended,
-    Loaded,
-    Loading,
     Model,
-    Progress,
-    Ready,
     Run,
     Stop,
     Tiding,
 )
-from flows.resident.options import ProcessOptions
+from flows.resident.options import EngineState, ProcessOptions
 from kontext_engine.api import Engine, EngineOptions, StepProgress
 from kontext_engine.calllog import CallLog
 from kontext_engine.errors import Cancelled, EngineError
@@ -90,7 +85,7 @@ class _Server:
 
     def serve(self) -> int:
         """Answer until told to stop; the process's exit code."""
-        self._tell(Ready())
+        self._tell(EngineState.IDLE)
         while isinstance(order := self._inbox.next(), Run):
             error: EngineError | None = None
             try:
@@ -110,7 +105,7 @@ class _Server:
 
     def _carry_out(self, order: Run) -> None:
         def on_step(progress: StepProgress) -> None:
-            self._tell(Progress(progress))
+            self._tell(progress)
             self._inbox.stop_if_unwanted(order.job)
 
         self._inbox.stop_if_unwanted(order.job)
@@ -122,10 +117,10 @@ class _Server:
         self._inbox.stop_if_unwanted(order.job)
         self._tell(Began())
         for answer in engine.run(order.requests, on_step):
-            self._tell(Answered(answer))
+            self._tell(answer)
 
     def _load(self, model: Model) -> Engine:
-        self._tell(Loading())
+        self._tell(EngineState.LOADING)
         self._engine, self._model = None, None
         gc.collect()  # two models at once may not fit
         began = time.monotonic()
@@ -135,7 +130,7 @@ class _Server:
         self._engine = engine = self._loader(model.spec, engine_options)
         self._model = model
         log.info("loaded %s in %.1f s", model.spec.name, time.monotonic() - began)
-        self._tell(Loaded(model))
+        self._tell(EngineState.BUSY)
         return engine
 
     def _tell(self, tiding: Tiding) -> None:

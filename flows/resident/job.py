@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.messages import Answered, Cancel, Ended, Model, Progress, Run, Tiding
+from flows.resident.messages import Cancel, Ended, Model, Run, Tiding
 from flows.resident.process import EngineProcess
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepCallback, StepProgress
 from kontext_engine.errors import Cancelled
@@ -33,6 +33,15 @@ class Job:
     began: bool = False
     at: StepProgress | None = None
 
+    @property
+    def place(self) -> str:
+        """How far it is, for a person."""
+        at = self.at
+        ids = at.ids if at is not None else self.ids
+        more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        step = f"step {at.step} of {at.steps} of " if at is not None else ""
+        return f"{step}{ids[0][:12]}{more}"
+
     def cancel(self) -> None:
         """Stop it within a denoise step; returns at once."""
         self.inbox.put(Cancel(self.number))
@@ -55,10 +64,10 @@ class Job:
                 tiding = self.inbox.get()
                 over = isinstance(tiding, Ended | EngineDied | EnginesStopping)
                 match tiding:
-                    case Progress(progress=progress) if on_step is not None:
-                        on_step(progress)
-                    case Answered(answer=answer):
-                        yield answer
+                    case StepProgress() if on_step is not None:
+                        on_step(tiding)
+                    case EditResult() | EditFailure():
+                        yield tiding
                     case Cancel():
                         raise Cancelled("asked to stop")
                     case Ended(error=error) if error is not None:

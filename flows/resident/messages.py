@@ -1,8 +1,9 @@
 """What a worker and its engine processes tell each other, pickled through a pipe.
 
-Orders go down (``Run``, ``Cancel``, ``Stop``), tidings come up. Every job has a number and ends
-with exactly one ``Ended``, or with the process. Pickle is safe here: both ends are the same user's
-processes running the same code over a pair of sockets that nobody else can open.
+Orders go down, tidings come up: the state that the process comes to, each step and each answer of
+its job as they are. Every job has a number and ends with exactly one ``Ended``, or with the
+process. Pickle is safe here: both ends are the same user's processes running the same code over a
+pair of sockets that nobody else can open.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from flows.resident.options import EngineState
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepProgress
 from kontext_engine.errors import EngineError, RequestError
 from kontext_engine.spec import ModelSpec, NumericsProfile
@@ -53,39 +55,8 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The process is up and can be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """The model held until now is let go, the job's is being loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The job's model is held."""
-
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
 class Began:
     """The job's requests are in the engine's hands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A batch of the job has done a step."""
-
-    progress: StepProgress
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One request's answer."""
-
-    answer: EditResult | EditFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +74,7 @@ class Broken:
 
 
 Order = Run | Cancel | Stop
-Tiding = Ready | Loading | Loaded | Began | Progress | Answered | Ended | Broken
+Tiding = EngineState | Began | StepProgress | EditResult | EditFailure | Ended | Broken
 
 
 def sendable(

@@ -12,25 +12,13 @@ import time
 from dataclasses import replace
 
 from flows.resident.errors import EngineDied, EnginesStopping, EngineStalled
-from flows.resident.exit_reason import exit_reason, work_at
+from flows.resident.exit_reason import exit_reason
 from flows.resident.job import Job
-from flows.resident.messages import (
-    Answered,
-    Began,
-    Broken,
-    Ended,
-    Loaded,
-    Loading,
-    Model,
-    Progress,
-    Ready,
-    Stop,
-    Tiding,
-)
+from flows.resident.messages import Began, Broken, Ended, Model, Stop, Tiding
 from flows.resident.options import EngineState, ProcessOptions
 from flows.resident.process import EngineProcess
 from flows.resident.stats import EngineStats, resident_bytes
-from kontext_engine.api import EditResult, Phase
+from kontext_engine.api import EditResult, Phase, StepProgress
 
 log = logging.getLogger(__name__)
 
@@ -162,26 +150,25 @@ class EngineSupervisor:
     def _follow(self, tiding: Tiding) -> None:
         stats, job = self._stats, self._job
         match tiding:
-            case Ready():
-                stats.failures = 0
-                self._enter(EngineState.IDLE)
+            case EngineState():
+                if tiding is EngineState.LOADING:
+                    self.model = None
+                elif job is not None:  # it has loaded
+                    self.model = job.model
+                    self.known.add(job.model)
+                    stats.loads += 1
+                else:  # it is up
+                    stats.failures = 0
+                self._enter(tiding)
             case Broken(reason=reason):
                 self._last_words = reason
-            case Loading():
-                self.model = None
-                self._enter(EngineState.LOADING)
-            case Loaded(model=model):
-                self.model = model
-                self.known.add(model)
-                stats.loads += 1
-                self._enter(EngineState.BUSY)
-            case Answered(answer=EditResult()):
+            case EditResult():
                 stats.edits += 1
             case Began() if job is not None:
                 job.began = True
-            case Progress(progress=progress) if job is not None:
-                job.at = progress
-                stats.batches += progress.phase is Phase.ENCODE
+            case StepProgress() if job is not None:
+                job.at = tiding
+                stats.batches += tiding.phase is Phase.ENCODE
             case Ended():
                 self._rest()
                 self._enter(EngineState.IDLE)
@@ -215,7 +202,9 @@ class EngineSupervisor:
 
     def _end(self, code: int | None) -> None:
         stats, job = self._stats, self._job
-        stats.last_death = death = self._death(code)
+        who = f"engine {stats.number}" + (f" (pid {stats.pid})" if stats.pid else "")
+        how, more = exit_reason(code, self._last_words, self._stalled, stopped=self._closing)
+        stats.last_death = death = f"{who} {how} {self._work()}{more}"
         if job is not None:
             kind = EngineStalled if self._stalled else EngineDied
             error = kind(death, began=job.began)
@@ -233,12 +222,11 @@ class EngineSupervisor:
         stats.pid = None
         self._enter(EngineState.STARTING)
 
-    def _death(self, code: int | None) -> str:
-        stats, job = self._stats, self._job
-        who = f"engine {stats.number}" + (f" (pid {stats.pid})" if stats.pid else "")
-        model = job.model.spec.name if job is not None else ""
-        at = work_at(stats.state, model, job.ids if job else (), job.at if job else None)
-        if self._closing:
-            return f"{who} was stopped {at}"
-        how, more = exit_reason(code, self._last_words, self._stalled)
-        return f"{who} {how} {at}{more}"
+    def _work(self) -> str:
+        job = self._job
+        if job is None:
+            return f"while {self.state}"
+        name = job.model.spec.name
+        if self.state is EngineState.LOADING:
+            return f"while loading model '{name}'"
+        return f"while working on {job.place}" if job.ids else f"when asked to load model '{name}'"

@@ -14,7 +14,7 @@ import pytest
 
 from flows.resident import supervisor as module
 from flows.resident.errors import EngineDied
-from flows.resident.messages import Ended, Loaded, Model, Ready, Run
+from flows.resident.messages import Ended, Model, Run
 from flows.resident.options import Backoff, EngineState, ProcessOptions
 from flows.resident.pool import EnginePool
 from kontext_engine.fake import FAKE_SPEC
@@ -36,7 +36,7 @@ class Puppet:
         self.said = queue.SimpleQueue()
         self.held = None
         self.born.append(self)
-        self.said.put(Ready())
+        self.said.put(EngineState.IDLE)
 
     def tell(self, order):
         if isinstance(order, Run):
@@ -45,7 +45,7 @@ class Puppet:
     def obey(self, order):
         if self.held != order.model:
             self.held = order.model
-            self.said.put(Loaded(order.model))
+            self.said.put(EngineState.BUSY)
         self.said.put(Ended())
 
     def tell_soon(self, order):
