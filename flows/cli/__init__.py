@@ -106,7 +106,7 @@ def _tell_settings(error: Exception) -> None:
 def _tell_engine(error: Exception) -> None:
     """Any verb may need what computes, which is an extra of this package."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        from flows.resident.loading import not_installed
+        from flows.engines.loading import not_installed
 
         typer.echo(not_installed(error.name), err=True)
         raise SystemExit(ExitCode.WRONG) from None

@@ -95,7 +95,7 @@ def worker(
 
     prepare_environment()
     from flows.cli.options import chosen
-    from flows.resident.loading import KONTEXT
+    from flows.engines.loading import KONTEXT
     from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.defaults import DEFAULT_BATCH
+from flows.engines.loading import engine_class
 from flows.execution.execute import EngineFactory
 from flows.recipe.step import Plan
-from flows.resident.loading import engine_class
 from flows.store.address import is_s3
 from kontext_engine.api import Engine, EngineOptions
 

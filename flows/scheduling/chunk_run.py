@@ -14,6 +14,7 @@ from typing import Any
 from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
+from flows.engines.pooled import PooledEngine
 from flows.execution.ends import ChunkEnds
 from flows.execution.events import Event, Settled, both
 from flows.execution.execute import EngineFactory
@@ -23,7 +24,6 @@ from flows.execution.verdicts import give, verdict
 from flows.execution.work import do_work
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
-from flows.resident.pooled import PooledEngine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import chunks_of

@@ -12,7 +12,6 @@ from typing import Literal
 
 import anyio
 
-from flows.metrics import Metrics, Scheduler
 from flows.numerics import choose_numerics
 from flows.scheduling import progress
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES, WORKER_TYPE
@@ -32,6 +31,7 @@ from flows.settings import Settings, resident
 from flows.store.base import StoreAway, StoreError
 from flows.workers.gpus import gpu_memory
 from flows.workers.health import Health, HealthPage, ailment_of, unready_of
+from flows.workers.metrics import Metrics, Scheduler
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
 from kontext_engine.catalogue import list_models, resolve_model

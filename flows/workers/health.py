@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from flows.metrics import CONTENT_TYPE
-from flows.resident.stats import EngineStats
+from flows.engines.stats import EngineStats
+from flows.workers.metrics import CONTENT_TYPE
 
 HOST = "127.0.0.1"
 STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 
 from flows.defaults import DEFAULT_BATCH
-from flows.resident.loading import KONTEXT
-from flows.resident.options import ProcessOptions
-from flows.resident.pool import EnginePool
+from flows.engines.loading import KONTEXT
+from flows.engines.options import ProcessOptions
+from flows.engines.pool import EnginePool
 from flows.workers.gpus import visible_gpus
 
 

@@ -67,7 +67,7 @@ class Kept:
     @property
     def engine(self) -> int | None:
         pid = self.pid
-        return None if pid is None else child_of(pid, "flows.resident.child")
+        return None if pid is None else child_of(pid, "flows.engines.child")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

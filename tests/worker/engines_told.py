@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.resident.options import EngineState
-from flows.resident.stats import EngineStats
+from flows.engines.options import EngineState
+from flows.engines.stats import EngineStats
 
 
 def stats(number, **changes):

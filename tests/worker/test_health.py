@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from flows.resident.options import EngineState
+from flows.engines.options import EngineState
 from flows.workers.health import STANDSTILL_SECONDS, Health, HealthPage, ailment_of, unready_of
 
 from .engines_told import stats

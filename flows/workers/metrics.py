@@ -18,9 +18,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flows.engines.stats import EngineStats, resident_bytes
 from flows.execution.events import Event, Settled
 from flows.execution.outcome import State
-from flows.resident.stats import EngineStats, resident_bytes
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 WINDOW = 60.0  # seconds that rates and shares are taken over

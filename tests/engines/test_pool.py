@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from flows.engines.errors import EngineDied, EnginesStopping
+from flows.engines.options import EngineState
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
-from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.options import EngineState
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
 from flows.store.local import LocalStore
 from kontext_engine.errors import Cancelled, ModelError
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
@@ -177,7 +177,7 @@ def test_each_model_stays_with_its_engine():
 
 
 def test_engines_that_cannot_be_started_are_told_of_not_waited_for():
-    options = replace(SCRIPTED, engine="tests.resident.engines:nothing")
+    options = replace(SCRIPTED, engine="tests.engines.engines:nothing")
     with EnginePool(1, options) as pool:
         with pytest.raises(EngineDied) as died:
             made(pool, request("a"))

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import pytest
 
-from flows.resident import supervisor as module
-from flows.resident.errors import EngineDied
-from flows.resident.messages import Ended, Model, Run
-from flows.resident.options import Backoff, EngineState, ProcessOptions
-from flows.resident.pool import EnginePool
+from flows.engines import supervisor as module
+from flows.engines.errors import EngineDied
+from flows.engines.messages import Ended, Model, Run
+from flows.engines.options import Backoff, EngineState, ProcessOptions
+from flows.engines.pool import EnginePool
 from kontext_engine.fake import FAKE_SPEC
 from kontext_engine.spec import NumericsProfile
 
@@ -177,7 +177,7 @@ def test_nobody_starves_and_no_engine_has_two_jobs(puppets, monkeypatch, seed):
     chance, over = random.Random(seed), threading.Event()
     monkeypatch.setattr(puppets, "obey", obey)
     # Idle ones die so often here that they would count as such that cannot be started.
-    monkeypatch.setattr("flows.resident.stats.HOPELESS", 10**9)
+    monkeypatch.setattr("flows.engines.stats.HOPELESS", 10**9)
     with pool_of(3) as pool, ThreadPoolExecutor(10) as threads:
         killing = threads.submit(killer)
         ended = [threads.submit(borrower, who) for who in range(9)]

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.job import Job
-from flows.resident.messages import Model
-from flows.resident.options import EngineState, ProcessOptions
-from flows.resident.stats import EngineStats
-from flows.resident.supervisor import EngineSupervisor
+from flows.engines.errors import EngineDied, EnginesStopping
+from flows.engines.job import Job
+from flows.engines.messages import Model
+from flows.engines.options import EngineState, ProcessOptions
+from flows.engines.stats import EngineStats
+from flows.engines.supervisor import EngineSupervisor
 from kontext_engine.errors import Cancelled
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.resident.pool import EnginePool
+from flows.engines.pool import EnginePool
 
 from .samples import SCRIPTED
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from flows.resident.options import EngineState
+from flows.engines.options import EngineState
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepProgress
 from kontext_engine.errors import EngineError, RequestError
 from kontext_engine.spec import ModelSpec, NumericsProfile

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.resident.errors import EngineDied, EngineStalled
-from flows.resident.loading import load_kontext
-from flows.resident.messages import sendable
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
+from flows.engines.errors import EngineDied, EngineStalled
+from flows.engines.loading import load_kontext
+from flows.engines.messages import sendable
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from kontext_engine.api import EditFailure, EngineOptions, Phase
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.errors import CallLogError, Cancelled, ModelError

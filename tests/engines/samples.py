@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from flows.resident.options import Backoff, EngineLimits, EngineState, ProcessOptions
+from flows.engines.options import Backoff, EngineLimits, EngineState, ProcessOptions
 from kontext_engine.api import EditRequest
 from kontext_engine.fake import FAKE_SPEC
 
 SCRIPTED = ProcessOptions(
-    engine="tests.resident.engines:scripted", backoff=Backoff(first=0.01, most=0.05)
+    engine="tests.engines.engines:scripted", backoff=Backoff(first=0.01, most=0.05)
 )
 OTHER_SPEC = replace(FAKE_SPEC, name="other", digest="0" * 64)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import flows
 from flows.defaults import DEFAULT_BATCH
-from flows.resident.loading import KONTEXT
+from flows.engines.loading import KONTEXT
 
 
 class EngineState(StrEnum):

@@ -1,4 +1,4 @@
-"""An engine process: ``python -m flows.resident.child``, started by ``EngineSupervisor`` only.
+"""An engine process: ``python -m flows.engines.child``, started by ``EngineSupervisor`` only.
 
 Holds one model and answers jobs one after the other. It is killed with its parent; it leaves
 Ctrl-C and SIGTERM, which reach whole process groups, to the parent, which may want to drain.
@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from flows.resident.guard import die_with_parent
-from flows.resident.loading import EngineLoader, find_loader
-from flows.resident.messages import (
+from flows.engines.guard import die_with_parent
+from flows.engines.loading import EngineLoader, find_loader
+from flows.engines.messages import (
     Began,
     Broken,
     Cancel,
@@ -32,7 +32,7 @@ from flows.resident.messages import (
     Stop,
     Tiding,
 )
-from flows.resident.options import EngineState, ProcessOptions
+from flows.engines.options import EngineState, ProcessOptions
 from kontext_engine.api import Engine, EngineOptions, StepProgress
 from kontext_engine.calllog import CallLog
 from kontext_engine.errors import Cancelled, EngineError

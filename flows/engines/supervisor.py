@@ -11,13 +11,13 @@ import threading
 import time
 from dataclasses import replace
 
-from flows.resident.errors import EngineDied, EnginesStopping, EngineStalled
-from flows.resident.exit_reason import exit_reason
-from flows.resident.job import Job
-from flows.resident.messages import Began, Broken, Ended, Model, Stop, Tiding
-from flows.resident.options import EngineState, ProcessOptions
-from flows.resident.process import EngineProcess
-from flows.resident.stats import EngineStats, resident_bytes
+from flows.engines.errors import EngineDied, EnginesStopping, EngineStalled
+from flows.engines.exit_reason import exit_reason
+from flows.engines.job import Job
+from flows.engines.messages import Began, Broken, Ended, Model, Stop, Tiding
+from flows.engines.options import EngineState, ProcessOptions
+from flows.engines.process import EngineProcess
+from flows.engines.stats import EngineStats, resident_bytes
 from kontext_engine.api import EditResult, Phase, StepProgress
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EngineLoader = Callable[[ModelSpec, EngineOptions], Engine]
 
-KONTEXT = "flows.resident.loading:load_kontext"
+KONTEXT = "flows.engines.loading:load_kontext"
 
 
 def not_installed(library: str) -> str:

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from flows.resident.options import EngineState
+from flows.engines.options import EngineState
 
 HOPELESS = 3  # failures to start in a row after which nobody waits for an engine any more
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from flows.resident.errors import EngineDied
-from flows.resident.job import Job
-from flows.resident.messages import Model, sendable
-from flows.resident.pool import EnginePool
+from flows.engines.errors import EngineDied
+from flows.engines.job import Job
+from flows.engines.messages import Model, sendable
+from flows.engines.pool import EnginePool
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepCallback
 from kontext_engine.errors import Cancelled
 from kontext_engine.spec import ModelSpec, NumericsProfile

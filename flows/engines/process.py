@@ -9,9 +9,9 @@ import sys
 import threading
 from multiprocessing import Pipe
 
-from flows.resident.guard import spawn
-from flows.resident.messages import Order, Tiding
-from flows.resident.options import ProcessOptions
+from flows.engines.guard import spawn
+from flows.engines.messages import Order, Tiding
+from flows.engines.options import ProcessOptions
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class EngineProcess:
         with theirs:
             handle = theirs.fileno()
             # -P: a file in the current folder must not stand in for a library.
-            command = [sys.executable, "-P", "-m", "flows.resident.child"]
+            command = [sys.executable, "-P", "-m", "flows.engines.child"]
             command += [str(os.getpid()), str(handle)]
             environment = options.environment(os.environ)
             try:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.messages import Cancel, Ended, Model, Run, Tiding
-from flows.resident.process import EngineProcess
+from flows.engines.errors import EngineDied, EnginesStopping
+from flows.engines.messages import Cancel, Ended, Model, Run, Tiding
+from flows.engines.process import EngineProcess
 from kontext_engine.api import EditFailure, EditRequest, EditResult, StepCallback, StepProgress
 from kontext_engine.errors import Cancelled
 
