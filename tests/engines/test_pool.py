@@ -15,12 +15,11 @@ from flows.engines.pooled import PooledEngine
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
 from flows.store.local import LocalStore
-from kontext_engine.errors import Cancelled, ModelError
+from kontext_engine.errors import Cancelled
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 
 from ..run.samples import NUMERICS, PlanMaker
 from .samples import (
-    OTHER_SPEC,
     SCRIPTED,
     batches,
     busy,
@@ -124,17 +123,6 @@ def test_a_model_that_kills_whoever_loads_it(pool):
     assert pixels(made(pool, request("a")))
 
 
-def test_a_model_that_is_not_here_stops_the_run_with_its_reason(pool, tmp_path):
-    plan = replace(plan_of("red", "blue"), model=replace(FAKE_SPEC, name="absent"))
-    engine = borrowed(pool, plan.model)
-    outcome = run_plan(plan, LocalStore(tmp_path / "out"), engine.load)
-    assert outcome.ending is Ending.STOPPED
-    assert "model 'absent' is not on this machine" in outcome.why
-    with pytest.raises(ModelError):
-        engine.load()
-    assert pool.stats()[0].restarts == 0
-
-
 def test_a_model_that_is_known_is_not_waited_for(pool, threads, tmp_path):
     gate = tmp_path / "gate"
     borrowed(pool).load()
@@ -163,17 +151,6 @@ def test_cancelling_frees_the_engine_and_ends_the_waiting(pool, threads, tmp_pat
     assert pixels(made(pool, request("d")))
     assert pool.stats()[0].restarts == 0
     assert pool.stats()[0].loads == 1
-
-
-def test_each_model_stays_with_its_engine():
-    with EnginePool(2, SCRIPTED) as pool:
-        assert eventually(lambda: all(stats.state == "idle" for stats in pool.stats()))
-        for _ in range(3):
-            made(pool, request("a"))
-            made(pool, request("b"), spec=OTHER_SPEC)
-        assert [(stats.model, stats.loads) for stats in pool.stats()] == [
-            ("fake", 1), ("other", 1),
-        ]  # fmt: skip
 
 
 def test_engines_that_cannot_be_started_are_told_of_not_waited_for():

@@ -137,15 +137,6 @@ def test_one_that_dies_when_it_has_just_been_taken_is_told_of_and_replaced(puppe
         assert len(puppets.born) == 2
 
 
-def test_one_that_never_was_of_use_is_given_up_after_three_tries(puppets, monkeypatch):
-    monkeypatch.setattr(puppets, "listen", lambda self: (_ for _ in ()).throw(EOFError))
-    with (
-        pool_of(2) as pool,
-        pytest.raises(EngineDied, match=r"^no engine process can be started: engine 1 "),
-    ):
-        take(pool, A)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_nobody_starves_and_no_engine_has_two_jobs(puppets, monkeypatch, seed):
     """Borrowers of two models; engines that die idle, taken and at work."""
