@@ -9,13 +9,11 @@ import pytest
 import typer.main
 
 from flows.cli import VERBS, build_app
+from flows.engines.options import Backoff, EngineLimits
+from flows.engines.stats import HOPELESS, EngineStats
 from flows.execution.execute import USUAL
 from flows.execution.packing import LEAST, MOST
 from flows.gc import needs, underway
-from flows.metrics import Counts, Metrics, Scheduler
-from flows.resident.backoff import Backoff
-from flows.resident.options import EngineLimits, EngineState
-from flows.resident.stats import HOPELESS, EngineStats
 from flows.scheduling import closing, forms, names, pools, recipe_run, setbacks, statement, states
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
@@ -23,6 +21,7 @@ from flows.scheduling.site import Tempo
 from flows.settings import RESIDENT_PATIENCE
 from flows.store.words import OVERDUE, QUIET, RENEW
 from flows.workers.health import HOST, STANDSTILL_SECONDS
+from flows.workers.metrics import Counts, Metrics, Scheduler
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -109,7 +108,7 @@ def test_the_service_examples_leave_time_to_drain():
 
 
 def test_the_metrics_on_the_page_are_those_that_a_worker_shows():
-    engine = EngineStats(0, 1, EngineState.BUSY, "mini", 1, 1, 0, 0, 1.0, 1, 1, 0.0, 1, "")
+    engine = EngineStats(0, 1)
     scheduler = Scheduler(queued={"urgent": 1}, answered=0.0)
     counts = Counts()
     counts.ended("completed")

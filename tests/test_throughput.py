@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from flows.cli import main
 from flows.settings import Settings
 from flows.store.address import open_objects
-from flows.throughput import sides
 from flows.throughput.measure import _turns, measure
-from flows.throughput.sides import ThroughputError
+from flows.throughput.sides import LOOP, ThroughputError, make_sides
 
 PICTURES = 6
 
@@ -51,14 +51,17 @@ def test_each_side_is_first_in_its_turn():
 
 
 def test_what_arrives_otherwise_than_it_was_sent_is_told(s3_place, settings, monkeypatch):
-    pull = sides._Boto.pull
+    def spoilt(home, settings):
+        honest = make_sides(home, settings)[LOOP]
 
-    def spoiling(self, what, folder):
-        pull(self, what, folder)
-        victim = next(folder.iterdir())
-        victim.write_bytes(victim.read_bytes()[:-1])
+        def pull(what, folder):
+            honest.pull(what, folder)
+            victim = next(folder.iterdir())
+            victim.write_bytes(victim.read_bytes()[:-1])
 
-    monkeypatch.setattr(sides._Boto, "pull", spoiling)
+        return {LOOP: replace(honest, pull=pull)}
+
+    monkeypatch.setattr("flows.throughput.measure.make_sides", spoilt)
     with pytest.raises(ThroughputError, match="of 2 pictures 1 arrived as they were sent"):
         measure(s3_place.url, settings, pictures=2)
     assert list(open_objects(s3_place.url, settings).list("")) == []

@@ -91,6 +91,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except ProblemsError as error:  # a recipe or the settings, in any verb
         typer.echo(str(error), err=True)
         raise SystemExit(ExitCode.WRONG) from None
+    except ModuleNotFoundError as error:  # what computes is an extra of this package
+        from flows.engines.loading import not_installed
+
+        if not error.name:
+            raise
+        typer.echo(not_installed(error.name), err=True)
+        raise SystemExit(ExitCode.WRONG) from None
     raise SystemExit(ExitCode.DONE)
 
 

@@ -74,7 +74,7 @@ def worker(
     from flows.scheduling.environment import prepare_environment
 
     prepare_environment()
-    from flows.resident.loading import KONTEXT
+    from flows.engines.loading import KONTEXT
     from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions
 

@@ -1,9 +1,10 @@
-"""Where engines come from. torch is imported here, inside the call, and nowhere else in flows."""
+"""Where the engine of a run in this process comes from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from flows.engines.loading import engine_class
 from flows.execution.execute import EngineFactory
 from flows.recipe.step import Plan
 from flows.settings import DEFAULT_BATCH
@@ -22,8 +23,6 @@ def engine_factory(plan: Plan, out: str | Path, batch: int = DEFAULT_BATCH) -> E
     options = EngineOptions(numerics=plan.numerics, max_batch=batch, call_log=log)
 
     def load() -> Engine:
-        from kontext_engine.engine import KontextEngine
-
-        return KontextEngine.load(plan.model, options)
+        return engine_class().load(plan.model, options)
 
     return load

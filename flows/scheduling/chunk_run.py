@@ -14,6 +14,7 @@ from typing import Any
 from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
+from flows.engines.pooled import PooledEngine
 from flows.execution.ends import ChunkEnds
 from flows.execution.events import Event, Settled, both
 from flows.execution.execute import EngineFactory
@@ -23,10 +24,9 @@ from flows.execution.verdicts import give, verdict
 from flows.execution.work import do_work
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
-from flows.resident.pooled import PooledEngine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.hand import Hand, Stop, Why, mine, pause
-from flows.scheduling.names import PRIORITIES, chunks_of
+from flows.scheduling.names import chunks_of
 from flows.scheduling.site import Site, here
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
@@ -145,18 +145,13 @@ def _engines(site: Site, hand: Hand, plan: Plan) -> EngineFactory:
     def load() -> PooledEngine:
         if site.pool is None:
             raise ModelError("this worker has no engines; start one with --serve chunks")
-        engine = PooledEngine(site.pool, plan.model, plan.numerics, _priority(hand))
+        engine = PooledEngine(site.pool, plan.model, plan.numerics)
         hand.stopped = engine.cancel
         if hand.at_once():
             engine.cancel()
         return engine.load()
 
     return load
-
-
-def _priority(hand: Hand) -> int:
-    known = {str(name): priority for name, priority in PRIORITIES.items()}
-    return known.get(hand.queue, max(known.values()) + 1)
 
 
 def _ended(

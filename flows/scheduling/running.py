@@ -12,7 +12,6 @@ from typing import Literal
 
 import anyio
 
-from flows.metrics import Metrics, Scheduler
 from flows.numerics import choose_numerics
 from flows.scheduling import progress
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES, WORKER_TYPE
@@ -30,8 +29,9 @@ from flows.scheduling.sweep import Sweep
 from flows.scheduling.worker import WATCH, Seat, Watch, again_and_again, serve_all
 from flows.settings import Settings, resident
 from flows.store.base import StoreAway, StoreError
-from flows.workers.gpus import GpuMemory
+from flows.workers.gpus import gpu_memory
 from flows.workers.health import Health, HealthPage, ailment_of, unready_of
+from flows.workers.metrics import Metrics, Scheduler
 from flows.workers.name import Name
 from flows.workers.options import WorkerOptions
 from kontext_engine.catalogue import list_models, resolve_model
@@ -242,7 +242,7 @@ def _metrics(site: Site, seats: list[Seat]) -> Metrics:
         engines=pool.stats if pool is not None else tuple,
         waiting=lambda: pool.waiting if pool is not None else 0,
         leases=lambda: sum(h.name.startswith("chunks/") for h in list(site.hands.values())),
-        gpus=GpuMemory().read,
+        gpus=gpu_memory,
     )
 
 

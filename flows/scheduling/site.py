@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from flows.metrics import Counts
-from flows.resident.pool import EnginePool
+from flows.engines.pool import EnginePool
 from flows.scheduling.hand import Hand
 from flows.scheduling.progress import Progress
 from flows.scheduling.setbacks import Setbacks
@@ -19,6 +18,7 @@ from flows.settings import Settings
 from flows.store.address import open_cells, open_store
 from flows.store.cells import Cells
 from flows.store.keyed import KeyedStore
+from flows.workers.metrics import Counts
 from kontext_engine.spec import ModelSpec
 
 

@@ -12,13 +12,12 @@ import os
 import random
 import shutil
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -37,24 +36,55 @@ _COUNTING = "throughput"
 Watch = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timing:
     """One side's pictures in one direction.
 
     ``processor`` are seconds of this machine's processors that its own processes took, the
-    server's aside. ``requests`` a picture, where they can be counted.
+    server's aside.
     """
 
     side: str
     pictures: int
-    seconds: float
-    processor: float
-    requests: float | None = None
+    seconds: float = 0.0
+    processor: float = 0.0
+    asked: list[None] = field(default_factory=list)  # grown by any thread, one for each request
 
     @property
     def rate(self) -> float:
         """Pictures a second."""
         return self.pictures / self.seconds
+
+    @property
+    def requests(self) -> float | None:
+        """Requests a picture, where they can be counted."""
+        return None if self.side == S5CMD else len(self.asked) / self.pictures
+
+    @contextmanager
+    def running(self, settings: Settings) -> Iterator[None]:
+        """Within it the time goes to this side."""
+        events = boto.client(settings.s3).meta.events
+        events.register("before-send.s3", lambda **_: self.asked.append(None), unique_id=_COUNTING)
+        began, before = time.perf_counter(), _processor()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+            self.processor += _processor() - before
+            events.unregister("before-send.s3", unique_id=_COUNTING)
+
+    def line(self, base: float) -> str:
+        """It beside a rate of ``base``."""
+        asked = "" if self.requests is None else f", {self.requests:.2f} requests"
+        return (
+            f"{self.side:<27}{self.seconds:8.2f} s{self.rate:8.1f}/s{self.rate / base:6.2f}x   "
+            f"a picture: {1000 * self.processor / self.pictures:.2f} ms of processor{asked}"
+        )
+
+
+def _processor() -> float:
+    taken = os.times()
+    return taken.user + taken.system + taken.children_user + taken.children_system
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +102,8 @@ class Throughput:
         lines = [f"{count} pictures of {self.size / 1000:.0f} kB on average, {self.where}"]
         for what, timings in (("push", self.pushed), ("pull", self.pulled)):
             base = next(one for one in timings if one.side == LOOP).rate
-            lines += [f"{what}  {_line(one, base)}" for one in timings]
+            lines += [f"{what}  {one.line(base)}" for one in timings]
         return "\n".join(lines)
-
-
-def _line(one: Timing, base: float) -> str:
-    asked = "" if one.requests is None else f", {one.requests:.2f} requests"
-    return (
-        f"{one.side:<27}{one.seconds:8.2f} s{one.rate:8.1f}/s{one.rate / base:6.2f}x   a picture: "
-        f"{1000 * one.processor / one.pictures:.2f} ms of processor{asked}"
-    )
 
 
 def measure(
@@ -100,25 +122,21 @@ def measure(
     prefix = f"{address.prefix}/bench-{uuid.uuid4().hex[:12]}".lstrip("/")
     home = S3Address(address.bucket, prefix)
     sides = make_sides(home, settings)
-    spent = {(way, name): _Spent(settings) for way in ("push", "pull") for name in sides}
+    pushed, pulled = ({name: Timing(name, pictures) for name in sides} for _ in range(2))
     with tempfile.TemporaryDirectory() as scratch, _swept(home, settings):
         blocks = list(_drawn(Path(scratch), pictures))
         came = Path(scratch) / "came"
         turns = _turns(blocks, list(sides))
         for number, (block, name) in enumerate(turns, 1):
-            with spent["push", name]:
+            with pushed[name].running(settings):
                 sides[name].push(block, str(number))
-            with spent["pull", name]:
+            with pulled[name].running(settings):
                 sides[name].pull(str(number), came)
             _compare(name, block, came)
             shutil.rmtree(came)
             watch(number, len(turns))
         size = sum(path.stat().st_size for block in blocks for path in block.iterdir()) / pictures
-
-    def timings(way: str) -> tuple[Timing, ...]:
-        return tuple(spent[way, name].timing(name, pictures) for name in sides)
-
-    return Throughput(where, size, timings("push"), timings("pull"))
+    return Throughput(where, size, tuple(pushed.values()), tuple(pulled.values()))
 
 
 def _turns(blocks: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str]]:
@@ -128,41 +146,6 @@ def _turns(blocks: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str
         for number, block in enumerate(blocks)
         for turn in range(len(names))
     ]
-
-
-class _Spent:
-    """A stopwatch that counts this process's requests and its and its children's processor time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._client = boto.client(settings.s3)
-        self._lock = threading.Lock()
-        self._seconds = 0.0
-        self._requests = 0
-        self._processor = 0.0
-        self._began = (0.0, 0.0)
-
-    def __enter__(self) -> None:
-        self._client.meta.events.register("before-send.s3", self._count, unique_id=_COUNTING)
-        self._began = time.perf_counter(), _processor()
-
-    def __exit__(self, *error: object) -> None:
-        self._seconds += time.perf_counter() - self._began[0]
-        self._processor += _processor() - self._began[1]
-        self._client.meta.events.unregister("before-send.s3", unique_id=_COUNTING)
-
-    def _count(self, **_: object) -> None:
-        with self._lock:
-            self._requests += 1
-
-    def timing(self, side: str, pictures: int) -> Timing:
-        """What came of it."""
-        asked = None if side == S5CMD else self._requests / pictures
-        return Timing(side, pictures, self._seconds, self._processor, asked)
-
-
-def _processor() -> float:
-    taken = os.times()
-    return taken.user + taken.system + taken.children_user + taken.children_system
 
 
 def _drawn(scratch: Path, pictures: int) -> Iterator[Path]:
@@ -180,17 +163,17 @@ def _drawn(scratch: Path, pictures: int) -> Iterator[Path]:
 
 
 def _compare(side: str, sent: Path, came: Path) -> None:
-    here, there = Counter(_digests(sent)), Counter(_digests(came))
+    here, there = _digests(sent), _digests(came)
     if here != there:
         raise ThroughputError(
             f"{side}: of {here.total()} pictures {(here & there).total()} arrived as they were sent"
         )
 
 
-def _digests(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in folder.iterdir():
-        if path.suffix == ".png":
-            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+def _digests(folder: Path) -> Counter[tuple[str, str]]:
+    return Counter(
+        (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in folder.glob("*.png")
+    )
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from flows.execution.outcome import Ending
 from flows.execution.provenance import software
@@ -33,56 +33,53 @@ class ThroughputError(Exception):
     """This cannot be measured there; the message says why."""
 
 
-class Side(Protocol):
-    """A way to bring the files of a folder to a place in a bucket, and back."""
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A way to bring a folder's files to a place in a bucket (by its name), and back from there."""
 
-    def push(self, folder: Path, to: str) -> None:
-        """Every file of ``folder`` to below ``to``."""
-
-    def pull(self, what: str, folder: Path) -> None:
-        """Everything that was pushed to ``what`` into ``folder``."""
+    push: Callable[[Path, str], None]
+    pull: Callable[[str, Path], None]
 
 
 def make_sides(home: S3Address, settings: Settings) -> Mapping[str, Side]:
     """Those that there are, by name; ``s5cmd`` only where it is installed."""
-    sides: dict[str, Side] = {
-        "kontext, outputs": _Outputs(home, settings),
-        "kontext, steps with records": _Steps(home, settings),
-        LOOP: _Boto(home, settings, 1),
-        f"boto3, {THREADS} threads": _Boto(home, settings, THREADS),
+    sides = {
+        "kontext, outputs": _outputs(home, settings),
+        "kontext, steps with records": _steps(home, settings),
+        LOOP: _boto(home, settings, 1),
+        f"boto3, {THREADS} threads": _boto(home, settings, THREADS),
     }
     if program := shutil.which("s5cmd"):
-        sides[S5CMD] = _S5cmd(home, settings, program)
+        sides[S5CMD] = _s5cmd(home, settings, program)
     return sides
 
 
-class _Outputs:
+def _each(act: Callable[[Path], Item], folder: Path, lanes: int = LANES) -> list[Item]:
+    return [found for _, found in in_lanes(act, sorted(folder.iterdir()), lanes)]
+
+
+def _outputs(home: S3Address, settings: Settings) -> Side:
     """As a run writes its outputs, and ``kontext pull`` brings them."""
+    objects = open_objects(str(home), settings)
+    objects.prepare()
 
-    def __init__(self, home: S3Address, settings: Settings) -> None:
-        self._objects = open_objects(str(home), settings)
-        self._objects.prepare()
-
-    def push(self, folder: Path, to: str) -> None:
-        run = RunFolder(self._objects, to)
+    def push(folder: Path, to: str) -> None:
+        run = RunFolder(objects, to)
 
         def write(path: Path) -> OutputEntry:
             data = path.read_bytes()
             run.write(path.name, data)
             return _entry(path.name, data)
 
-        outputs = [entry for _, entry in in_lanes(write, _files(folder), LANES)]
-        run.write(FILE_NAME, _manifest(outputs).to_json())
+        run.write(FILE_NAME, _manifest(_each(write, folder)).to_json())
 
-    def pull(self, what: str, folder: Path) -> None:
-        done = pull(self._objects, what, folder, jobs=JOBS)
+    def bring(what: str, folder: Path) -> None:
+        done = pull(objects, what, folder, jobs=JOBS)
         if done.problems:
             raise ThroughputError(done.problems[0])
         (folder / FILE_NAME).unlink()
 
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+    return Side(push, bring)
 
 
 def _entry(name: str, data: bytes) -> OutputEntry:
@@ -113,35 +110,30 @@ def _manifest(outputs: Sequence[OutputEntry]) -> Manifest:
     )
 
 
-class _Steps:
+def _steps(home: S3Address, settings: Settings) -> Side:
     """As a run keeps what it has made, blob and record, and finds it again, verified."""
+    records: dict[str, list[tuple[str, Record]]] = {}
 
-    def __init__(self, home: S3Address, settings: Settings) -> None:
-        self._home = home
-        self._settings = settings
-        self._records: dict[str, Sequence[tuple[str, Record]]] = {}
+    def push(folder: Path, to: str) -> None:
+        store = open_store(f"{home}/{to}", settings)
 
-    def push(self, folder: Path, to: str) -> None:
-        store = open_store(f"{self._home}/{to}", self._settings)
-
-        def put(path: Path) -> Record:
+        def put(path: Path) -> tuple[str, Record]:
             data = path.read_bytes()
-            return store.put(_record(path.name, data), data)
+            return path.name, store.put(_record(path.name, data), data)
 
-        files = _files(folder)
-        put_records = in_lanes(put, files, LANES)
-        self._records[to] = [(path.name, record) for path, record in put_records]
+        records[to] = _each(put, folder)
 
-    def pull(self, what: str, folder: Path) -> None:
-        store = open_store(f"{self._home}/{what}", self._settings)
+    def pull(what: str, folder: Path) -> None:
+        store = open_store(f"{home}/{what}", settings)
         folder.mkdir()
 
         def read(named: tuple[str, Record]) -> None:
-            name, record = named
-            (folder / name).write_bytes(store.read(record))
+            (folder / named[0]).write_bytes(store.read(named[1]))
 
-        for _ in in_lanes(read, self._records.pop(what), LANES):
+        for _ in in_lanes(read, records.pop(what), LANES):
             pass
+
+    return Side(push, pull)
 
 
 def _record(name: str, data: bytes) -> Record:
@@ -170,63 +162,46 @@ def _record(name: str, data: bytes) -> Record:
     )
 
 
-class _Boto:
+def _boto(home: S3Address, settings: Settings, threads: int) -> Side:
     """What one would write in ten lines."""
+    client = boto.client(settings.s3)
 
-    def __init__(self, home: S3Address, settings: Settings, threads: int) -> None:
-        self._home = home
-        self._client = boto.client(settings.s3)
-        self._threads = threads
-
-    def push(self, folder: Path, to: str) -> None:
+    def push(folder: Path, to: str) -> None:
         def put(path: Path) -> None:
-            self._client.put_object(
-                Bucket=self._home.bucket,
-                Key=f"{self._home.prefix}/{to}/{path.name}",
-                Body=path.read_bytes(),
-            )
+            key = f"{home.prefix}/{to}/{path.name}"
+            client.put_object(Bucket=home.bucket, Key=key, Body=path.read_bytes())
 
-        self._each(put, _files(folder))
+        _each(put, folder, threads)
 
-    def pull(self, what: str, folder: Path) -> None:
+    def pull(what: str, folder: Path) -> None:
         folder.mkdir()
 
         def get(key: str) -> None:
-            answer = self._client.get_object(Bucket=self._home.bucket, Key=key)
+            answer = client.get_object(Bucket=home.bucket, Key=key)
             (folder / key.rpartition("/")[2]).write_bytes(answer["Body"].read())
 
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._home.bucket, Prefix=f"{self._home.prefix}/{what}/"
-        )
-        self._each(get, [found["Key"] for page in pages for found in page.get("Contents", ())])
+        prefix = f"{home.prefix}/{what}/"
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=home.bucket, Prefix=prefix)
+        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        for _ in in_lanes(get, keys, threads):
+            pass
 
-    def _each(self, act: Callable[[Item], None], items: Sequence[Item]) -> None:
-        if self._threads == 1:
-            for item in items:
-                act(item)
-            return
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(act, items))
+    return Side(push, pull)
 
 
-class _S5cmd:
+def _s5cmd(home: S3Address, settings: Settings, program: str) -> Side:
     """The program, as it is started from a shell."""
+    endpoint = settings.s3.endpoint_url
+    command = [program, "--log", "error", *(("--endpoint-url", endpoint) if endpoint else ())]
 
-    def __init__(self, home: S3Address, settings: Settings, program: str) -> None:
-        self._home = home
-        endpoint = settings.s3.endpoint_url
-        self._command = [program, "--log", "error"]
-        self._command += ["--endpoint-url", endpoint] if endpoint else []
-
-    def push(self, folder: Path, to: str) -> None:
-        self._run("cp", f"{folder}/", f"{self._home}/{to}/")
-
-    def pull(self, what: str, folder: Path) -> None:
-        self._run("cp", f"{self._home}/{what}/*", f"{folder}/")
-
-    def _run(self, *arguments: str) -> None:
+    def copy(what: str, to: str) -> None:
         ended = subprocess.run(  # noqa: S603 - our own arguments
-            [*self._command, *arguments], capture_output=True, text=True, check=False
+            [*command, "cp", what, to], capture_output=True, text=True, check=False
         )
         if ended.returncode:
             raise ThroughputError(f"s5cmd: {ended.stderr.strip()[:500]}")
+
+    return Side(
+        push=lambda folder, to: copy(f"{folder}/", f"{home}/{to}/"),
+        pull=lambda what, folder: copy(f"{home}/{what}/*", f"{folder}/"),
+    )

@@ -1,4 +1,4 @@
-"""A worker's own parts, all without Prefect: its engines, the machine's GPUs, its name and health.
+"""A worker's own parts, without Prefect: how many engines, GPUs, its name, health and metrics.
 
 ``flows.scheduling.running`` puts them together.
 """

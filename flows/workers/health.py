@@ -11,11 +11,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Self
 
-from flows.metrics import CONTENT_TYPE
-from flows.resident.stats import EngineStats
+from flows.engines.stats import EngineStats
+from flows.workers.metrics import CONTENT_TYPE
 
 HOST = "127.0.0.1"
 STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck
@@ -58,18 +57,15 @@ class HealthPage:
 
             def do_GET(self) -> None:
                 match self.path.partition("?")[0]:
-                    case "/health/live":
+                    case "/health/live" | "/health/ready" as path:
                         now = health()
-                        self._answer(now.live, "application/json", now.body())
-                    case "/health/ready":
-                        now = health()
-                        self._answer(now.ready, "application/json", now.body())
+                        code = now.live if path == "/health/live" else now.ready
+                        self._answer(code, "application/json", now.body())
                     case "/metrics":
                         self._answer(200, CONTENT_TYPE, metrics())
                     case _:
-                        self._answer(
-                            404, "text/plain", b"/health/live, /health/ready or /metrics\n"
-                        )
+                        there = b"/health/live, /health/ready or /metrics\n"
+                        self._answer(404, "text/plain", there)
 
             def _answer(self, code: int, kind: str, body: bytes) -> None:
                 self.send_response(code)
@@ -93,12 +89,7 @@ class HealthPage:
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 

@@ -55,35 +55,27 @@ def claim_name(wanted: str | None = None, folder: Path | None = None) -> Name:
 
 
 def _claimed(folder: Path, wanted: str | None) -> Name:
-    if wanted is not None:
-        lock = _lock(folder, wanted)
-        if lock is None:
-            raise NameTakenError(
-                f"a worker '{wanted}' runs on this machine; expected another name; give --name"
-            )
-        return Name(_plain(wanted), lock)
-    host = _plain(socket.gethostname())
-    for number in range(1, MOST + 1):
-        name = host if number == 1 else f"{host}-{number}"
-        if (lock := _lock(folder, name)) is not None:
+    host = wanted or socket.gethostname()
+    plain = re.sub(r"[^\w.-]+", "-", host).strip("-") or "worker"  # Prefect takes no '/' and no '%'
+    for number in range(1, 2 if wanted is not None else MOST + 1):
+        name = plain if number == 1 else f"{plain}-{number}"
+        if (lock := _lock(folder / f"{name}.lock")) is not None:
             return Name(name, lock)
-    raise NameTakenError(f"{MOST} workers run on this machine already; give --name")
+    if wanted is None:
+        raise NameTakenError(f"{MOST} workers run on this machine already; give --name")
+    raise NameTakenError(
+        f"a worker '{wanted}' runs on this machine; expected another name; give --name"
+    )
 
 
-def _plain(text: str) -> str:
-    # Prefect takes neither '/' nor '%'.
-    return re.sub(r"[^\w.-]+", "-", text).strip("-") or "worker"
-
-
-def _lock(folder: Path, name: str) -> IO[bytes] | None:
+def _lock(path: Path) -> IO[bytes] | None:
     # The file stays: who removed it could remove another's. The kernel lets go of the lock.
-    file = (folder / f"{_plain(name)}.lock").open("ab")
+    file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         file.close()
-        return None
-    except OSError:  # a file system without locks
-        file.close()
-        raise
+        if isinstance(error, BlockingIOError):
+            return None
+        raise  # a file system without locks
     return file

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from flows.resident.loading import KONTEXT
-from flows.resident.options import ProcessOptions
-from flows.resident.pool import EnginePool
+from flows.engines.loading import KONTEXT
+from flows.engines.options import ProcessOptions
+from flows.engines.pool import EnginePool
 from flows.settings import DEFAULT_BATCH
 from flows.workers.gpus import visible_gpus
 

@@ -34,6 +34,8 @@ from .processes import child_of, is_alive, until
 from .verdict import Home
 
 ROOT = Path(__file__).parents[2]
+# On PYTHONPATH it keeps a process from importing what only engines need.
+TORCHLESS = os.pathsep.join((str(ROOT / "tests" / "torchless"), str(ROOT)))
 KONTEXT = str(Path(sys.executable).with_name("kontext"))
 PATIENCE = 420.0  # seconds for what takes ten on a machine with time to spare
 PREFIX = "studio"
@@ -65,7 +67,7 @@ class Kept:
     @property
     def engine(self) -> int | None:
         pid = self.pid
-        return None if pid is None else child_of(pid, "flows.resident.child")
+        return None if pid is None else child_of(pid, "flows.engines.child")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -185,7 +187,7 @@ class City:
 
     def start_parents(self, name: str = "parents", *options: str, away: bool = False) -> Kept:
         command = ("worker", "--serve", "parents", "--name", f"{name}-{self.salt}", *options)
-        return self._keep(name, *command, away=away)
+        return self._keep(name, *command, away=away, PYTHONPATH=TORCHLESS)
 
     def start_worker(
         self,
@@ -237,7 +239,7 @@ class City:
         """Again while the server does not answer: a busy machine in its first minute."""
 
         def deployed() -> bool:
-            return self._carry_out("deploy", *options).returncode == 0
+            return self._carry_out("deploy", *options, PYTHONPATH=TORCHLESS).returncode == 0
 
         until(deployed, PATIENCE, self.prefect.log)
 

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from flows.resident.loading import load_kontext
+from flows.engines.loading import load_kontext
 from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, StepCallback
 from kontext_engine.calllog import CallLog
 from kontext_engine.fake import FakeEngine

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from flows.engines.errors import EngineDied
 from flows.execution.events import Retrying
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
-from flows.resident.errors import EngineDied
 from flows.store.local import LocalStore
 from kontext_engine.errors import EngineError, ModelError
 

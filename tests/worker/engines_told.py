@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flows.resident.options import EngineState
-from flows.resident.stats import EngineStats
+from flows.engines.options import EngineState
+from flows.engines.stats import EngineStats
 
 
 def stats(number, **changes):
     values = {
         "number": number, "pid": None, "state": EngineState.IDLE, "model": "mini",
-        "process_loads": 1, "loads": 1, "restarts": 0, "failures": 0, "busy_seconds": 2.0,
-        "batches": 3, "edits": 8, "since": 0.0, "memory": 100, "last_death": "",
+        "loads": 1, "restarts": 0, "failures": 0, "busy_seconds": 2.0,
+        "batches": 3, "edits": 8, "memory": 100, "last_death": "",
     }  # fmt: skip
     return EngineStats(**(values | changes))

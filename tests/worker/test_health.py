@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from flows.resident.options import EngineState
+from flows.engines.options import EngineState
 from flows.workers.health import STANDSTILL_SECONDS, Health, HealthPage, ailment_of, unready_of
 
 from .engines_told import stats
@@ -47,18 +47,18 @@ def test_all_is_well(page):
     assert asked(f"{page[0]}/metrics?now") == (200, b"m 1\n")
 
 
-def test_who_takes_no_work_need_not_be_restarted(page):
-    page[1]["unready"] = "quarantined: three chunks in a row came to nothing"
-    assert told(page, "/health/live")[0] == 200
-    code, body = told(page, "/health/ready")
-    assert (code, body["unready"]) == (503, page[1]["unready"])
-
-
-def test_who_has_to_be_restarted_takes_no_work(page):
-    page[1]["ailment"] = "the worker's own loop has stood still for 61 s"
-    for path in ("/health/live", "/health/ready"):
+@pytest.mark.parametrize(
+    ("kind", "why", "live"),
+    [
+        ("unready", "quarantined: three chunks in a row came to nothing", 200),
+        ("ailment", "the worker's own loop has stood still for 61 s", 503),
+    ],
+)
+def test_who_takes_no_work_need_not_be_restarted_but_the_other_way_round(page, kind, why, live):
+    page[1][kind] = why
+    for path, expected in (("/health/live", live), ("/health/ready", 503)):
         code, body = told(page, path)
-        assert (code, body["ailment"]) == (503, page[1]["ailment"])
+        assert (code, body[kind]) == (expected, why)
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/health/", "/metrics/x"])

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from flows.execution.events import Settled
 from flows.execution.execute import run_plan
 from flows.execution.outcome import State, StepOutcome
-from flows.metrics import Counts, Metrics, Recent, Scheduler
 from flows.recipe.planfile import sub_plan
 from flows.store.local import LocalStore
+from flows.workers.metrics import Counts, Metrics, Recent, Scheduler
 from kontext_engine.fake import FakeEngine
 
 from ..run.samples import PlanMaker
@@ -82,10 +82,14 @@ def test_ancestors_that_a_chunk_looks_up_are_no_hits(tmp_path):
     run_plan(sub_plan(plan, keys[:1]), store, lambda: FakeEngine(plan.model))
 
     counts = Counts()
+
+    def counted(state):
+        return counts.registry.get_sample_value("kontext_steps_total", {"state": state.value})
+
     for own in ({keys[0], keys[1]}, {keys[2]}):
         heard = partial(counts.hear, own=own)
         run_plan(sub_plan(plan, own), store, lambda: FakeEngine(plan.model), on_event=heard)
-    assert counts.steps == {State.CACHED: 1, State.DONE: 2}
+    assert [counted(state) for state in (State.CACHED, State.DONE, State.FAILED)] == [1, 2, 0]
     # What had to be made anew, whosever it was, is work.
     counts.hear(Settled(StepOutcome(trunk.key, State.DONE), "trunk"), own={keys[2]})
-    assert counts.steps[State.DONE] == 3
+    assert counted(State.DONE) == 3

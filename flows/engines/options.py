@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import flows
-from flows.resident.loading import KONTEXT
+from flows.engines.loading import KONTEXT
 from flows.settings import DEFAULT_BATCH
 
 
@@ -28,8 +27,7 @@ class EngineState(StrEnum):
 class EngineLimits:
     """Seconds without a sign of life after which an engine is killed, by what it is doing.
 
-    ``silence`` must be longer than the slowest denoise step, encoding or decoding of a batch. A
-    lease outlasts it, however short leases are: until then an engine's work counts as moving.
+    ``silence`` must be longer than the slowest denoise step, encoding or decoding of a batch.
     """
 
     start: float = 180.0
@@ -51,6 +49,18 @@ class EngineLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds before another start: ``first``, doubled with each further failure up to ``most``."""
+
+    first: float = 0.5
+    most: float = 30.0
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row; none after none."""
+        return min(self.most, self.first * 2.0 ** min(failures - 1, 32)) if failures else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessOptions:
     """How an engine process is started.
 
@@ -65,14 +75,7 @@ class ProcessOptions:
     threads: int | None = None
     call_log: str | None = None
     limits: EngineLimits = EngineLimits()
-
-    def command(self, channel: int) -> list[str]:
-        """What to execute; ``channel`` is the process's end of the socket."""
-        # -P: a file in the current folder must not stand in for a library.
-        argv = [sys.executable, "-P", "-m", "flows.resident.child"]
-        argv += ["--channel", str(channel), "--parent", str(os.getpid())]
-        argv += ["--engine", self.engine, "--batch", str(self.batch)]
-        return argv + (["--call-log", self.call_log] if self.call_log else [])
+    backoff: Backoff = Backoff()
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """This process's environment, less the credentials, which an engine has no use for."""

@@ -9,8 +9,8 @@ import os
 import sys
 import threading
 
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from kontext_engine.fake import FAKE_SPEC
 
 from .samples import SCRIPTED, request

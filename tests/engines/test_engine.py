@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
-import socket
 import threading
 from dataclasses import replace
 
@@ -14,13 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.resident.channel import Channel
-from flows.resident.engine import ResidentEngine
-from flows.resident.errors import EngineDied, EngineStalled
-from flows.resident.loading import local_model
-from flows.resident.messages import Model, Run, pack_requests, unpack_requests
-from flows.resident.options import EngineState
-from kontext_engine.api import EditFailure, EngineOptions, Phase
+from flows.engines.errors import EngineDied, EngineStalled
+from flows.engines.loading import load_kontext
+from flows.engines.messages import sendable
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
+from kontext_engine.api import EditFailure, EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.errors import Cancelled, ModelError
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
@@ -28,8 +25,6 @@ from kontext_engine.geometry import Size
 from kontext_engine.spec import NumericsProfile
 
 from .samples import OTHER_SPEC, SCRIPTED, eventually, gone, limited, pixels, request
-
-MODEL = Model(FAKE_SPEC, NumericsProfile())
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -53,9 +48,14 @@ def orders_are_out() -> None:
 
 
 @pytest.fixture
-def engine():
-    with ResidentEngine(FAKE_SPEC, options=SCRIPTED) as engine:
-        yield engine
+def engine(pool):
+    return PooledEngine(pool, FAKE_SPEC)
+
+
+def pid_of(pool) -> int:
+    """The process's, once it is up."""
+    assert eventually(lambda: pool.stats()[0].pid)
+    return pool.stats()[0].pid
 
 
 def test_the_answers_are_those_of_the_same_engine_in_process(engine):
@@ -83,65 +83,61 @@ def test_a_damaged_picture_fails_alone(engine):
     assert answers["b"].image.size == (64, 64)
 
 
-def test_a_shared_picture_is_sent_once_and_any_kind_of_picture_arrives():
+def test_pictures_are_sent_once_each_without_what_no_engine_reads():
     picture, mask = noise(40, 30, "RGBA"), noise(40, 30, "L")
-    packed, failed = pack_requests(
-        [request("a", contexts=(picture,), mask=mask), request("b", contexts=(picture,))]
-    )
+    picture.info["exif"] = b"where the studio is"
+    asked = [request("a", contexts=(picture,), mask=mask), request("b", contexts=(picture,))]
+    (first, second), failed = sendable(asked)
     assert not failed
-    assert packed[0].contexts[0] is packed[1].contexts[0]
-    ours, theirs = map(Channel, socket.socketpair())
-    sender = threading.Thread(target=ours.send, args=(Run(1, MODEL, packed),))
-    sender.start()
-    run = theirs.receive()
-    sender.join()
-    assert run.model == MODEL
-    first, second = unpack_requests(run.requests)
     assert first.contexts[0] is second.contexts[0]
     assert first.contexts[0].tobytes() == picture.convert("RGB").tobytes()
     assert first.mask.tobytes() == mask.tobytes()
-    assert replace(first, contexts=(), mask=None) == packed[0].request
-    ours.close()
-    with pytest.raises(EOFError):
-        theirs.receive()
-    theirs.close()
+    assert first.contexts[0].info == {}
+    assert replace(first, contexts=(), mask=None) == request("a")
 
 
-def test_a_killed_process_is_told_of_by_name(engine):
-    steps = []
-    with pytest.raises(EngineDied) as died:
-        list(engine.run([request("a", "KILL@2"), request("b")], steps.append))
-    assert str(died.value) == (
-        f"engine 1 (pid {engine.process.pid}) died of signal 9 (killed; out of memory?) while "
-        "working on step 2 of 4 of a and 1 more"
-    )
-    assert died.value.began
-    assert [step.step for step in steps if step.phase is Phase.DENOISE] == [1, 2]
-    with pytest.raises(EngineDied, match="signal 9"):
-        list(engine.run([request("c")]))
+WORKING = "while working on step"
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind", "words"),
+    [
+        ("KILL@2", EngineDied, f"died of signal 9 (killed; out of memory?) {WORKING} 2 of 4 of a"),
+        (
+            "BREAK",
+            EngineDied,
+            f"failed {WORKING} 1 of 4 of a: RuntimeError: CUDA error: an illegal memory access was "
+            "encountered",
+        ),
+        *(
+            (
+                f"{deed}@3",
+                EngineStalled,
+                f"gave no sign of life for 3 s {WORKING} 3 of 4 of a, and was killed",
+            )
+            for deed in ("SLEEP", "FREEZE")
+        ),
+    ],
+)
+def test_how_a_process_ended_and_at_what_is_told_by_name(deed, kind, words):
+    with EnginePool(1, limited(silence=3.0)) as pool:
+        pid = pid_of(pool)
+        with pytest.raises(EngineDied) as died:
+            list(PooledEngine(pool, FAKE_SPEC).run([request("a", deed)]))
+        assert (type(died.value), died.value.began) == (kind, True)
+        assert str(died.value) == f"engine 1 (pid {pid}) {words}"
+        assert gone(pid)
 
 
 def test_answers_given_before_the_death_are_kept(engine):
     asked = [request("a", steps=2), request("b", "KILL", steps=4)]
     answers = engine.run(asked)
     assert next(answers).id == "a"
-    with pytest.raises(EngineDied, match=r"of b$"):
+    with pytest.raises(EngineDied, match=r"on step 1 of 4 of b$"):
         next(answers)
 
 
-@pytest.mark.parametrize("how", ["SLEEP", "FREEZE"])
-def test_one_that_falls_silent_is_killed(how):
-    with ResidentEngine(FAKE_SPEC, options=limited(silence=2.0)) as engine:
-        with pytest.raises(EngineStalled) as stalled:
-            list(engine.run([request("a", f"{how}@3")]))
-        assert str(stalled.value) == (
-            f"engine 1 (pid {engine.process.pid}) gave no sign of life for 2 s while working on "
-            "step 3 of 4 of a, and was killed"
-        )
-        assert gone(engine.process.pid)
-
-
-def test_cancelling_stops_within_a_step_and_keeps_the_model(engine, tmp_path):
+def test_cancelling_stops_within_a_step_and_keeps_the_model(pool, engine, tmp_path):
     gate, marks = tmp_path / "gate", tmp_path / "marks"
 
     def stop(progress):
@@ -154,14 +150,11 @@ def test_cancelling_stops_within_a_step_and_keeps_the_model(engine, tmp_path):
         list(engine.run([slow], stop))
     orders_are_out()
     gate.touch()
-    assert engine.process.wait(EngineState.IDLE, limit=60)
+    assert pixels(engine.run([request("b")]))
     steps = [int(line.split()[1]) for line in marks.read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
     assert 2 <= len(steps) <= 5  # told of its third, which it may then end without marking it
-    assert [answer.notes for answer in engine.run([request("b")])] == [
-        (f"pid {engine.process.pid}",)
-    ]
-    assert engine.process.loads == 1
+    assert (pool.stats()[0].loads, pool.stats()[0].restarts) == (1, 0)
 
 
 def test_whoever_leaves_early_leaves_a_free_engine(engine, tmp_path):
@@ -177,51 +170,33 @@ def test_whoever_leaves_early_leaves_a_free_engine(engine, tmp_path):
     assert len(marks.read_text().splitlines()) < 1000
 
 
-def test_another_model_or_numerics_swaps_it_and_counts(engine):
-    process = engine.process
+def test_another_model_or_numerics_swaps_it_and_counts(pool):
     bf16 = NumericsProfile(dtype="bfloat16")
-    for spec, numerics in [(FAKE_SPEC, None), (OTHER_SPEC, None), (OTHER_SPEC, bf16)]:
-        other = ResidentEngine.over(process, spec, numerics)
-        made = pixels(other.run([request("a")]))
-        options = EngineOptions(numerics or NumericsProfile())
-        assert made == pixels(FakeEngine(spec, options).run([request("a")]))
-        assert process.model.spec is not None
-    assert process.loads == 3
-    assert pixels(ResidentEngine.over(process, OTHER_SPEC, bf16).run([request("b")]))
-    assert process.loads == 3
+    for spec, numerics in [(FAKE_SPEC, None), (OTHER_SPEC, None), (OTHER_SPEC, bf16)] * 2:
+        for _ in range(2):
+            made = pixels(PooledEngine(pool, spec, numerics).run([request("a")]))
+            options = EngineOptions(numerics or NumericsProfile())
+            assert made == pixels(FakeEngine(spec, options).run([request("a")]))
+    assert pool.stats()[0].loads == 6
 
 
-def test_a_model_that_cannot_be_loaded_is_told_and_the_process_lives(engine):
-    absent = ResidentEngine.over(engine.process, replace(FAKE_SPEC, name="absent"))
-    with pytest.raises(ModelError, match=r"^model 'absent' is not on this machine$"):
-        absent.load()
-    with pytest.raises(ModelError):
-        list(absent.run([request("a")]))
-    assert pixels(engine.run([request("a")]))
-
-
-def test_an_error_on_purpose_keeps_its_kind(engine):
+def test_a_model_that_cannot_be_loaded_is_told_and_the_process_lives(pool, engine):
+    absent = PooledEngine(pool, replace(FAKE_SPEC, name="absent"))
+    for ask in (absent.load, lambda: list(absent.run([request("a")]))):
+        with pytest.raises(ModelError, match=r"^model 'absent' is not on this machine$"):
+            ask()
     with pytest.raises(ModelError, match=r"^calls\.jsonl: no space$"):
         list(engine.run([request("a", "REFUSE")]))
-    assert engine.process.state is EngineState.IDLE
+    assert pixels(engine.run([request("a")]))
+    assert pool.stats()[0].restarts == 0
 
 
-def test_an_unexpected_error_ends_the_process_with_its_reason(engine):
-    with pytest.raises(EngineDied) as died:
-        list(engine.run([request("a", "BREAK")]))
-    assert re.fullmatch(
-        r"engine 1 \(pid \d+\) failed while working on step 1 of 4 of a: "
-        "RuntimeError: CUDA error: an illegal memory access was encountered",
-        str(died.value),
-    )
-    assert gone(engine.process.pid)
-
-
-def test_signals_to_the_group_are_left_to_the_parent(engine):
+def test_signals_to_the_group_are_left_to_the_parent(pool, engine):
     engine.load()
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(engine.process.pid, number)
+        os.kill(pid_of(pool), number)
     assert pixels(engine.run([request("a")]))
+    assert pool.stats()[0].restarts == 0
 
 
 def test_what_a_process_is_started_with():
@@ -234,24 +209,22 @@ def test_what_a_process_is_started_with():
     }  # fmt: skip
 
 
-def test_the_model_planned_elsewhere_is_found_here_if_the_weights_are_the_same():
-    here = resolve_model("kontext-mini")
-    assert local_model(replace(here, source="/elsewhere/kontext-mini")) == here
+def test_other_weights_than_planned_are_not_loaded():
     with pytest.raises(ModelError, match="are not those that the run was planned with"):
-        local_model(replace(here, digest="0" * 64))
+        load_kontext(replace(resolve_model("kontext-mini"), digest="0" * 64), EngineOptions())
 
 
-def test_the_shipped_miniature_is_loaded_once_and_paints_the_same(tmp_path):
+def test_the_shipped_miniature_is_loaded_once_and_paints_the_same():
     from kontext_engine.engine import KontextEngine
 
     spec = resolve_model("kontext-mini")
     picture = noise(128, 128)
-    batches = [
+    asked = [
         [request("a", "a red bag", steps=2, contexts=(picture,)), request("b", "snow", steps=1)],
         [request("c", "make it a forest", steps=2, contexts=(picture,))],
     ]
     own = KontextEngine.load(spec, EngineOptions())
-    with ResidentEngine(spec) as engine:
-        for batch in batches:
-            assert pixels(engine.run(batch)) == pixels(own.run(batch))
-        assert engine.process.loads == 1
+    with EnginePool(1) as pool:
+        for requests in asked:
+            assert pixels(PooledEngine(pool, spec).run(requests)) == pixels(own.run(requests))
+        assert pool.stats()[0].loads == 1

@@ -9,7 +9,7 @@ import sys
 
 from .samples import environment, eventually, gone
 
-HOLDER = [sys.executable, "-m", "tests.resident.holder"]
+HOLDER = [sys.executable, "-m", "tests.engines.holder"]
 
 
 def started(command):
@@ -29,8 +29,7 @@ def test_an_engine_whose_parent_was_faster_in_dying_does_not_start():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         nobody = "1" if os.getpid() != 1 else "2"
-        command = [sys.executable, "-m", "flows.resident.child", "--parent", nobody]
-        command += ["--channel", str(theirs.fileno())]
+        command = [sys.executable, "-m", "flows.engines.child", nobody, str(theirs.fileno())]
         ended = subprocess.run(
             command, pass_fds=[theirs.fileno()], env=environment(), timeout=120, check=False
         )

@@ -7,11 +7,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from flows.resident.options import EngineLimits, ProcessOptions
+import psutil
+
+from flows.engines.options import Backoff, EngineLimits, EngineState, ProcessOptions
 from kontext_engine.api import EditRequest
 from kontext_engine.fake import FAKE_SPEC
 
-SCRIPTED = ProcessOptions(engine="tests.resident.engines:scripted")
+SCRIPTED = ProcessOptions(
+    engine="tests.engines.engines:scripted", backoff=Backoff(first=0.01, most=0.05)
+)
 OTHER_SPEC = replace(FAKE_SPEC, name="other", digest="0" * 64)
 
 
@@ -27,11 +31,19 @@ def pixels(answers) -> dict[str, bytes]:
     return {answer.id: answer.image.tobytes() for answer in answers}
 
 
+def busy(pool) -> bool:
+    return any(stats.state is EngineState.BUSY for stats in pool.stats())
+
+
+def batches(pool) -> int:
+    return sum(stats.batches for stats in pool.stats())
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended; a zombie, which nobody may be there to reap, has."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
 
 

@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from flows.engines.errors import EngineDied, EnginesStopping
+from flows.engines.options import EngineState
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
-from flows.resident.backoff import Backoff
-from flows.resident.errors import EngineDied, EnginesStopping
-from flows.resident.options import EngineState
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
 from flows.store.local import LocalStore
-from kontext_engine.errors import Cancelled, ModelError
+from kontext_engine.errors import Cancelled
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 
 from ..run.samples import NUMERICS, PlanMaker
-from .samples import OTHER_SPEC, SCRIPTED, eventually, gone, pixels, request
-
-QUICK = Backoff(first=0.01, most=0.05)
-
-
-@pytest.fixture
-def pool():
-    with EnginePool(1, SCRIPTED, backoff=QUICK) as pool:
-        yield pool
-
-
-@pytest.fixture
-def threads():
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
+from .samples import (
+    SCRIPTED,
+    batches,
+    busy,
+    eventually,
+    gone,
+    pixels,
+    request,
+)  # fmt: skip
 
 
-def borrowed(pool, spec=FAKE_SPEC, priority=0) -> PooledEngine:
-    return PooledEngine(pool, spec, NUMERICS, priority)
+def borrowed(pool, spec=FAKE_SPEC) -> PooledEngine:
+    return PooledEngine(pool, spec, NUMERICS)
 
 
 def made(pool, *requests, **how):
@@ -70,7 +62,7 @@ def test_many_ask_one_engine_and_each_has_it_alone(pool, threads, tmp_path):
     assert [pixels(a) for a in answers] == [pixels(FakeEngine().run(one)) for one in asked]
     (stats,) = pool.stats()
     assert set().union(*map(pids, answers)) == {stats.pid}
-    assert (stats.loads, stats.process_loads, stats.restarts) == (1, 1, 0)
+    assert (stats.loads, stats.restarts) == (1, 0)
     assert (stats.batches, stats.edits, stats.model, stats.state) == (6, 6, "fake", "idle")
     assert stats.busy_seconds > 0
     assert stats.memory > 1 << 20
@@ -131,32 +123,21 @@ def test_a_model_that_kills_whoever_loads_it(pool):
     assert pixels(made(pool, request("a")))
 
 
-def test_a_model_that_is_not_here_stops_the_run_with_its_reason(pool, tmp_path):
-    plan = replace(plan_of("red", "blue"), model=replace(FAKE_SPEC, name="absent"))
-    engine = borrowed(pool, plan.model)
-    outcome = run_plan(plan, LocalStore(tmp_path / "out"), engine.load)
-    assert outcome.ending is Ending.STOPPED
-    assert "model 'absent' is not on this machine" in outcome.why
-    with pytest.raises(ModelError):
-        engine.load()
-    assert pool.stats()[0].restarts == 0
-
-
 def test_a_model_that_is_known_is_not_waited_for(pool, threads, tmp_path):
     gate = tmp_path / "gate"
     borrowed(pool).load()
-    busy = threads.submit(made, pool, request("a", f"GATE:{gate}"))
-    assert eventually(lambda: pool.busy)
+    at_work = threads.submit(made, pool, request("a", f"GATE:{gate}"))
+    assert eventually(lambda: busy(pool))
     borrowed(pool).load()  # returns, although the only engine is at work
     gate.touch()
-    assert busy.result()
+    assert at_work.result()
 
 
 def test_cancelling_frees_the_engine_and_ends_the_waiting(pool, threads, tmp_path):
     gate = tmp_path / "gate"
     at_work, in_line = borrowed(pool), borrowed(pool)
     first = threads.submit(list, at_work.run([request("a", f"GATE:{gate}", steps=1000)]))
-    assert eventually(lambda: pool.busy)
+    assert eventually(lambda: busy(pool))
     second = threads.submit(list, in_line.run([request("b")]))
     assert eventually(lambda: pool.waiting)
     for engine, ended in ((in_line, second), (at_work, first)):
@@ -172,79 +153,39 @@ def test_cancelling_frees_the_engine_and_ends_the_waiting(pool, threads, tmp_pat
     assert pool.stats()[0].loads == 1
 
 
-def test_progress_is_seen_while_working_and_while_waiting(pool, threads, tmp_path):
-    gate = tmp_path / "gate"
-    assert borrowed(pool).progressed() >= 0
-    at_work, in_line = borrowed(pool), borrowed(pool)
-    first = threads.submit(list, at_work.run([request("a", f"GATE:{gate}@2")]))
-    assert eventually(lambda: pool.stats()[0].batches == 1)
-    before = at_work.progressed()
-    assert before > 0
-    assert in_line.progressed() >= before
-    gate.touch()
-    assert first.result()
-
-
-def test_the_more_urgent_goes_first(pool, threads, tmp_path):
-    gate, marks = tmp_path / "gate", tmp_path / "marks"
-    busy = threads.submit(made, pool, request("a", f"GATE:{gate}"))
-    assert eventually(lambda: pool.busy)
-    ended = []
-    for number, priority in enumerate((5, 5, 0)):
-        steps = number + 2
-        one = request(f"{number}", f"MARK:{marks}", steps=steps)
-        ended.append(threads.submit(made, pool, one, priority=priority))
-        assert eventually(lambda number=number: pool.waiting == number + 1)
-    gate.touch()
-    assert all(future.result() for future in [busy, *ended])
-    steps = [int(line.split()[1]) for line in marks.read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 1, 2, 1, 2, 3]
-
-
-def test_each_model_stays_with_its_engine():
-    with EnginePool(2, SCRIPTED) as pool:
-        assert eventually(lambda: all(stats.state == "idle" for stats in pool.stats()))
-        for _ in range(3):
-            made(pool, request("a"))
-            made(pool, request("b"), spec=OTHER_SPEC)
-        assert [(stats.model, stats.loads) for stats in pool.stats()] == [
-            ("fake", 1), ("other", 1),
-        ]  # fmt: skip
-
-
 def test_engines_that_cannot_be_started_are_told_of_not_waited_for():
-    options = replace(SCRIPTED, engine="tests.resident.engines:nothing")
-    with EnginePool(1, options, backoff=QUICK) as pool:
+    options = replace(SCRIPTED, engine="tests.engines.engines:nothing")
+    with EnginePool(1, options) as pool:
         with pytest.raises(EngineDied) as died:
             made(pool, request("a"))
         assert str(died.value).startswith("no engine process can be started: engine 1 (pid ")
         assert "AttributeError" in str(died.value)
 
 
-def test_draining_waits_for_work_and_takes_no_more(pool, threads, tmp_path):
+def test_closing_ends_the_waiting(pool, threads, tmp_path):
     gate = tmp_path / "gate"
-    busy = threads.submit(made, pool, request("a", f"GATE:{gate}"))
-    assert eventually(lambda: pool.busy)
+    at_work = threads.submit(made, pool, request("a", f"GATE:{gate}"))
+    assert eventually(lambda: busy(pool))
     waiting = threads.submit(made, pool, request("b"))
     assert eventually(lambda: pool.waiting)
-    assert not pool.drain(limit=0.01)
+    closing = threads.submit(pool.close, 60)
     with pytest.raises(EnginesStopping):
         waiting.result(timeout=60)
     gate.touch()
-    assert pixels(busy.result()).keys() == {"a"}
-    assert pool.drain(limit=60)
-    assert not pool.busy
+    closing.result(timeout=60)
+    with pytest.raises(Cancelled):
+        at_work.result()
 
 
 @pytest.mark.parametrize("how", ["SLEEP", "FREEZE"])
 def test_closing_ends_also_what_hangs(pool, threads, how):
-    busy = threads.submit(made, pool, request("a", how))
-    assert eventually(lambda: pool.stats()[0].batches)
+    at_work = threads.submit(made, pool, request("a", how))
+    assert eventually(lambda: batches(pool))
     pool.close(limit=0.2)
     assert gone(pool.stats()[0].pid)
     assert pool.stats()[0].state is EngineState.DEAD
     with pytest.raises(Cancelled):
-        busy.result(timeout=60)
+        at_work.result(timeout=60)
 
 
 @pytest.mark.parametrize("how", ["DOZE", "SLEEP"])
@@ -255,7 +196,7 @@ def test_a_run_whose_engines_are_stopped_is_interrupted_and_nothing_is_blamed(
     plan = plan_of(*(f"{how} {number}" for number in range(40)))
     one_by_one = Limits(requests=1)
     run = threads.submit(run_plan, plan, store, borrowed(pool).load, limits=one_by_one)
-    assert eventually(lambda: pool.stats()[0].batches)
+    assert eventually(lambda: batches(pool))
     pool.close(limit=0.5)
     outcome = run.result(timeout=60)
     assert outcome.ending is Ending.INTERRUPTED

@@ -13,27 +13,24 @@ _HINTS = {
 }
 
 
-def how_it_ended(
-    who: str, code: int | None, *, at: str, words: str, stalled: float, stopped: bool
-) -> str:
-    """One line: who ended how, ``at`` doing what.
+def exit_reason(code: int | None, words: str, stalled: float, *, stopped: bool) -> tuple[str, str]:
+    """What goes before and after the work that a process was at.
 
     ``code`` is the exit code, minus the signal's number, or none if it never started; ``words``
     are its own last ones; ``stalled`` the seconds of silence that it was killed for, else 0.
     """
     if stopped:
-        return f"{who} was stopped {at}"
+        return "was stopped", ""
     if stalled:
-        return f"{who} gave no sign of life for {stalled:g} s {at}, and was killed"
+        return f"gave no sign of life for {stalled:g} s", ", and was killed"
     if words:
-        return f"{who} failed {at}: {words}"
+        return "failed", f": {words}"
     if code is not None and code < 0:
-        return f"{who} died of {signal_name(-code)} {at}"
-    return f"{who} ended with exit code {code} {at}"
+        return f"died of {_signal(-code)}", ""
+    return f"ended with exit code {code}", ""
 
 
-def signal_name(number: int) -> str:
-    """A signal for people: its number and what it usually means."""
+def _signal(number: int) -> str:
     try:
         known = signal.Signals(number)
     except ValueError:

@@ -11,20 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
+from flows.engines.pool import EnginePool
+from flows.engines.pooled import PooledEngine
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending
-from flows.resident.backoff import Backoff
-from flows.resident.options import ProcessOptions
-from flows.resident.pool import EnginePool
-from flows.resident.pooled import PooledEngine
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 
 from ..run.samples import NUMERICS, PlanMaker, decoded
-from .samples import eventually, request
+from .samples import SCRIPTED, batches, eventually, request
 
 RUNS, STEPS, KILLS = 3, 8, 6
-SCRIPTED = ProcessOptions(engine="tests.resident.engines:scripted", batch=4)
 
 
 def plan_of(run: int):
@@ -41,8 +38,8 @@ def test_every_picture_is_made_whatever_dies(tmp_path):
     dice = random.Random(5)
     plans = [plan_of(run) for run in range(RUNS)]
     store = LocalStore(tmp_path / "out")
-    options = replace(SCRIPTED, call_log=str(log))
-    with EnginePool(2, options, backoff=Backoff(0.01)) as pool, ThreadPoolExecutor(RUNS) as threads:
+    options = replace(SCRIPTED, batch=4, call_log=str(log))
+    with EnginePool(2, options) as pool, ThreadPoolExecutor(RUNS) as threads:
 
         def carry_out(plan):
             engine = PooledEngine(pool, plan.model, NUMERICS)
@@ -74,10 +71,6 @@ def test_every_picture_is_made_whatever_dies(tmp_path):
     assert sum(begun.values()) <= RUNS * STEPS + killed * options.batch
     loads = Counter(call["pid"] for call in calls if call["event"] == "load")
     assert set(loads.values()) == {1}
-
-
-def batches(pool) -> int:
-    return sum(stats.batches for stats in pool.stats())
 
 
 def strike(pid: int | None) -> bool:
