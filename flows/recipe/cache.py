@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from flows.files import write_whole
-from flows.recipe.keys import digest
 from flows.recipe.place import S3Object
+from flows.store.record import canonical_json
 
 MAX_INDEX = 50_000
 _LEFTOVER = 24 * 3600  # seconds: a temporary file this old has lost its writer
@@ -34,15 +34,9 @@ def default_folder() -> Path:
 def identity(source: S3Object) -> str:
     """What names one version of one object: SHA-256 over server, bucket, key, ETag and size."""
     server = source.settings.s3
-    return digest(
-        [
-            server.endpoint_url or f"aws:{server.region or ''}",
-            source.bucket,
-            source.key,
-            source.version,
-            source.size,
-        ]
-    )
+    place = server.endpoint_url or f"aws:{server.region or ''}"
+    version = [place, source.bucket, source.key, source.version, source.size]
+    return hashlib.sha256(canonical_json(version)).hexdigest()
 
 
 class ContentCache:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
+from flows.recipe.place import StoredSource
 from flows.recipe.step import (
     ContextRef,
     ParentStep,
@@ -17,7 +18,6 @@ from flows.recipe.step import (
     Step,
     StepParams,
 )
-from flows.recipe.stored import StoredSource
 from flows.store.objects import Objects
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError

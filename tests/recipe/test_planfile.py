@@ -13,6 +13,7 @@ import pytest
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
 from flows.recipe.keys import plan_digest
+from flows.recipe.place import StoredSource
 from flows.recipe.planfile import (
     PlanFileError,
     decode_plan,
@@ -21,7 +22,6 @@ from flows.recipe.planfile import (
     sub_plan,
 )
 from flows.recipe.step import ParentStep, Plan, SourceImage
-from flows.recipe.stored import StoredSource
 from flows.store.local import LocalStore
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import MODELS_FOLDER, resolve_model
