@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.planbody import from_body, to_body
 from flows.recipe.step import Plan, Step
@@ -68,9 +70,12 @@ def decode_plan(data: bytes, home: Objects | None = None) -> Plan:
         raise _wrong("does not match its own checksum")
     try:
         plan = from_body(body, home)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise _wrong(f"lacks a field or has a wrong one ({why})", _SAME_RELEASE) from None
+    except (IndexError, KeyError, ValueError) as error:
+        raise _wrong(f"has a wrong number ({error})", _SAME_RELEASE) from None
     _check_keys(plan)
     return plan
 
