@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from flows.settings import Settings
 from flows.store.objects import Objects
+
+SETTLING_NS = 2_000_000_000  # a file system's clock may tick no oftener
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,16 @@ class StoredSource:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; read once per version of the file in this process.
 
+    A file that was changed just now is read each time: it may change again without its time.
+
     Raises:
         OSError: the file cannot be read.
     """
     stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    settled = time.time_ns() - changed > SETTLING_NS
+    ask = _file_digest if settled else _file_digest.__wrapped__
+    return ask(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -106,7 +106,7 @@ def test_shipped_recipes_are_valid_and_point_to_the_schema() -> None:
         if path.name.endswith(".overrides.yaml"):
             continue
         text = path.read_text()
-        assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n"), path
+        assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n# "), path
         assert valid(text), path
         parse_recipe(text, path)
 
