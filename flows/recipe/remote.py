@@ -98,11 +98,7 @@ def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, str], dict[S3O
             missing.append(source)
     failures: dict[S3Object, str] = {}
     if missing:
-        away = threading.Event()
-
-        def read(source: S3Object) -> tuple[str, str]:
-            return _read(source, away)
-
+        read = functools.partial(_read, away=threading.Event())
         with ThreadPoolExecutor(READERS, thread_name_prefix="read-input") as pool:
             for source, (found, failure) in zip(missing, pool.map(read, missing), strict=True):
                 (failures if failure else digests)[source] = failure or found

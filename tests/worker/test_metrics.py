@@ -11,7 +11,7 @@ from flows.execution.events import Settled
 from flows.execution.execute import run_plan
 from flows.execution.outcome import State, StepOutcome
 from flows.metrics import Counts, Metrics, Recent, Scheduler
-from flows.recipe.planfile import sub_plan
+from flows.recipe.select import sub_plan
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 
