@@ -11,10 +11,9 @@ from PIL import Image
 
 from flows.execution.asking import describe
 from flows.execution.board import Board
-from flows.recipe.place import Place, S3Object
+from flows.recipe.place import Place, S3Object, SourceGone, StoredSource
 from flows.recipe.remote import RemoteError, read_planned
 from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
-from flows.recipe.stored import SourceGone, StoredSource
 from flows.store.base import Store
 from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError

@@ -15,7 +15,7 @@ from flows.execution.execute import USUAL, Limits, never, run_plan
 from flows.execution.keeping import Keeper, Wanted
 from flows.execution.outcome import Outcome, State, StepOutcome
 from flows.outputs import keyed_outputs
-from flows.recipe.planfile import sub_plan
+from flows.recipe.select import sub_plan
 from flows.recipe.step import Plan
 from flows.store.keyed import KeyedStore
 from flows.store.outputs import OutputStore

@@ -15,8 +15,8 @@ import re
 import time
 from pathlib import Path
 
-from flows.recipe.keys import digest
 from flows.recipe.place import S3Object
+from flows.store.record import canonical_json
 from kontext_engine.files import write_whole
 
 MAX_INDEX = 50_000
@@ -34,15 +34,9 @@ def default_folder() -> Path:
 def identity(source: S3Object) -> str:
     """What names one version of one object: SHA-256 over server, bucket, key, ETag and size."""
     server = source.settings.s3
-    return digest(
-        [
-            server.endpoint_url or f"aws:{server.region or ''}",
-            source.bucket,
-            source.key,
-            source.version,
-            source.size,
-        ]
-    )
+    place = server.endpoint_url or f"aws:{server.region or ''}"
+    version = [place, source.bucket, source.key, source.version, source.size]
+    return hashlib.sha256(canonical_json(version)).hexdigest()
 
 
 class ContentCache:

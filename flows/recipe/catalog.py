@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from flows.recipe.errors import Problem, RecipeError, did_you_mean, one_of
 from flows.recipe.overrides import overrides_path
+from flows.recipe.remote import is_allowed
 from flows.recipe.source import MAX_BYTES
 from flows.settings import Settings
-from flows.store.address import S3Address, is_s3, open_objects, parse_address
+from flows.store.address import SCHEME, S3Address, is_s3, open_objects, parse_address
 from flows.store.base import AddressError, StoreError
-from flows.store.objects import Objects, checked
+from flows.store.objects import Objects
 
 ENDINGS = (".yaml", ".yml")
 KEPT = ".overrides"  # what a re-roll keeps beside a recipe is none itself
@@ -44,8 +45,8 @@ class Catalog:
             RecipeError: there is no such place, or it cannot be read.
         """
         prefix = f"{below.strip('/')}/" if below.strip("/") else ""
-        found = sorted(name for name in map(_name, self._files()) if name)
-        names = list(dict.fromkeys(name for name in found if name.startswith(prefix)))
+        found = self._files()
+        names = [name for name in found if name.startswith(prefix)]
         if len(names) > MAX_RECIPES:
             raise _wrong(self.where, f"more than {MAX_RECIPES} recipes; expected fewer; split it")
         if not names and prefix:
@@ -60,7 +61,7 @@ class Catalog:
         Raises:
             RecipeError: it cannot be read, or holds too many.
         """
-        files = {name: file for file in self._files() if (name := _name(file))}
+        files = self._files()
         return [f"{self.where}/{files[name]}" for name in self.names()]
 
     @contextlib.contextmanager
@@ -72,10 +73,10 @@ class Catalog:
         Raises:
             RecipeError: there is none, or it may not be read.
         """
-        if not is_s3(recipe) and not is_s3(self.where):
-            yield Found(self._file(recipe), "", self._settings)
+        address = recipe if is_s3(recipe) else f"{self.where}/{self._file(recipe)}"
+        if not is_s3(address):
+            yield Found(Path(address), "", self._settings)
             return
-        address = recipe if is_s3(recipe) else self._address(recipe)
         text, kept = self._download(address, recipe)
         with tempfile.TemporaryDirectory(prefix="kontext-recipe-") as folder:
             path = Path(folder) / PurePosixPath(address).name
@@ -96,47 +97,30 @@ class Catalog:
                     for problem in error.problems
                 ) from None
 
-    def _files(self) -> Iterator[str]:
-        """Paths of files below, from here."""
-        address = _place(self.where)
-        if isinstance(address, Path):
-            if not address.is_dir():
-                raise _wrong(self.where, "no such folder; expected one with recipes; check it")
-            for path in address.rglob("*"):
-                if path.is_file():
-                    yield path.relative_to(address).as_posix()
-            return
+    def _files(self) -> dict[str, str]:
+        """The recipes' files below by their names, in order; of two with one name the ``.yaml``."""
+        place = _place(self.where)
         try:
-            for entry in open_objects(self.where, self._settings).list(""):
-                yield entry.name
+            if isinstance(place, S3Address):
+                files = [entry.name for entry in open_objects(self.where, self._settings).list("")]
+            elif place.is_dir():
+                files = [p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()]
+            else:
+                raise _wrong(self.where, "no such folder; expected one with recipes; check it")
         except StoreError as error:
             raise _wrong(self.where, f"cannot be listed ({error})") from None
+        named = {_name(file): file for file in sorted(files, reverse=True)}
+        return {name: named[name] for name in sorted(named) if name}
 
-    def _file(self, recipe: str) -> Path:
-        folder = Path(self.where)
-        plain = recipe
-        for ending in ENDINGS:
-            plain = plain.removesuffix(ending)
-        with contextlib.suppress(ValueError):
-            for ending in ENDINGS:
-                path = folder / checked(f"{plain}{ending}")
-                if path.is_file():
-                    return path
-        raise self._unknown(recipe)
-
-    def _address(self, recipe: str) -> str:
-        names = {_name(file): file for file in self._files()}
-        plain = _name(recipe) or recipe
-        if plain not in names:
-            raise self._unknown(recipe)
-        return f"{self.where}/{names[plain]}"
-
-    def _unknown(self, recipe: str) -> RecipeError:
-        names = self.names()
-        if hint := did_you_mean(recipe, names):
-            return _wrong(self.where, f"no recipe '{recipe}': {hint}")
-        known = f"expected {one_of(names)}" if names else "there is none yet"
-        return _wrong(self.where, f"no recipe '{recipe}'; {known} or s3://bucket/recipe.yaml")
+    def _file(self, recipe: str) -> str:
+        files = self._files()
+        name = _name(recipe) or recipe
+        if name in files:
+            return files[name]
+        if hint := did_you_mean(recipe, files):
+            raise _wrong(self.where, f"no recipe '{recipe}': {hint}")
+        known = f"expected {one_of(list(files))}" if files else "there is none yet"
+        raise _wrong(self.where, f"no recipe '{recipe}'; {known} or s3://bucket/recipe.yaml")
 
     def _download(self, address: str, recipe: str) -> tuple[bytes, bytes | None]:
         if not address.endswith(ENDINGS):
@@ -145,7 +129,16 @@ class Catalog:
         place = _place(home)
         if not isinstance(place, S3Address) or not key:
             raise _wrong(recipe, "is no address of a recipe; expected s3://bucket/recipe.yaml")
-        self._check_allowed(address, place)
+        own = [where for where in (self.where, self._settings.store) if is_s3(where)]
+        buckets = [where.removeprefix(SCHEME).partition("/")[0] for where in own]
+        allowed = (*buckets, *self._settings.inputs.buckets)
+        if not is_allowed(place.bucket, f"{place.prefix}/{key}", allowed):
+            raise _wrong(
+                address,
+                "lies where recipes may not be read from; expected the store's bucket, that of the "
+                f"recipes, or one of inputs.buckets; add '{place.bucket}' there if it is to be "
+                "trusted",
+            )
         try:
             objects = open_objects(home, self._settings)
             data = _read(objects, key)
@@ -154,21 +147,6 @@ class Catalog:
             return data, _read(objects, overrides_path(Path(key)).name)
         except StoreError as error:
             raise _wrong(recipe, f"cannot be read ({error})") from None
-
-    def _check_allowed(self, address: str, place: S3Address) -> None:
-        own = [where for where in (self.where, self._settings.store) if is_s3(where)]
-        buckets = [where.removeprefix("s3://").partition("/")[0] for where in own]
-        for one in (*buckets, *self._settings.inputs.buckets):
-            bucket, _, prefix = one.partition("/")
-            if place.bucket == bucket and (
-                not prefix or f"{place.prefix}/".startswith(f"{prefix}/")
-            ):
-                return
-        raise _wrong(
-            address,
-            "lies where recipes may not be read from; expected the store's bucket, that of the "
-            f"recipes, or one of inputs.buckets; add '{place.bucket}' there if it is to be trusted",
-        )
 
 
 def _read(objects: Objects, name: str) -> bytes | None:
@@ -190,16 +168,6 @@ def _name(file: str) -> str:
         if stem != file and not stem.endswith(KEPT) and not hidden:
             return stem
     return ""
-
-
-def same_place(one: str, other: str) -> bool:
-    """Whether two addresses of stores mean the same one."""
-    try:
-        places = [parse_address(one), parse_address(other)]
-    except AddressError:
-        return False
-    whole = [place.resolve() if isinstance(place, Path) else place for place in places]
-    return whole[0] == whole[1]
 
 
 def _place(where: str) -> S3Address | Path:

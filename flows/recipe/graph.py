@@ -1,21 +1,25 @@
 """The steps of a recipe as a graph: what each reads, which axes it really depends on, its order.
 
 What a recipe's types cannot tell is checked here: references, cycles, variables, settings that
-contradict each other. Nothing of the model is needed yet.
+contradict each other, and against the model what it can do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from flows.recipe.axes import Axis
-from flows.recipe.errors import Problem, did_you_mean, unknown
+from flows.recipe.axes import Axis, Value
+from flows.recipe.errors import did_you_mean, unknown
 from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe, setting_loc
+from flows.recipe.review import Review
 from flows.recipe.schema import StepSpec
 from flows.recipe.template import Placeholder, Template, TemplateError, parse_template
-from flows.recipe.value import Value
+from kontext_engine.errors import GeometryError
+from kontext_engine.geometry import Size, check_target
+from kontext_engine.spec import ModelSpec
 
 # What templates of output names know beside the recipe's own names.
 BUILTINS = ("step", "variant", "recipe")
@@ -27,6 +31,7 @@ class StepNode:
 
     ``sources`` are inputs and steps in the order of ``image``; ``axes`` the axes, in order, that
     its own templates and inputs or any ancestor's use: on no other does its picture depend.
+    ``negative`` is there where it has an effect.
     """
 
     id: str
@@ -37,59 +42,73 @@ class StepNode:
     axes: tuple[str, ...]
 
 
-def build_graph(
-    recipe: Recipe, axes: Mapping[str, Axis], problems: list[Problem]
-) -> dict[str, StepNode]:
-    """All steps by id, each after those it reads; mistakes go to ``problems``."""
-    _check_names(recipe, problems)
+def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]:
+    """All steps by id, each after those it reads; mistakes are noted."""
+    recipe = review.recipe
+    _check_names(review)
     specs = recipe.document.steps
-    sources = {name: _sources(recipe, name, spec, problems) for name, spec in specs.items()}
-    order = _ordered(recipe, sources, problems)
+    sources = {name: _sources(review, name, spec) for name, spec in specs.items()}
     nodes: dict[str, StepNode] = {}
-    for name in order:
-        spec = specs[name]
-        _check_settings(recipe, name, spec, problems)
-        prompt = read_template(recipe, ("steps", name, "prompt"), spec.prompt, axes, problems)
+    for name in _ordered(review, sources):
+        _check_settings(review, name)
+        prompt = read_template(review, ("steps", name, "prompt"), specs[name].prompt, axes)
         negative = None
         if (text := setting(recipe, name, "negative_prompt")) is not None:
             loc = setting_loc(recipe, name, "negative_prompt")
-            negative = read_template(recipe, loc, str(text), axes, problems)
+            negative = read_template(review, loc, text, axes)
         used = {item.name for t in (prompt, negative) if t for item in t.placeholders}
         for source in sources[name]:
             used |= set(nodes[source].axes) if source in nodes else {source}
         depends = tuple(axis for axis in axes if axis in used)
-        nodes[name] = StepNode(name, spec, prompt, negative, sources[name], depends)
+        if (setting(recipe, name, "true_cfg") or 1) <= 1:
+            negative = None
+        nodes[name] = StepNode(name, specs[name], prompt, negative, sources[name], depends)
     return nodes
 
 
-def setting(recipe: Recipe, step: str, field: str) -> object:
+def check_limits(review: Review, nodes: Mapping[str, StepNode], model: ModelSpec) -> None:
+    """Sizes and numbers of pictures that the model cannot do, and settings that it ignores."""
+    recipe = review.recipe
+    for node in nodes.values():
+        size = setting(recipe, node.id, "size")
+        if isinstance(size, Size):
+            try:
+                check_target(size, model.pixel_area, model.multiple)
+            except GeometryError as error:
+                loc = setting_loc(recipe, node.id, "size")
+                review.wrong(loc, f"{error} (model '{model.name}')")
+        if len(node.sources) > model.max_contexts:
+            text = (
+                f"step '{node.id}' uses {len(node.sources)} images; expected at most "
+                f"{model.max_contexts} for model '{model.name}'; remove some or name another model"
+            )
+            review.wrong(("steps", node.id, "image", model.max_contexts), text)
+        if setting(recipe, node.id, "guidance") is not None and not model.guidance_embedded:
+            loc = setting_loc(recipe, node.id, "guidance")
+            review.note(loc, f"model '{model.name}' ignores 'guidance'", key=True)
+
+
+def setting(recipe: Recipe, step: str, field: str) -> Any:
     """A setting's value: the step's own, else the defaults', else ``None``."""
     own = getattr(recipe.document.steps[step], field)
     return own if own is not None else getattr(recipe.document.defaults, field)
 
 
 def read_template(
-    recipe: Recipe,
-    loc: Loc,
-    text: str,
-    axes: Mapping[str, Axis],
-    problems: list[Problem],
-    *,
-    builtins: tuple[str, ...] = (),
+    review: Review, loc: Loc, text: str, axes: Mapping[str, Axis], builtins: tuple[str, ...] = ()
 ) -> Template:
     """A template whose every placeholder has a value in every variant; mistakes are noted."""
     try:
         template = parse_template(text)
     except TemplateError as error:
-        problems.append(recipe.source.problem(loc, str(error), find=error.token))
+        review.wrong(loc, str(error), find=error.token)
         return Template(())
-    where = str(loc[-1])
     for item in dict.fromkeys(template.placeholders):
         if item.name in builtins and item.attribute is None:
             continue
-        wrong = _wrong_placeholder(recipe, item, axes, where, builtins)
+        wrong = _wrong_placeholder(review.recipe, item, axes, str(loc[-1]), builtins)
         if wrong is not None:
-            problems.append(recipe.source.problem(loc, wrong, find=item.token))
+            review.wrong(loc, wrong, find=item.token)
     return template
 
 
@@ -138,10 +157,10 @@ def _no_attribute(item: Placeholder, value: Value, where: str) -> str:
     return f"{what}; expected it for every value; write {example}"
 
 
-def _check_names(recipe: Recipe, problems: list[Problem]) -> None:
+def _check_names(review: Review) -> None:
     """One name, one thing: templates and ``image`` say a name without its section."""
-    document = recipe.document
-    sections: dict[str, tuple[Loc, str]] = {}
+    document = review.recipe.document
+    taken: dict[str, str] = {}
     for section, article, names in (
         ("inputs", "an input", document.inputs),
         ("matrix", "an axis", document.matrix.__pydantic_extra__ or {}),
@@ -149,36 +168,36 @@ def _check_names(recipe: Recipe, problems: list[Problem]) -> None:
         ("steps", "a step", document.steps),
     ):
         for name in names:
-            loc = (section, name)
-            if name in sections:
+            if name in taken:
                 text = (
-                    f"{article} is named '{name}' like {sections[name][1]}; expected a name of its "
+                    f"{article} is named '{name}' like {taken[name]}; expected a name of its "
                     "own; rename one of them"
                 )
-                problems.append(recipe.source.problem(loc, text, key=True))
+                review.wrong((section, name), text, key=True)
             elif name in BUILTINS and section != "steps":
                 text = (
                     f"{article} is named '{name}', which file names keep for themselves; expected "
                     "another name; rename it"
                 )
-                problems.append(recipe.source.problem(loc, text, key=True))
-            sections.setdefault(name, (loc, article))
+                review.wrong((section, name), text, key=True)
+            taken.setdefault(name, article)
 
 
-def _sources(recipe: Recipe, name: str, spec: StepSpec, problems: list[Problem]) -> tuple[str, ...]:
+def _sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
     loc: Loc = ("steps", name)
     images = spec.image or []
     if spec.op == "generate" and images:
         text = (
             f"step '{name}' generates from text but has an image; expected none; write 'op: edit'"
         )
-        problems.append(recipe.source.problem((*loc, "image"), text, key=True))
+        review.wrong((*loc, "image"), text, key=True)
     if spec.op == "edit" and not images:
         text = (
             f"step '{name}' edits but has no image; expected an input or a step; add 'image: ...'"
         )
-        problems.append(recipe.source.problem(loc, text, key=True))
-    known = [*recipe.document.inputs, *(step for step in recipe.document.steps if step != name)]
+        review.wrong(loc, text, key=True)
+    document = review.recipe.document
+    known = [*document.inputs, *(step for step in document.steps if step != name)]
     for index, source in enumerate(images):
         if source in known:
             continue
@@ -188,55 +207,55 @@ def _sources(recipe: Recipe, name: str, spec: StepSpec, problems: list[Problem])
                 f"step '{name}' edits its own picture; expected an input or another step; "
                 "name one of them"
             )
-        problems.append(recipe.source.problem((*loc, "image", index), text))
+        review.wrong((*loc, "image", index), text)
     return tuple(source for source in images if source in known and source != name)
 
 
-def _ordered(
-    recipe: Recipe, sources: Mapping[str, tuple[str, ...]], problems: list[Problem]
-) -> list[str]:
+def _ordered(review: Review, sources: Mapping[str, tuple[str, ...]]) -> list[str]:
     """Steps after what they read, else in the recipe's order; those in a cycle are left out."""
     order: list[str] = []
     left = dict(sources)
     while left:
         ready = [name for name, reads in left.items() if not any(r in left for r in reads)]
         if not ready:
-            problems.append(_cycle(recipe, left))
+            _tell_cycle(review, left)
             return order
         order.append(ready[0])
         del left[ready[0]]
     return order
 
 
-def _cycle(recipe: Recipe, left: Mapping[str, tuple[str, ...]]) -> Problem:
+def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
+    steps = review.recipe.document.steps
     path = [next(iter(left))]
     while path[-1] not in path[:-1]:
         path.append(next(source for source in left[path[-1]] if source in left))
     path = path[path.index(path[-1]) :]
-    first = min(path, key=list(recipe.document.steps).index)
+    first = min(path, key=list(steps).index)
     turn = path.index(first)
     path = [*path[turn:-1], *path[:turn], first]
-    index = (recipe.document.steps[first].image or []).index(path[1])
+    index = (steps[first].image or []).index(path[1])
     text = (
         f"the steps {' <- '.join(path)} need each other; expected each to use only pictures that "
         "can be made before it; change one 'image'"
     )
-    return recipe.source.problem(("steps", first, "image", index), text)
+    review.wrong(("steps", first, "image", index), text)
 
 
-def _check_settings(recipe: Recipe, name: str, spec: StepSpec, problems: list[Problem]) -> None:
+def _check_settings(review: Review, name: str) -> None:
+    recipe, spec = review.recipe, review.recipe.document.steps[name]
     if not spec.prompt.strip():
         text = "'prompt' is empty; expected what to make or to change; write it"
-        problems.append(recipe.source.problem(("steps", name, "prompt"), text))
+        review.wrong(("steps", name, "prompt"), text)
     if spec.op == "generate" and spec.size == "match":
         text = (
             f"step '{name}' has no image to match; expected a size like 128x128; write one or "
             "remove 'size'"
         )
-        problems.append(recipe.source.problem(("steps", name, "size"), text))
+        review.wrong(("steps", name, "size"), text)
     if setting(recipe, name, "negative_prompt") is not None and spec.true_cfg is None:
         true_cfg = recipe.document.defaults.true_cfg
         if true_cfg is None or true_cfg <= 1:
             text = "'negative_prompt' has no effect; expected 'true_cfg' above 1; add 'true_cfg: 2'"
             loc = setting_loc(recipe, name, "negative_prompt")
-            problems.append(recipe.source.problem(loc, text, key=True))
+            review.wrong(loc, text, key=True)

@@ -13,15 +13,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.recipe.errors import Problem, did_you_mean
+from flows.recipe.axes import Value
+from flows.recipe.errors import did_you_mean
 from flows.recipe.naming import slug
 from flows.recipe.node import Loc, short
 from flows.recipe.place import Place
 from flows.recipe.recipe import Recipe
 from flows.recipe.remote import RemoteError, find_objects, is_pattern, is_remote
+from flows.recipe.review import Review
 from flows.recipe.schema import InputEntry
-from flows.recipe.value import Value
-from flows.settings import Settings
 from flows.settings.secrecy import masked
 
 # What a glob picks up; a file named in full may have any name.
@@ -32,66 +32,62 @@ MAX_FILES = 10_000
 
 
 def resolve_input(
-    recipe: Recipe,
-    name: str,
-    entries: Sequence[InputEntry],
-    settings: Settings,
-    problems: list[Problem],
+    review: Review, name: str, entries: Sequence[InputEntry]
 ) -> tuple[tuple[Value, ...], bool]:
     """An input's values and whether it is an axis to show: whether it is a list or a glob.
 
     A glob passes over files that are listed beside it, so that these keep their variables.
     """
+    recipe = review.recipe
     node = recipe.source.node(("inputs", name))
     listed = node is not None and node.items is not None
-    explicit = {_written(recipe, entry) for entry in entries if not _is_glob(recipe, entry)}
+    globs = [_is_glob(recipe, entry) for entry in entries]
+    plain = [entry for entry, globbed in zip(entries, globs, strict=True) if not globbed]
+    explicit = {_written(recipe, entry) for entry in plain}
     values: dict[str, Value] = {}
-    for index, entry in enumerate(entries):
+    for index, (entry, globbed) in enumerate(zip(entries, globs, strict=True)):
         loc: Loc = ("inputs", name, index) if listed else ("inputs", name)
-        globbed = _is_glob(recipe, entry)
-        for value in resolve_entry(recipe, loc, entry, settings, problems):
+        for value in resolve_entry(review, loc, entry):
             if globbed and str(value.path) in explicit:
                 continue
-            if value.name in values:
-                if globbed and values[value.name].path == value.path:
-                    continue
+            before = values.setdefault(value.name, value)
+            if before is not value and not (globbed and before.path == value.path):
                 text = (
                     f"two files of '{name}' are named '{value.name}'; expected different names; "
                     "give one of them a 'name'"
                 )
-                problems.append(recipe.source.problem(loc, text))
-            values.setdefault(value.name, value)
-    return tuple(values.values()), listed or any(_is_glob(recipe, entry) for entry in entries)
+                review.wrong(loc, text)
+    return tuple(values.values()), listed or any(globs)
 
 
-def resolve_entry(
-    recipe: Recipe, loc: Loc, entry: InputEntry, settings: Settings, problems: list[Problem]
-) -> list[Value]:
+def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
     """The pictures that one entry means, in order of name; none when there is a problem."""
     where: Loc = (*loc, "file")
-    paths: list[Place] = []
-    wrong = _refused(recipe, entry.file, settings)
-    if wrong is None and is_remote(entry.file):
-        try:
-            paths.extend(find_objects(entry.file, settings, PICTURE_SUFFIXES))
-        except RemoteError as error:
-            wrong = str(error)
-    elif wrong is None and _is_glob(recipe, entry):
-        paths.extend(_matches(recipe, entry.file, settings))
-    elif wrong is None:
-        path = _absolute(recipe, entry.file)
-        paths.append(path)
-        wrong = _unusable(path, entry.file)
-    if wrong is None and _is_glob(recipe, entry):
-        wrong = _miscounted(entry, len(paths))
+    places: Sequence[Place] = ()
+    globbed = _is_glob(review.recipe, entry)
+    wrong = _refused(review, entry.file)
+    try:
+        if wrong is not None:
+            pass
+        elif is_remote(entry.file):
+            places = find_objects(entry.file, review.settings, PICTURE_SUFFIXES)
+        elif globbed:
+            places = _matches(review, entry.file)
+        else:
+            places = [path := _absolute(review.recipe, entry.file)]
+            wrong = _unusable(path, entry.file)
+        if wrong is None and globbed:
+            wrong = _miscounted(entry, len(places))
+    except RemoteError as error:
+        wrong = str(error)
     if wrong is not None:
-        problems.append(recipe.source.problem(where, wrong))
+        review.wrong(where, wrong)
         return []
-    extra = dict(entry.__pydantic_extra__ or {})
-    names = [entry.name or slug(path.stem) for path in paths]
+    extra = entry.__pydantic_extra__ or {}
+    names = [entry.name or slug(place.stem) for place in places]
     return [
-        Value(name, name, {"name": name, **extra}, path, where)
-        for name, path in zip(names, paths, strict=True)
+        Value(name, name, {"name": name, **extra}, place, where)
+        for name, place in zip(names, places, strict=True)
     ]
 
 
@@ -108,7 +104,7 @@ def _miscounted(entry: InputEntry, count: int) -> str | None:
     return None
 
 
-def _refused(recipe: Recipe, text: str, settings: Settings) -> str | None:
+def _refused(review: Review, text: str) -> str | None:
     if not text.isprintable():
         return f"'{text}' holds a control character; expected a path; remove the character"
     if is_remote(text):
@@ -119,13 +115,12 @@ def _refused(recipe: Recipe, text: str, settings: Settings) -> str | None:
             f"'{scheme}://' is not read in version 1; expected a file or s3://bucket/key; "
             "download it first"
         )
-    if "file" not in settings.inputs.schemes:
+    if "file" not in review.settings.inputs.schemes:
         return (
             f"'{short(text)}' is a file, and 'file' is not among inputs.schemes; expected "
             "s3://bucket/key; upload it first or allow it in kontext.toml"
         )
-    fixed = _absolute(recipe, text)
-    if _allowed(recipe, fixed, settings):
+    if _allowed(review, _absolute(review.recipe, text)):
         return None
     return (
         f"'{text}' lies outside the recipe's folder and the current folder; expected a file below "
@@ -150,16 +145,14 @@ def _unusable(path: Path, text: str) -> str | None:
     return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
 
 
-def _matches(recipe: Recipe, pattern: str, settings: Settings) -> list[Path]:
+def _matches(review: Review, pattern: str) -> list[Path]:
     # Path.glob refuses absolute patterns, which are fine inside the allowed folders.
-    found = glob.iglob(pattern, root_dir=recipe.folder, recursive=True)  # noqa: PTH207
-    paths = {_absolute(recipe, name) for name in found}
+    found = glob.iglob(pattern, root_dir=review.recipe.folder, recursive=True)  # noqa: PTH207
+    paths = {_absolute(review.recipe, name) for name in found}
     pictures = [
         path
         for path in paths
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and _allowed(recipe, path, settings)
-        and path.is_file()
+        if path.suffix.lower() in PICTURE_SUFFIXES and _allowed(review, path) and path.is_file()
     ]
     return sorted(pictures, key=lambda path: (path.name, str(path)))
 
@@ -185,8 +178,7 @@ def _absolute(recipe: Recipe, text: str) -> Path:
     return Path(os.path.normpath(Path.cwd() / recipe.folder / text))
 
 
-def _allowed(recipe: Recipe, path: Path, settings: Settings) -> bool:
+def _allowed(review: Review, path: Path) -> bool:
     here = Path.cwd()
-    beside = (Path(os.path.normpath(here / root)) for root in settings.inputs.roots)
-    roots = (Path(os.path.normpath(here / recipe.folder)), here, *beside)
-    return any(path.is_relative_to(root) for root in roots)
+    roots = (review.recipe.folder, here, *review.settings.inputs.roots)
+    return any(path.is_relative_to(os.path.normpath(here / root)) for root in roots)

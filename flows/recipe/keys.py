@@ -10,33 +10,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from flows.recipe.step import ContextRef, Operation, ParentStep, PlannedOutput, StepParams
+from flows.store.record import canonical_json
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
-_CHUNK = 1 << 20
-
-
-def canonical(value: Any) -> bytes:
-    """One spelling per value: sorted keys, no spaces, ASCII, 2.0 as 2, no NaN.
-
-    Raises:
-        ValueError: infinity or NaN.
-    """
-    plain = _normal(value)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii")
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def step_key(
@@ -49,7 +31,7 @@ def step_key(
     """The key of one step; ``params`` as the engine will be asked."""
     edits = operation == "edit"
     classifier_free = params.true_cfg > 1
-    return digest(
+    return _digest(
         {
             "key": KEY_VERSION,
             "operation": operation,
@@ -57,14 +39,13 @@ def step_key(
             "seed": params.seed,
             "steps": params.steps,
             # What the engine ignores does not change pixels.
-            "guidance": params.guidance if model.guidance_embedded else None,
-            "true_cfg": params.true_cfg if classifier_free else 1,
+            "guidance": _number(params.guidance) if model.guidance_embedded else None,
+            "true_cfg": _number(params.true_cfg) if classifier_free else 1,
             "negative_prompt": params.negative_prompt if classifier_free else None,
-            "size": list(params.size) if params.size is not None else None,
+            "size": params.size,
             "fit": params.fit.value if edits else None,
             "contexts": [_context(ref) for ref in contexts],
-            "model": model.deciding,
-            "numerics": asdict(numerics),
+            **_model(model, numerics),
         }
     )
 
@@ -76,48 +57,33 @@ def default_seed(step: str, values: Mapping[str, str]) -> int:
     a variant's seed stays what it is when others come and go, when entries change places, and
     when a prompt or the wording of a value is improved.
     """
-    return int(digest({"seed": KEY_VERSION, "step": step, "values": dict(values)})[:8], 16)
+    return int(_digest({"seed": KEY_VERSION, "step": step, "values": dict(values)})[:8], 16)
 
 
 def next_seed(label: str, seed: int) -> int:
     """The seed that a re-roll gives: 32 bits from the label and the seed there was."""
-    return int(digest({"reroll": KEY_VERSION, "label": label, "seed": seed})[:8], 16)
+    return int(_digest({"reroll": KEY_VERSION, "label": label, "seed": seed})[:8], 16)
 
 
 def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
     """What names a run: SHA-256 over the keys and the outputs."""
     files = [[item.path, item.key, item.format, item.quality] for item in outputs]
-    return digest({"steps": sorted(keys), "outputs": files})
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once per version of the file in this process.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@functools.lru_cache(maxsize=65536)
-def _file_digest(path: Path, *_version: int) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+    return _digest({"steps": sorted(keys), "outputs": files})
 
 
 def _context(ref: ContextRef) -> dict[str, str]:
     return {"step": ref.key} if isinstance(ref, ParentStep) else {"source": ref.digest}
 
 
-def _normal(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _normal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_normal(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+@functools.lru_cache(maxsize=16)
+def _model(model: ModelSpec, numerics: NumericsProfile) -> Mapping[str, Any]:
+    return {"model": model.deciding, "numerics": asdict(numerics)}
+
+
+def _number(value: float | None) -> float | None:
+    """2.0 as 2, so that a number has one spelling."""
+    return int(value) if value is not None and float(value).is_integer() else value
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()

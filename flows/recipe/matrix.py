@@ -1,4 +1,4 @@
-"""From axes to variants: the combinations kept.
+"""The axes with their values, and from them the variants: the combinations kept.
 
 Variants are the cartesian product of the axes in the recipe's order, less what ``exclude``
 matches, plus what ``include`` adds. A single file is an axis of one value that ids do not mention.
@@ -11,15 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.recipe.axes import Axis, axis_value
-from flows.recipe.errors import Problem, RecipeError, unknown
-from flows.recipe.inputs import resolve_entry
+from flows.recipe.axes import Axis, Value
+from flows.recipe.errors import RecipeError, unknown
+from flows.recipe.inputs import resolve_entry, resolve_input
+from flows.recipe.naming import slug
 from flows.recipe.node import Loc
-from flows.recipe.recipe import Recipe
+from flows.recipe.review import Review
 from flows.recipe.schema import AxisEntry, InputEntry
 from flows.recipe.validate import validate_part
-from flows.recipe.value import Value
-from flows.settings import Settings
 
 MAX_VARIANTS = 10_000
 ONLY_VARIANT = "default"
@@ -35,16 +34,30 @@ class Variant:
     values: Mapping[str, Value]
 
 
-def build_variants(
-    recipe: Recipe, axes: Mapping[str, Axis], settings: Settings, warnings: list[str]
-) -> tuple[Variant, ...]:
-    """The combinations, in the axes' order; an entry without effect goes to ``warnings``.
+def build_axes(review: Review) -> dict[str, Axis]:
+    """All axes by name, inputs first; what is wrong with them is noted."""
+    document = review.recipe.document
+    axes: dict[str, Axis] = {}
+    for name, files in document.inputs.items():
+        axes[name] = Axis(name, *resolve_input(review, name, files))
+    for name, entries in (document.matrix.__pydantic_extra__ or {}).items():
+        seen: dict[str, int] = {}
+        values = [_value(review, ("matrix", name, i), entry) for i, entry in enumerate(entries)]
+        for index, value in enumerate(values):
+            if value.name and seen.setdefault(value.name, index) != index:
+                text = (
+                    f"two values of '{name}' are named '{value.name}' (entries "
+                    f"{seen[value.name] + 1} and {index + 1}); expected different names; rename one"
+                )
+                review.wrong(("matrix", name, index), text)
+        axes[name] = Axis(name, tuple(values), shown=True)
+    return axes
 
-    ``settings`` limit where inputs that ``include`` defines may come from.
 
-    Raises:
-        RecipeError: too many, none, or an ``exclude`` or ``include`` that names what is not there.
-    """
+def build_variants(review: Review, axes: Mapping[str, Axis]) -> tuple[Variant, ...]:
+    """The combinations, in the axes' order; mistakes and entries without effect are noted."""
+    if not all(axis.values for axis in axes.values()):
+        return ()  # has been told
     count = math.prod(len(axis.values) for axis in axes.values())
     if count > MAX_VARIANTS:
         sizes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in axes.values())
@@ -52,17 +65,28 @@ def build_variants(
             f"the matrix has {count} variants ({sizes}); expected at most {MAX_VARIANTS}; "
             "split the recipe or remove values"
         )
-        where = ("matrix",) if recipe.source.node(("matrix",)) else ("inputs",)
-        raise RecipeError([recipe.source.problem(where, text, key=True)])
-    choices = _Choices(recipe, axes, settings, warnings)
+        where = ("matrix",) if review.recipe.source.node(("matrix",)) else ("inputs",)
+        review.wrong(where, text, key=True)
+        return ()
+    before = len(review.problems)
+    choices = _Choices(review, axes)
     kept = choices.exclude(list(itertools.product(*(axis.values for axis in axes.values()))))
     kept += choices.include(kept)
-    if choices.problems:
-        raise RecipeError(choices.problems)
+    if len(review.problems) > before:
+        return ()
     if not kept:
         text = "every combination is excluded; expected at least one variant; remove an entry"
-        raise RecipeError([recipe.source.problem(("matrix", "exclude"), text, key=True)])
+        review.wrong(("matrix", "exclude"), text, key=True)
     return tuple(_variant(axes, combo) for combo in kept)
+
+
+def _value(review: Review, loc: Loc, entry: AxisEntry) -> Value:
+    """One entry of a matrix axis; a plain text is named by its own slug."""
+    name = entry.name or (slug(entry.value) if entry.value else "")
+    if not name:
+        text = "this value has no 'name' and no 'value'; expected one of them; add 'name: ...'"
+        review.wrong(loc, text)
+    return Value(name, entry.value or name, {"name": name, **(entry.__pydantic_extra__ or {})})
 
 
 def _variant(axes: Mapping[str, Axis], combo: Combo) -> Variant:
@@ -71,22 +95,22 @@ def _variant(axes: Mapping[str, Axis], combo: Combo) -> Variant:
     return Variant(",".join(shown) or ONLY_VARIANT, values)
 
 
-class _Choices:
-    """Carries out ``exclude`` and ``include``, collecting what is wrong with them."""
+def _names(combo: Combo) -> tuple[str, ...]:
+    return tuple(value.name for value in combo)
 
-    def __init__(
-        self, recipe: Recipe, axes: Mapping[str, Axis], settings: Settings, warnings: list[str]
-    ) -> None:
-        self.recipe = recipe
+
+class _Choices:
+    """Carries out ``exclude`` and ``include``."""
+
+    def __init__(self, review: Review, axes: Mapping[str, Axis]) -> None:
+        self.review = review
+        self.matrix = review.recipe.document.matrix
         self.axes = axes
-        self.settings = settings
-        self.warnings = warnings
-        self.problems: list[Problem] = []
         self.known = {name: {v.name: v for v in axis.values} for name, axis in axes.items()}
 
-    def exclude(self, combos: Sequence[Combo]) -> list[Combo]:
-        kept = list(combos)
-        for i, entry in enumerate(self.recipe.document.matrix.exclude):
+    def exclude(self, kept: Sequence[Combo]) -> list[Combo]:
+        order = list(self.axes)
+        for i, entry in enumerate(self.matrix.exclude):
             loc: Loc = ("matrix", "exclude", i)
             found = [
                 self.find((*loc, axis, j), axis, name)
@@ -95,33 +119,27 @@ class _Choices:
             ]
             if None in found:
                 continue
-            tests = [(list(self.axes).index(axis), set(names)) for axis, names in entry.items()]
+            tests = [(order.index(axis), set(names)) for axis, names in entry.items()]
             left = [c for c in kept if not all(c[at].name in names for at, names in tests)]
             if len(left) == len(kept):
-                self.warn(loc, "this entry excludes nothing")
+                self.review.note(loc, "this entry excludes nothing")
             kept = left
-        return kept
+        return list(kept)
 
     def include(self, kept: Sequence[Combo]) -> list[Combo]:
-        seen = {tuple(value.name for value in combo) for combo in kept}
+        seen = set(map(_names, kept))
         added: list[Combo] = []
-        for i, entry in enumerate(self.recipe.document.matrix.include):
+        for i, entry in enumerate(self.matrix.include):
             loc: Loc = ("matrix", "include", i)
             chosen = {axis: self.choose((*loc, axis), axis, name) for axis, name in entry.items()}
-            if None in chosen.values():
+            known = {axis: (value,) for axis, value in chosen.items() if value is not None}
+            if len(known) < len(chosen):
                 continue
-            ranges = [
-                axis.values if chosen.get(name) is None else (chosen[name],)
-                for name, axis in self.axes.items()
-            ]
-            combos: list[Combo] = [
-                tuple(value for value in combo if value is not None)
-                for combo in itertools.product(*ranges)
-            ]
-            fresh = [c for c in combos if tuple(v.name for v in c) not in seen]
+            ranges = [known.get(name, axis.values) for name, axis in self.axes.items()]
+            fresh = [combo for combo in itertools.product(*ranges) if _names(combo) not in seen]
             if not fresh:
-                self.warn(loc, "this entry includes nothing new")
-            seen.update(tuple(v.name for v in c) for c in fresh)
+                self.review.note(loc, "this entry includes nothing new")
+            seen.update(map(_names, fresh))
             added += fresh
         return added
 
@@ -130,49 +148,39 @@ class _Choices:
         if isinstance(choice, str) or axis not in self.axes:
             return self.find(loc, axis, choice if isinstance(choice, str) else "")
         value = self.define(loc, axis, choice)
-        if value is not None and value.name in self.known[axis]:
-            self.fail(
-                loc,
+        if value is not None and self.known[axis].setdefault(value.name, value) is not value:
+            text = (
                 f"'{value.name}' is a value of '{axis}' already; expected a new one; "
-                "write its name only",
+                "write its name only"
             )
+            self.review.wrong(loc, text)
             return None
-        if value is not None:
-            self.known[axis][value.name] = value
         return value
 
     def define(self, loc: Loc, axis: str, choice: dict[str, str]) -> Value | None:
-        before = len(self.problems)
+        source, before = self.review.recipe.source, len(self.review.problems)
+        made: list[Value] = []
         try:
-            if axis in self.recipe.document.inputs:
-                entry = validate_part(self.recipe.source, loc, InputEntry, choice)
-                made = resolve_entry(self.recipe, loc, entry, self.settings, self.problems)
+            if axis in self.review.recipe.document.inputs:
+                entry = validate_part(source, loc, InputEntry, choice)
+                made = resolve_entry(self.review, loc, entry)
             else:
-                axis_entry = validate_part(self.recipe.source, loc, AxisEntry, choice)
-                made = [axis_value(self.recipe, loc, axis_entry, self.problems)]
+                made = [_value(self.review, loc, validate_part(source, loc, AxisEntry, choice))]
         except RecipeError as error:
-            self.problems.extend(error.problems)
-            return None
+            self.review.problems.extend(error.problems)
         if len(made) > 1:
-            self.fail(loc, f"matches {len(made)} files; expected one; name the file")
-        return made[0] if len(self.problems) == before else None
+            self.review.wrong(loc, f"matches {len(made)} files; expected one; name the file")
+        return made[0] if len(self.review.problems) == before else None
 
     def find(self, loc: Loc, axis: str, name: str) -> Value | None:
         section = str(loc[1])
         if axis not in self.axes:
-            text = unknown("axis", axis, section, self.axes)
-            self.problems.append(self.recipe.source.problem(loc[:4], text, key=True))
+            self.review.wrong(loc[:4], unknown("axis", axis, section, self.axes), key=True)
             return None
         if name not in self.known[axis]:
             remedy = "write one of these"
             if section == "include":
                 remedy = "write one of these or define a new one: {name: ..., ...}"
             where = f"{section} for '{axis}'"
-            self.fail(loc, unknown("value", name, where, self.known[axis], remedy))
+            self.review.wrong(loc, unknown("value", name, where, self.known[axis], remedy))
         return self.known[axis].get(name)
-
-    def fail(self, loc: Loc, text: str) -> None:
-        self.problems.append(self.recipe.source.problem(loc, text))
-
-    def warn(self, loc: Loc, text: str) -> None:
-        self.warnings.append(str(self.recipe.source.problem(loc, text)))

@@ -33,7 +33,6 @@ class Node:
     mark: Mark
     value: Scalar = None
     text: str = ""
-    plain: bool = True
     span: tuple[int, int] = (0, 0)
     fields: Mapping[str, Field] | None = None
     items: tuple[Node, ...] | None = None
@@ -104,7 +103,7 @@ class Source:
     def with_value(self, loc: Loc, text: str, origin: str) -> Source:
         """A copy with a plain scalar set at ``loc``, made by a command-line option."""
         value = resolve_scalar(text)
-        leaf = Node(Mark(), value, text, span=(0, 1), origin=origin)
+        leaf = Node(Mark(), value, text, (0, 1), origin=origin)
         return replace(self, root=_set(self.root, loc, leaf))
 
 

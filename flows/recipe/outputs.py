@@ -7,22 +7,23 @@ picture depends would overwrite itself, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from flows.recipe.axes import Axis
-from flows.recipe.errors import Problem, unknown
+from flows.recipe.errors import unknown
 from flows.recipe.graph import BUILTINS, StepNode, look_up, read_template
 from flows.recipe.matrix import Variant
 from flows.recipe.naming import is_reserved, slug
 from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe
+from flows.recipe.review import Review
 from flows.recipe.schema import OutputSpec
 from flows.recipe.step import PlannedOutput
 from flows.recipe.template import Placeholder, Template
 
 Format = Literal["png", "jpeg", "webp"]
-KeyOf = Callable[[Variant, str], str]
 
 DEFAULT_QUALITY = 95
 MAX_PART_BYTES = 200
@@ -35,44 +36,43 @@ _ODD = frozenset('<>:"|?*\\')
 
 
 def plan_outputs(
-    recipe: Recipe,
+    review: Review,
     axes: Mapping[str, Axis],
     nodes: Mapping[str, StepNode],
-    variants: Sequence[Variant],
-    key_of: KeyOf,
-    *,
-    problems: list[Problem],
+    made: Sequence[tuple[Variant, Mapping[str, str]]],
 ) -> tuple[PlannedOutput, ...]:
-    """Every output of every variant, each path once; mistakes go to ``problems``."""
+    """Every output of every variant, each path once; mistakes are noted.
+
+    ``made`` has with each variant the keys of its steps, by their ids.
+    """
     planned: dict[str, PlannedOutput] = {}
     wheres: dict[str, Loc] = {}
-    for loc, spec in _specs(recipe, nodes):
+    for loc, spec in _specs(review.recipe, nodes):
         if spec.step not in nodes:
             text = unknown("step", spec.step, "outputs", nodes, "write one of these")
-            problems.append(recipe.source.problem((*loc, "step"), text))
+            review.wrong((*loc, "step"), text)
             continue
         name = spec.name or _default_name(nodes[spec.step], axes)
         where: Loc = (*loc, "name")
-        stem, kind = _split_format(recipe, loc, name, spec, problems)
-        before = len(problems)
-        template = read_template(recipe, where, stem, axes, problems, builtins=BUILTINS)
+        stem, kind = _split_format(review, loc, name, spec)
+        before = len(review.problems)
+        template = read_template(review, where, stem, axes, BUILTINS)
         wrong = _unsafe(template) if template.parts else None
         if wrong is not None:
-            problems.append(recipe.source.problem(where, wrong))
-        if len(problems) > before:
+            review.wrong(where, wrong)
+        if len(review.problems) > before:
             continue
-        for variant in variants:
-            path = f"{_render(recipe, spec.step, template, variant)}.{EXTENSIONS[kind]}"
-            key = key_of(variant, spec.step)
+        for variant, keys in made:
+            path = f"{_render(review.recipe, spec.step, template, variant)}.{EXTENSIONS[kind]}"
             quality = spec.quality or DEFAULT_QUALITY
-            output = PlannedOutput(key, variant.id, path, kind, quality)
+            output = PlannedOutput(keys[spec.step], variant.id, path, kind, quality)
             wrong = _clash(output, planned, nodes[spec.step], template, axes)
             if wrong is not None:
-                problems.append(recipe.source.problem(where, wrong))
+                review.wrong(where, wrong)
                 break
             planned.setdefault(path.casefold(), output)
             wheres.setdefault(path.casefold(), where)
-    _check_folders(recipe, wheres, problems)
+    _check_folders(review, wheres)
     return tuple(planned.values())
 
 
@@ -93,9 +93,7 @@ def _default_name(node: StepNode, axes: Mapping[str, Axis]) -> str:
     return f"{{step}}/{values}" if values else "{step}"
 
 
-def _split_format(
-    recipe: Recipe, loc: Loc, name: str, spec: OutputSpec, problems: list[Problem]
-) -> tuple[str, Format]:
+def _split_format(review: Review, loc: Loc, name: str, spec: OutputSpec) -> tuple[str, Format]:
     """The name without its extension, and the format that one of them says."""
     stem, dot, extension = name.rpartition(".")
     said = _FORMATS.get(extension.lower()) if dot and stem else None
@@ -104,11 +102,11 @@ def _split_format(
             f"the name ends in '.{extension}' but the format is '{spec.format}'; expected one of "
             "them to decide; remove the other"
         )
-        problems.append(recipe.source.problem((*loc, "format"), text))
+        review.wrong((*loc, "format"), text)
     kind = spec.format or said or "png"
     if spec.quality is not None and kind == "png":
         text = "'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
-        problems.append(recipe.source.problem((*loc, "quality"), text, key=True))
+        review.wrong((*loc, "quality"), text, key=True)
     return (stem if said is not None else name), kind
 
 
@@ -191,14 +189,12 @@ def _clash(
     )
 
 
-def _check_folders(recipe: Recipe, wheres: Mapping[str, Loc], problems: list[Problem]) -> None:
+def _check_folders(review: Review, wheres: Mapping[str, Loc]) -> None:
     for path, where in wheres.items():
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            if "/".join(parts[:depth]) in wheres:
+        for folder in accumulate(path.split("/")[:-1], "{}/{}".format):
+            if folder in wheres:
                 text = (
-                    f"'{'/'.join(parts[:depth])}' is both a picture and a folder; expected one of "
-                    "them; rename one"
+                    f"'{folder}' is both a picture and a folder; expected one of them; rename one"
                 )
-                problems.append(recipe.source.problem(where, text))
+                review.wrong(where, text)
                 return

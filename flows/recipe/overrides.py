@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.recipe.errors import Problem, RecipeError, unknown
-from flows.recipe.node import Source
+from flows.recipe.node import Source, to_plain
 from flows.recipe.schema import MAX_SEED
 from flows.recipe.source import read_source
 from kontext_engine.files import write_whole
@@ -69,24 +69,28 @@ def load_overrides(recipe: Path) -> Overrides:
     problems = _problems(source)
     if problems:
         raise RecipeError(problems)
-    seeds = source.root.fields["seeds"].node.fields if source.root.fields else None
-    values = {label: entry.node.value for label, entry in (seeds or {}).items()}
-    return Overrides(path, {label: seed for label, seed in values.items() if isinstance(seed, int)})
+    seeds = to_plain(source.root)["seeds"]
+    return Overrides(path, seeds)
 
 
 def save_overrides(overrides: Overrides) -> None:
     """Write the file whole, over what was there.
 
     Raises:
-        OSError: the folder cannot be written; the old file is intact.
+        RecipeError: the folder cannot be written; the old file is intact.
     """
     lines = [
         f"  {json.dumps(label, ensure_ascii=False)}: {seed}\n"
         for label, seed in sorted(overrides.seeds.items())
     ]
-    body = f"seeds:\n{''.join(lines)}" if lines else "seeds: {}\n"
-    text = f"{_HEADER}version: 1\n{body}"
-    write_whole(overrides.path, text, durable=True)  # a seed that was drawn is nowhere else
+    seeds = f"seeds:\n{''.join(lines)}" if lines else "seeds: {}\n"
+    try:
+        # A seed that was drawn is nowhere else.
+        write_whole(overrides.path, f"{_HEADER}version: 1\n{seeds}", durable=True)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        text = f"cannot be written ({reason}); expected a writable folder; check its permissions"
+        raise RecipeError([Problem(str(overrides.path), None, text)]) from None
 
 
 def _problems(source: Source) -> list[Problem]:

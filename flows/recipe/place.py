@@ -1,11 +1,17 @@
-"""Where an input picture is: a file of this machine, or an object in S3."""
+"""Where an input picture is, and its digest: a file, an object in S3, or bytes in the store."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from flows.settings import Settings
+from flows.store.objects import Objects
+
+SETTLING_NS = 2_000_000_000  # a file system's clock may tick no oftener
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +47,49 @@ class S3Object:
 
 
 Place = Path | S3Object
+
+
+class SourceGone(Exception):  # noqa: N818 - a state of the store, named as people name it
+    """A source picture is not in the store; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource:
+    """A picture's bytes in ``home`` under ``blobs/<digest>``; ``name`` is the file's it was."""
+
+    name: str
+    digest: str
+    home: Objects | None = field(default=None, repr=False, compare=False)
+
+    def read_bytes(self) -> bytes:
+        """The bytes as they are stored, not verified.
+
+        Raises:
+            SourceGone: there are none.
+            StoreError: the home fails.
+        """
+        held = self.home.get(f"blobs/{self.digest}") if self.home is not None else None
+        if held is None:
+            raise SourceGone("is not in the store any more; start the run again where the file is")
+        return held.data
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; read once per version of the file in this process.
+
+    A file that was changed just now is read each time: it may change again without its time.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    stat = path.stat()
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    settled = time.time_ns() - changed > SETTLING_NS
+    ask = _file_digest if settled else _file_digest.__wrapped__
+    return ask(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@functools.lru_cache(maxsize=65536)
+def _file_digest(path: Path, *_version: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,13 +13,15 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.planbody import from_body, to_body
-from flows.recipe.step import Plan, Step
+from flows.recipe.step import Plan
 from flows.store.objects import Objects
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import resolve_model
@@ -68,41 +70,14 @@ def decode_plan(data: bytes, home: Objects | None = None) -> Plan:
         raise _wrong("does not match its own checksum")
     try:
         plan = from_body(body, home)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise _wrong(f"lacks a field or has a wrong one ({why})", _SAME_RELEASE) from None
+    except (IndexError, KeyError, ValueError) as error:
+        raise _wrong(f"has a wrong number ({error})", _SAME_RELEASE) from None
     _check_keys(plan)
     return plan
-
-
-def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
-    """The plan of these steps and all their ancestors, which a run finds done or else makes.
-
-    In the order of ``keys``, each after its parents. Without variants and outputs, because a chunk
-    publishes nothing; so its digest is its own. Takes time by what is wanted, not by the plan.
-
-    Raises:
-        KeyError: a key that is not of this plan.
-    """
-    found: dict[str, Step] = {}
-    for key in keys:
-        below = [key]  # each waits for its parents, which are put on top
-        while below:
-            step = plan.steps[below[-1]]
-            open_parents = [parent for parent in step.parents if parent not in found]
-            if open_parents:
-                below.extend(open_parents)
-            else:
-                found[below.pop()] = step
-    return replace(
-        plan,
-        steps=found,
-        variants=(),
-        outputs=(),
-        labels={step.label: key for key, step in found.items()},
-        warnings=(),
-        digest=plan_digest(found, ()),
-    )
 
 
 def local_model(spec: ModelSpec) -> ModelSpec:

@@ -74,60 +74,39 @@ def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, 
     """The source with the settings changed, and the variables that were given."""
     given: dict[str, str] = {}
     problems: list[Problem] = []
-    fields = source.root.fields or {}
-    section = fields["variables"].node.fields if "variables" in fields else None
-    declared = list(section or {})
+    variables, steps = source.node(("variables",)), source.node(("steps",))
+    declared = list((variables.fields if variables is not None else None) or {})
+    named = [f"steps.{step}" for step in (steps.fields if steps is not None else None) or {}]
+    settable = [
+        *_TOP_LEVEL,
+        *(f"defaults.{field}" for field in Settings.model_fields),
+        *(f"{step}.{field}" for step in named for field in StepSpec.model_fields),
+    ]
     for pair in sets:
         origin = f"--set {pair}"
         name, equals, value = pair.partition("=")
+        bare = name.removeprefix("variables.") if name.count(".") == 1 else name
         if not equals:
             text = "has no '='; expected name=value; write --set name=value"
             problems.append(Problem(origin, None, text))
-            continue
-        loc = tuple(name.split("."))
-        if loc[0] == "variables" and len(loc) == 2:
-            loc = loc[1:]
-        if len(loc) == 1 and loc[0] in declared:
-            given[loc[0]] = value
-        elif _settable(source, loc):
-            source = source.with_value(loc, value, origin)
+        elif bare in declared:
+            given[bare] = value
+        elif bare in settable:
+            source = source.with_value(tuple(bare.split(".")), value, origin)
         else:
-            problems.append(Problem(origin, None, _unknown_set(source, name, declared)))
+            text = _unknown_set(name, declared, settable)
+            problems.append(Problem(origin, None, text))
     if problems:
         raise RecipeError(problems)
     return source, given
 
 
-def _settable(source: Source, loc: Loc) -> bool:
-    match loc:
-        case (name,):
-            return name in _TOP_LEVEL
-        case ("defaults", field):
-            return field in Settings.model_fields
-        case ("steps", step, field):
-            return source.node(("steps", step)) is not None and field in StepSpec.model_fields
-        case _:
-            return False
-
-
-def _unknown_set(source: Source, name: str, declared: Sequence[str]) -> str:
-    steps = source.node(("steps",))
-    known = [
-        *declared,
-        *_TOP_LEVEL,
-        *(f"defaults.{field}" for field in Settings.model_fields),
-        *(
-            f"steps.{step}.{field}"
-            for step in (steps.fields if steps is not None and steps.fields else ())
-            for field in StepSpec.model_fields
-        ),
-    ]
-    if hint := did_you_mean(name, known):
-        return f"unknown variable or setting '{name}': {hint}"
+def _unknown_set(name: str, declared: Sequence[str], settable: Sequence[str]) -> str:
+    what = f"unknown variable or setting '{name}'"
+    if hint := did_you_mean(name, [*declared, *settable]):
+        return f"{what}: {hint}"
     choices = one_of([*declared, *_TOP_LEVEL, "defaults.steps", "steps.NAME.prompt"])
-    return (
-        f"unknown variable or setting '{name}'; expected {choices}; declare it under 'variables:'"
-    )
+    return f"{what}; expected {choices}; declare it under 'variables:'"
 
 
 def _unset(source: Source, name: str) -> Problem:

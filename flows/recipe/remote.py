@@ -52,6 +52,12 @@ def is_pattern(text: str) -> bool:
     return glob.has_magic(text)
 
 
+def is_allowed(bucket: str, key: str, allowed: Iterable[str]) -> bool:
+    """Whether a key lies in one of these buckets, or below one of these ``bucket/prefix``."""
+    places = (place.partition("/") for place in allowed)
+    return any(b == bucket and (not p or key.startswith(f"{p}/")) for b, _, p in places)
+
+
 def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> list[S3Object]:
     """The objects that ``s3://bucket/key`` or a pattern of keys means, in order of name.
 
@@ -92,11 +98,7 @@ def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, str], dict[S3O
             missing.append(source)
     failures: dict[S3Object, str] = {}
     if missing:
-        away = threading.Event()
-
-        def read(source: S3Object) -> tuple[str, str]:
-            return _read(source, away)
-
+        read = functools.partial(_read, away=threading.Event())
         with ThreadPoolExecutor(READERS, thread_name_prefix="read-input") as pool:
             for source, (found, failure) in zip(missing, pool.map(read, missing), strict=True):
                 (failures if failure else digests)[source] = failure or found
@@ -189,10 +191,8 @@ def _check_allowed(text: str, bucket: str, fixed: str, settings: Settings) -> No
         )
     own = settings.store.removeprefix(SCHEME).partition("/")[0] if is_remote(settings.store) else ""
     allowed = [*filter(None, [own]), *settings.inputs.buckets]
-    for one in allowed:
-        name, _, prefix = one.partition("/")
-        if bucket == name and (not prefix or fixed.startswith(f"{prefix}/")):
-            return
+    if is_allowed(bucket, fixed, allowed):
+        return
     listed = ", ".join(f"'{name}'" for name in dict.fromkeys(allowed)) or "none yet"
     raise RemoteError(
         f"'{text[:80]}' lies where recipes may not read; expected the store's bucket or one of "

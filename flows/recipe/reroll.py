@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flows.recipe.errors import Problem, RecipeError
 from flows.recipe.keys import next_seed
-from flows.recipe.overrides import Overrides, load_overrides, one_at_a_time, save_overrides
+from flows.recipe.overrides import load_overrides, one_at_a_time, save_overrides
 from flows.recipe.plan import make_plan
 from flows.recipe.recipe import Recipe
 from flows.recipe.select import select_one
@@ -61,14 +60,5 @@ def reroll(
             overrides = replace(overrides, seeds={**overrides.seeds, label: change.seed})
             changes.append(change)
         make_plan(recipe, model=model, overrides=overrides, only=only, settings=settings)
-        _save(overrides)
-    return tuple(changes)
-
-
-def _save(overrides: Overrides) -> None:
-    try:
         save_overrides(overrides)
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        text = f"cannot be written ({reason}); expected a writable folder; check its permissions"
-        raise RecipeError([Problem(str(overrides.path), None, text)]) from None
+    return tuple(changes)

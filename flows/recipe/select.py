@@ -1,4 +1,4 @@
-"""Selectors: how people name steps of a plan.
+"""Selectors: how people name steps of a plan; and plans of some of their steps.
 
 ``STEP`` is every variant of a step; ``STEP[axis=value,...]`` those variants that agree;
 ``STEP[VARIANT]`` one variant by its id (``on_scene[handbag,beach]``); ``axis=value,...`` every
@@ -8,13 +8,13 @@ step of the variants that agree. A step's label is the selector that names all a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.recipe.errors import Problem, RecipeError, did_you_mean, unknown
 from flows.recipe.keys import plan_digest
-from flows.recipe.step import Plan, PlannedVariant
+from flows.recipe.step import Plan, PlannedVariant, Step
 
 _SELECTOR = re.compile(r"(?P<step>[^\[\]=,]+)(?:\[(?P<inside>[^\[\]]*)\])?\Z")
 _MATCHES_SHOWN = 8
@@ -82,7 +82,7 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         selection = select(plan, text, "--only")
         labels.update(selection.labels)
         named.update(variant.id for variant in selection.variants)
-    keys = _with_ancestors(plan, {plan.labels[label] for label in labels})
+    keys = sub_plan(plan, [plan.labels[label] for label in labels]).steps.keys()
     steps = {
         key: replace(step, variants=tuple(v for v in step.variants if v in named))
         for key, step in plan.steps.items()
@@ -106,6 +106,36 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         ),
         outputs=outputs,
         digest=plan_digest(steps, outputs),
+    )
+
+
+def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
+    """The plan of these steps and all their ancestors, which a run finds done or else makes.
+
+    In the order of ``keys``, each after its parents. Without variants and outputs, because a chunk
+    publishes nothing; so its digest is its own. Takes time by what is wanted, not by the plan.
+
+    Raises:
+        KeyError: a key that is not of this plan.
+    """
+    found: dict[str, Step] = {}
+    for key in keys:
+        below = [key]  # each waits for its parents, which are put on top
+        while below:
+            step = plan.steps[below[-1]]
+            open_parents = [parent for parent in step.parents if parent not in found]
+            if open_parents:
+                below.extend(open_parents)
+            else:
+                found[below.pop()] = step
+    return replace(
+        plan,
+        steps=found,
+        variants=(),
+        outputs=(),
+        labels={step.label: key for key, step in found.items()},
+        warnings=(),
+        digest=plan_digest(found, ()),
     )
 
 
@@ -193,14 +223,3 @@ def _axes_by_step(plan: Plan) -> dict[str, tuple[str, ...]]:
         step, values = parse_label(label)
         axes.setdefault(step, tuple(values))
     return axes
-
-
-def _with_ancestors(plan: Plan, keys: set[str]) -> set[str]:
-    found: set[str] = set()
-    left = list(keys)
-    while left:
-        key = left.pop()
-        if key not in found:
-            found.add(key)
-            left.extend(plan.steps[key].parents)
-    return found

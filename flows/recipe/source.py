@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ MAX_NODES = 20_000
 
 _CORE = "tag:yaml.org,2002:"
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_EMPTY = "the file is empty; expected a mapping; begin with 'version: 1'"
+_KINDS = {yaml.MappingStartEvent: "map", yaml.SequenceStartEvent: "seq"}
 _REMEDIES = (
     ("mapping values are not allowed", "quote text that contains ': ', or mend the indentation"),
     ("cannot start any token", "indent with spaces, not tabs, and quote text with @, ` or %"),
@@ -68,84 +69,104 @@ def parse_source(text: str, path: str) -> Source:
         code = f"U+{ord(bad[0]):04X}"
         what = f"control character {code}; expected plain text; remove the character"
         raise _fatal(path, mark_at(text, bad.start()), what)
-    builder = _Builder(text, path)
+    composer = _Composer(text, path)
     try:
-        root = builder.document()
+        composed = composer.get_node() if composer.check_node() else None
+        if composer.check_node():
+            event: Any = composer.peek_event()  # type: ignore[no-untyped-call]
+            mark = _mark(event.start_mark)
+            what = "a second YAML document begins; expected one per file; remove the '---'"
+            raise _fatal(path, mark, what)
     except yaml.MarkedYAMLError as error:
-        opened = builder.open[-1] if builder.open else Mark()
+        opened = composer.open[-1] if composer.open else Mark()
         raise RecipeError([_syntax_problem(error, path, opened)]) from None
     except yaml.YAMLError as error:
         what = f"not valid YAML ({error}); expected a YAML file; see https://yaml.org"
         raise _fatal(path, Mark(), what) from None
-    if builder.problems:
-        raise RecipeError(builder.problems)
+    root = _Tree(path, composer.problems).node(composed, 0) if composed is not None else None
+    if root is None or root.kind == "empty":
+        text = "the file is empty; expected a mapping; begin with 'version: 1'"
+        raise _fatal(path, Mark(), text)
+    if root.fields is None:
+        text = f"the file is {root.kind}; expected a mapping; begin with 'version: 1'"
+        raise _fatal(path, root.mark, text)
+    if composer.problems:
+        raise RecipeError(composer.problems)
     return Source(path, text, root)
 
 
-class _Builder:
-    """Events in, nodes out; mistakes that leave the structure whole are collected."""
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    """What stands in place of a composed node that was written before."""
+
+    node: yaml.Node
+    name: str | None
+    start_mark: Any
+
+
+class _Composer(yaml.SafeLoader):
+    """PyYAML's composer within limits; an alias stays one, so that it knows where it stands."""
 
     def __init__(self, text: str, path: str) -> None:
-        self.events = yaml.parse(text, yaml.SafeLoader)
+        super().__init__(text)
         self.path = path
-        self.anchors: dict[str, Node | None] = {}
-        self.problems: list[Problem] = []
-        self.open: list[Mark] = []  # where the collections around the present place begin
-        self.expanded = 0
+        self.problems: list[Problem] = []  # that leave the structure whole
+        self.open: list[Mark] = []  # where the nodes around the present place begin
 
-    def document(self) -> Node:
-        next(self.events)  # stream start
-        if isinstance(next(self.events), yaml.StreamEndEvent):
-            raise _fatal(self.path, Mark(), _EMPTY)
-        root = self.node(next(self.events), 0)
-        next(self.events)  # document end
-        if not isinstance(after := next(self.events), yaml.StreamEndEvent):
-            mark = _mark(after.start_mark)
-            text = "a second YAML document begins; expected one per file; remove the '---'"
-            raise _fatal(self.path, mark, text)
-        if root.value is None and root.kind == "empty":
-            raise _fatal(self.path, Mark(), _EMPTY)
-        if root.fields is None:
-            text = f"the file is {root.kind}; expected a mapping; begin with 'version: 1'"
-            raise _fatal(self.path, root.mark, text)
-        return root
-
-    def node(self, event: Any, depth: int) -> Node:
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         mark = _mark(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(str(event.anchor), mark, depth)
-        self.check_depth(depth, mark)
-        self.expanded += 1
-        anchor, tag = event.anchor, event.tag
-        if anchor is not None:
-            self.anchors[anchor] = None
-        if isinstance(event, yaml.MappingStartEvent):
-            self.check_tag(tag, ("map",), mark)
-            self.open.append(mark)
-            node = self.mapping(mark, depth)
-            self.open.pop()
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self.check_tag(tag, ("seq",), mark)
-            self.open.append(mark)
-            node = self.sequence(mark, depth)
-            self.open.pop()
-        else:
-            self.check_tag(tag, ("str",), mark)
-            plain = event.style is None and tag is None
-            value = resolve_scalar(event.value) if plain else event.value
-            span = (event.start_mark.index, event.end_mark.index)
-            node = Node(mark, value, event.value, plain, span)
-        if anchor is not None:
-            self.anchors[anchor] = node
+            self.get_event()  # type: ignore[no-untyped-call]
+            if event.anchor not in self.anchors:
+                text = f"unknown alias '*{event.anchor}'; expected an anchor above it; "
+                raise _fatal(self.path, mark, f"{text}define '&{event.anchor}' first")
+            return _Alias(self.anchors[event.anchor], event.anchor, event.start_mark)
+        _check_depth(len(self.open), self.path, mark)
+        if event.tag not in (None, "!", _CORE + _KINDS.get(type(event), "str")):
+            shown = event.tag.replace(_CORE, "!!")
+            text = f"the tag '{shown}' is not allowed; expected plain YAML; remove the tag"
+            self.problems.append(Problem(self.path, mark, text))
+        self.anchors.pop(event.anchor, None)  # one may be used again
+        self.open.append(mark)
+        node = super().compose_node(parent, index)
+        self.open.pop()
+        if event.tag is not None and isinstance(node, yaml.ScalarNode):
+            node.style = "'"  # what is called a text is one, as if it were quoted
         return node
 
-    def alias(self, name: str, mark: Mark, depth: int) -> Node:
-        if name not in self.anchors:
-            text = f"unknown alias '*{name}'; expected an anchor above it; define '&{name}' first"
-            raise _fatal(self.path, mark, text)
-        node = self.anchors[name]
+
+class _Tree:
+    """Composed nodes into ours, each alias in its place; mistakes go to ``problems``."""
+
+    def __init__(self, path: str, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = problems
+        self.made: dict[yaml.Node, Node] = {}
+        self.expanded = 0
+
+    def node(self, composed: Any, depth: int) -> Node:
+        mark = _mark(composed.start_mark)
+        if isinstance(composed, _Alias):
+            return self.alias(composed, mark, depth)
+        self.expanded += 1
+        if isinstance(composed, yaml.MappingNode):
+            fields = self.fields(composed, depth + 1)
+            node = _collection(mark, [entry.node for entry in fields.values()], fields=fields)
+        elif isinstance(composed, yaml.SequenceNode):
+            items = tuple([self.node(item, depth + 1) for item in composed.value])
+            node = _collection(mark, items, items=items)
+        else:
+            text = composed.value
+            value = resolve_scalar(text) if composed.style is None else text
+            node = Node(mark, value, text, (composed.start_mark.index, composed.end_mark.index))
+        self.made[composed] = node
+        return node
+
+    def alias(self, alias: _Alias, mark: Mark, depth: int) -> Node:
+        node = self.made.get(alias.node)
         if node is None:
-            text = f"alias '*{name}' contains itself; expected a finite value; write it out"
+            text = f"alias '*{alias.name}' contains itself; expected a finite value; write it out"
             raise _fatal(self.path, mark, text)
         self.expanded += node.weight
         if self.expanded > MAX_NODES:
@@ -154,59 +175,42 @@ class _Builder:
                 "write fewer aliases of aliases"
             )
             raise _fatal(self.path, mark, text)
-        self.check_depth(depth + node.height, mark)
+        _check_depth(depth + node.height, self.path, mark)
         return node
 
-    def mapping(self, mark: Mark, depth: int) -> Node:
+    def fields(self, composed: yaml.MappingNode, depth: int) -> dict[str, Field]:
         fields: dict[str, Field] = {}
         merged: list[Node] = []
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.node(event, depth + 1)
-            node = self.node(next(self.events), depth + 1)
-            if key.text == "<<" and key.plain:
-                merged += self.merge_sources(node, key.mark)
-            elif key.fields is not None or key.items is not None or not key.text:
+        for name, value in composed.value:
+            key, node = self.node(name, depth), self.node(value, depth)
+            text = ""
+            if key.text == "<<" and getattr(name, "style", "alias") is None:
+                nodes = [node] if node.items is None else node.items
+                if any(item.fields is None for item in nodes):
+                    text = "'<<' merges mappings only; expected an alias of a mapping; "
+                    text += "write '<<: *name'"
+                merged += nodes
+            elif not key.text:  # nor has a mapping or a list one
                 text = f"a key is {key.kind}; expected text; write a plain name before the colon"
-                self.problems.append(Problem(self.path, key.mark, text))
             elif key.text in fields:
-                first = fields[key.text].key
                 text = (
-                    f"duplicate key '{key.text}'; it is already on line {first.line}; "
-                    "remove or rename one of them"
+                    f"duplicate key '{key.text}'; it is already on line "
+                    f"{fields[key.text].key.line}; remove or rename one of them"
                 )
-                self.problems.append(Problem(self.path, key.mark, text))
             else:
                 fields[key.text] = Field(key.mark, node)
+            if text:
+                self.problems.append(Problem(self.path, key.mark, text))
         for source in merged:
-            for name, entry in (source.fields or {}).items():
-                fields.setdefault(name, entry)
-        nodes = [entry.node for entry in fields.values()]
-        return Node(mark, fields=fields, weight=_weight(nodes), height=_height(nodes))
+            for inherited, entry in (source.fields or {}).items():
+                fields.setdefault(inherited, entry)
+        return fields
 
-    def merge_sources(self, node: Node, mark: Mark) -> list[Node]:
-        nodes = [node] if node.items is None else list(node.items)
-        if any(item.fields is None for item in nodes):
-            text = "'<<' merges mappings only; expected an alias of a mapping; write '<<: *name'"
-            self.problems.append(Problem(self.path, mark, text))
-            return []
-        return nodes
 
-    def sequence(self, mark: Mark, depth: int) -> Node:
-        items: list[Node] = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            items.append(self.node(event, depth + 1))
-        return Node(mark, items=tuple(items), weight=_weight(items), height=_height(items))
-
-    def check_depth(self, depth: int, mark: Mark) -> None:
-        if depth > MAX_DEPTH:
-            text = f"nested more than {MAX_DEPTH} levels; expected a flat recipe; unnest it"
-            raise _fatal(self.path, mark, text)
-
-    def check_tag(self, tag: str | None, allowed: Sequence[str], mark: Mark) -> None:
-        if tag is not None and tag != "!" and tag not in {_CORE + name for name in allowed}:
-            shown = tag.replace(_CORE, "!!")
-            text = f"the tag '{shown}' is not allowed; expected plain YAML; remove the tag"
-            self.problems.append(Problem(self.path, mark, text))
+def _check_depth(depth: int, path: str, mark: Mark) -> None:
+    if depth > MAX_DEPTH:
+        text = f"nested more than {MAX_DEPTH} levels; expected a flat recipe; unnest it"
+        raise _fatal(path, mark, text)
 
 
 def _decode(data: bytes, name: str) -> str:
@@ -238,12 +242,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, path: str, opened: Mark) -> Pro
     return Problem(path, _mark(error.problem_mark), f"not valid YAML; {what}; {remedy}")
 
 
-def _weight(nodes: Sequence[Node]) -> int:
-    return 1 + sum(node.weight for node in nodes)
-
-
-def _height(nodes: Sequence[Node]) -> int:
-    return 1 + max((node.height for node in nodes), default=0)
+def _collection(mark: Mark, parts: Sequence[Node], **what: Any) -> Node:
+    weight = 1 + sum(part.weight for part in parts)
+    height = 1 + max((part.height for part in parts), default=0)
+    return Node(mark, weight=weight, height=height, **what)
 
 
 def _mark(mark: Any) -> Mark:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.recipe.naming import legible
-from flows.recipe.place import Place
-from flows.recipe.stored import StoredSource
+from flows.recipe.place import Place, StoredSource
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 

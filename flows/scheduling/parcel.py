@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.recipe.axes import build_axes
 from flows.recipe.catalog import Found
 from flows.recipe.errors import Problem, RecipeError
+from flows.recipe.matrix import build_axes
 from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe
+from flows.recipe.review import Review
 from flows.settings import Settings
 from flows.store.keyed import KeyedStore
 from flows.store.objects import Objects
@@ -48,8 +49,8 @@ def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
     Raises:
         RecipeError: an input is wrong, or is named in a way that means nothing elsewhere.
     """
-    problems: list[Problem] = []
-    axes = build_axes(recipe, settings, problems)
+    review = Review(recipe, settings)
+    axes = build_axes(review)
     found: dict[str, Path] = {recipe.path.name: recipe.path}
     kept = overrides_path(recipe.path)
     if kept.is_file():
@@ -65,14 +66,13 @@ def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
                     f"'{entry.file}' means nothing on another machine; expected a place relative "
                     "to the recipe, or s3://bucket/key; change it, or run without --prefect"
                 )
-                problems.append(recipe.source.problem(loc, text))
+                review.wrong(loc, text)
     for axis in axes.values():
         for value in axis.values:
             if isinstance(value.path, Path) and value.path != Path():
                 place = os.path.relpath(value.path, folder)
                 found[PurePosixPath(place).as_posix()] = value.path
-    if problems:
-        raise RecipeError(problems)
+    review.stop_if_wrong()
     return found
 
 

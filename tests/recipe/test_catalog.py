@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.recipe.catalog import Catalog, same_place
+from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
 from flows.settings import Settings
 from flows.settings.load import load_settings
@@ -71,11 +71,3 @@ def test_recipes_in_a_bucket_and_what_a_reroll_kept_beside_one(s3_place):
             assert "spring.overrides" in kept.read_text()
             # What lies on this machine was not put there for a recipe of others.
             assert found.settings.inputs.schemes == ("s3",)
-
-
-def test_stores_are_the_same_by_what_they_mean(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert same_place("out", str(tmp_path / "out"))
-    assert same_place("s3://bucket/a/", "s3://bucket/a")
-    assert not same_place("s3://bucket/a", "s3://bucket/b")
-    assert not same_place("ftp://x", "ftp://x")

@@ -6,17 +6,19 @@ Whoever changes what a key covers raises KEY_VERSION and writes the new values h
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from flows.recipe.keys import canonical, default_seed, digest, file_digest, next_seed, step_key
+from flows.recipe import place
+from flows.recipe.keys import default_seed, next_seed, step_key
+from flows.recipe.place import file_digest
 from flows.recipe.step import ParentStep, SourceImage, StepParams
 from kontext_engine.geometry import Fit, Size
-from kontext_engine.spec import Condition, ContextIds, ModelSpec, NumericsProfile
+from kontext_engine.spec import NumericsProfile
 from tests.recipe.workspace import MODEL
 
 PARAMS = StepParams(prompt="put it on a beach", seed=7, steps=16, guidance=2.5)
@@ -60,25 +62,21 @@ def test_golden_seeds() -> None:
     assert next_seed("hero", 7) == 2832527542
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"prompt": "put it on a beach."},
-        {"seed": 8},
-        {"steps": 17},
-        {"guidance": 2.6},
-        {"true_cfg": 2.0},
-        {"size": Size(128, 128)},
-        {"fit": Fit.PAD},
-    ],
-)
-def test_every_parameter_is_in_the_key(change: dict[str, object]) -> None:
-    assert key(params=replace(PARAMS, **change)) != key()
+CHANGES: dict[str, object] = {
+    "prompt": "put it on a beach.",
+    "seed": 8,
+    "steps": 17,
+    "guidance": 2.6,
+    "true_cfg": 2.0,
+    "size": Size(128, 128),
+    "fit": Fit.PAD,
+}
 
 
-def test_every_parameter_has_a_case_above() -> None:
-    covered = {"prompt", "seed", "steps", "guidance", "true_cfg", "size", "fit"}
-    assert {field.name for field in fields(StepParams)} == covered | {"negative_prompt"}
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_parameter_is_in_the_key(name: str) -> None:
+    assert key(params=replace(PARAMS, **{name: CHANGES[name]})) != key()
+    assert {field.name for field in fields(StepParams)} == {*CHANGES, "negative_prompt"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(NumericsProfile)])
@@ -86,42 +84,6 @@ def test_every_field_of_the_numerics_is_in_the_key(name: str) -> None:
     usual = NumericsProfile()
     other = 2 if name == "version" else f"{getattr(usual, name)}-other"
     assert key(numerics=replace(usual, **{name: other})) != key()
-
-
-CHANGES_PIXELS = {
-    "digest": "00" * 32,
-    "pixel_area": 256 * 256,
-    "text_tokens": 512,
-    "guidance_embedded": False,
-    "multiple": 32,
-    "context_ids": ContextIds.INDEX,
-    "condition": Condition.CHANNEL,
-}
-# Names and limits; default steps, guidance and size reach the key as parameters.
-CHANGES_NONE = {
-    "name": "other",
-    "source": "/elsewhere",
-    "default_size": Size(64, 64),
-    "sizes": (),
-    "default_steps": 99,
-    "default_guidance": 9.0,
-    "max_contexts": 9,
-    "licence": "other",
-}
-
-
-@pytest.mark.parametrize("name", CHANGES_PIXELS)
-def test_what_of_a_model_changes_pixels_is_in_the_key(name: str) -> None:
-    assert key(model=replace(MODEL, **{name: CHANGES_PIXELS[name]})) != key()
-
-
-@pytest.mark.parametrize("name", CHANGES_NONE)
-def test_what_of_a_model_changes_none_is_not(name: str) -> None:
-    assert key(model=replace(MODEL, **{name: CHANGES_NONE[name]})) == key()
-
-
-def test_every_field_of_a_model_has_been_judged() -> None:
-    assert {field.name for field in fields(ModelSpec)} == {*CHANGES_PIXELS, *CHANGES_NONE}
 
 
 def test_sources_count_by_content_and_parents_by_key() -> None:
@@ -139,14 +101,11 @@ def test_what_has_no_effect_is_not_in_the_key() -> None:
     assert key(params=replace(free, negative_prompt="ugly")) != key(params=free)
 
 
-def test_canonical_json_has_one_spelling() -> None:
-    assert canonical({"b": 2.0, "a": [1, (2.5, None)], "ü": "é"}) == (
-        b'{"a":[1,[2.5,null]],"b":2,"\\u00fc":"\\u00e9"}'
-    )
-    assert json.loads(canonical({"x": 0.1})) == {"x": 0.1}
-    assert digest({"a": -0.0}) == digest({"a": 0})
+def test_a_number_has_one_spelling() -> None:
+    assert key(params=replace(PARAMS, guidance=2.0)) == key(params=replace(PARAMS, guidance=2))
+    assert key(params=replace(PARAMS, guidance=-0.0)) == key(params=replace(PARAMS, guidance=0))
     with pytest.raises(ValueError, match="JSON compliant"):
-        canonical(math.nan)
+        key(params=replace(PARAMS, guidance=math.nan))
 
 
 def test_a_files_digest_follows_its_bytes(tmp_path: Path) -> None:
@@ -155,3 +114,24 @@ def test_a_files_digest_follows_its_bytes(tmp_path: Path) -> None:
     assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
     path.write_bytes(b"three")
     assert file_digest(path) == hashlib.sha256(b"three").hexdigest()
+
+
+def test_bytes_that_change_within_one_tick_of_the_clock_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    then = path.stat().st_mtime_ns
+    assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(then, then))
+    assert file_digest(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_file_that_has_settled_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(place, "SETTLING_NS", -1)
+    assert file_digest(path) == file_digest(path)
+    monkeypatch.setattr(Path, "open", pytest.fail)
+    assert file_digest(path) == hashlib.sha256(b"one").hexdigest()

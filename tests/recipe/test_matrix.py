@@ -21,19 +21,46 @@ def with_matrix(matrix: str, inputs: str = "[samples/shoe.png, samples/camera.pn
     return f"version: 1\ninputs: {{p: {inputs}}}\nmatrix:\n  scene: [beach, snow]\n{matrix}{STEP}"
 
 
-def test_the_product_runs_in_the_order_of_the_recipe(folder: Path) -> None:
-    plan = plan_text(with_matrix(""), folder)
-    assert ids(plan) == ["shoe,beach", "shoe,snow", "camera,beach", "camera,snow"]
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ("[samples/shoe.png, samples/camera.png]", ["shoe", "camera"]),
+        ("samples/*", ["camera", "handbag", "shoe"]),  # in order of names, pictures only
+        ("samples/sh*.png", ["shoe"]),  # an axis all the same
+    ],
+)
+def test_the_product_runs_in_the_order_of_the_recipe(inputs, expected, folder: Path) -> None:
+    scenes = [f"{name},{scene}" for name in expected for scene in ("beach", "snow")]
+    assert ids(plan_text(with_matrix("", inputs), folder)) == scenes
 
 
-def test_a_glob_is_an_axis_in_order_of_names_and_takes_pictures_only(folder: Path) -> None:
-    plan = plan_text(with_matrix("", "samples/*"), folder)
-    assert ids(plan)[::2] == ["camera,beach", "handbag,beach", "shoe,beach"]
-
-
-def test_a_glob_with_one_match_is_an_axis_all_the_same(folder: Path) -> None:
-    plan = plan_text(with_matrix("", "samples/sh*.png"), folder)
-    assert ids(plan) == ["shoe,beach", "shoe,snow"]
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ("exclude: [{p: shoe, scene: snow}]", "shoe,beach camera,beach camera,snow"),
+        ("exclude: [{scene: [beach, snow], p: camera}]", "shoe,beach shoe,snow"),
+        (
+            "exclude: [{scene: snow}]\n  include: [{scene: snow, p: shoe}]",
+            "shoe,beach camera,beach shoe,snow",
+        ),
+        (  # an axis that is left out runs over all its values
+            "include: [{scene: {name: night, value: at night}}]",
+            "shoe,beach shoe,snow camera,beach camera,snow shoe,night camera,night",
+        ),
+        (  # a file, and used again
+            "include:\n    - {p: {file: other/shoe.png, name: boot}, scene: beach}\n"
+            "    - {p: boot, scene: snow}",
+            "shoe,beach shoe,snow camera,beach camera,snow boot,beach boot,snow",
+        ),
+    ],
+)
+def test_exclude_takes_out_and_include_adds(matrix, expected, folder: Path) -> None:
+    plan = plan_text(with_matrix(f"  {matrix}\n"), folder)
+    assert ids(plan) == expected.split(" ")
+    for variant in plan.variants:
+        scene = {"night": "at night"}.get(variant.values["scene"], variant.values["scene"])
+        (key,) = variant.keys
+        assert plan.steps[key].params.prompt == f"a {variant.values['p']} {scene}"
 
 
 def test_a_glob_leaves_listed_files_their_variables(folder: Path) -> None:
@@ -72,36 +99,6 @@ def test_files_may_lie_below_the_current_folder_also_by_dots(
     monkeypatch.chdir(recipes)
     with pytest.raises(RecipeError, match="lies outside the recipe's folder"):
         plan_text(text, recipes)
-
-
-def test_exclude_takes_out_what_agrees_with_every_axis_it_names(folder: Path) -> None:
-    plan = plan_text(with_matrix("  exclude: [{p: shoe, scene: snow}]\n"), folder)
-    assert ids(plan) == ["shoe,beach", "camera,beach", "camera,snow"]
-    plan = plan_text(with_matrix("  exclude: [{scene: [beach, snow], p: camera}]\n"), folder)
-    assert ids(plan) == ["shoe,beach", "shoe,snow"]
-
-
-def test_include_adds_back_and_an_axis_left_out_runs_over_all_values(folder: Path) -> None:
-    matrix = "  exclude: [{scene: snow}]\n  include: [{scene: snow, p: shoe}]\n"
-    assert ids(plan_text(with_matrix(matrix), folder)) == [
-        "shoe,beach",
-        "camera,beach",
-        "shoe,snow",
-    ]
-    matrix = "  include: [{scene: {name: night, value: at night}}]\n"
-    plan = plan_text(with_matrix(matrix), folder)
-    assert ids(plan)[4:] == ["shoe,night", "camera,night"]
-    assert plan.steps[plan.labels["s[p=shoe,scene=night]"]].params.prompt == "a shoe at night"
-
-
-def test_include_may_define_a_file_and_use_it_again(folder: Path) -> None:
-    matrix = (
-        "  include:\n"
-        "    - {p: {file: other/shoe.png, name: boot}, scene: beach}\n"
-        "    - {p: boot, scene: snow}\n"
-    )
-    plan = plan_text(with_matrix(matrix), folder)
-    assert ids(plan)[4:] == ["boot,beach", "boot,snow"]
 
 
 def test_an_included_value_without_a_variable_that_a_prompt_needs_is_refused(folder: Path) -> None:

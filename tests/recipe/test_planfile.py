@@ -13,15 +13,15 @@ import pytest
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
 from flows.recipe.keys import plan_digest
+from flows.recipe.place import StoredSource
 from flows.recipe.planfile import (
     PlanFileError,
     decode_plan,
     encode_plan,
     local_model,
-    sub_plan,
 )
+from flows.recipe.select import sub_plan
 from flows.recipe.step import ParentStep, Plan, SourceImage
-from flows.recipe.stored import StoredSource
 from flows.store.local import LocalStore
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import MODELS_FOLDER, resolve_model
@@ -146,43 +146,36 @@ def test_a_file_that_unzips_to_more_than_any_plan_is_refused(monkeypatch):
         decode_plan(gzip.compress(b" " * (1 << 21)))
 
 
-def change_prompt(body):
-    body["steps"][-1]["params"]["prompt"] += "!"
-
-
-def change_key(body):
-    body["steps"][0]["key"] = "ab" * 32
-
-
-def change_source(body):
-    body["sources"][0]["digest"] = "ab" * 32
-
-
-def change_weights(body):
-    body["model"]["digest"] = "cd" * 32
-
-
-def look_ahead(body):
-    body["steps"][0]["contexts"] = [{"step": len(body["steps"]) - 1}]
+GONE = object()
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("place", "value", "why"),
     [
-        (change_prompt, "has key .* whose content gives"),
-        (change_key, "has key abababababab for 'clean"),
-        (change_source, "has key"),
-        (change_weights, "has key"),
-        (look_ahead, "which is not before it"),
-        (lambda body: body["outputs"].pop(), "a digest that is not of its keys and outputs"),
-        (lambda body: body["steps"][0].pop("params"), "lacks a field .*KeyError: 'params'"),
-        (lambda body: body["numerics"].update(tier=1, odd=2), "TypeError"),
-        (lambda body: body["model"].update(condition="sideways"), "ValueError"),
-        (lambda body: body["outputs"][0].update(step=99), "IndexError"),
+        (("steps", -1, "params", "prompt"), "!", "has key .* whose content gives"),
+        (("steps", 0, "key"), "ab" * 32, "has key abababababab for 'clean"),
+        (("sources", 0, "digest"), "ab" * 32, "has key"),
+        (("model", "digest"), "cd" * 32, "has key"),
+        (("steps", 0, "contexts"), [{"step": 9}], "which is not before it"),
+        (("steps", 0, "contexts"), [{"leap": 9}], r"lacks a field .*steps\.0\.contexts"),
+        (("outputs", 0), GONE, "a digest that is not of its keys and outputs"),
+        (("steps", 0, "params"), GONE, r"lacks a field .*steps\.0\.params: Field required"),
+        (("numerics", "tier"), 1, r"numerics\.tier"),
+        (("model", "condition"), "sideways", r"model\.condition"),
+        (("outputs", 0, "step"), 99, "has a wrong number"),
+        (("outputs", 0, "step"), -1, r"outputs\.0\.step"),
     ],
 )
-def test_keys_that_do_not_name_what_the_file_asks_for_are_refused(folder, change, why):
-    data = forge(encode_plan(plan_text(RECIPE, folder)), change)
+def test_keys_that_do_not_name_what_the_file_asks_for_are_refused(folder, place, value, why):
+    def spoil(body):
+        for part in place[:-1]:
+            body = body[part]
+        if value is GONE:
+            del body[place[-1]]
+        else:
+            body[place[-1]] = value
+
+    data = forge(encode_plan(plan_text(RECIPE, folder)), spoil)
     with pytest.raises(PlanFileError, match=why):
         decode_plan(data)
 

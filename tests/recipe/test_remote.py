@@ -42,7 +42,7 @@ def picture(colour: object = "white", size: int = 8) -> bytes:
     return buffer.getvalue()
 
 
-class Shelf:
+class Bucket:
     """A prefix of the test server's bucket, and settings under which recipes may read it."""
 
     def __init__(self, place, client, cache: Path) -> None:
@@ -74,14 +74,14 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(seaweed, s3_place, folder):
-    return Shelf(s3_place, admin_client(seaweed), folder / "cache")
+def bucket(seaweed, s3_place, folder):
+    return Bucket(s3_place, admin_client(seaweed), folder / "cache")
 
 
 @pytest.fixture
-def products(shelf):
+def products(bucket):
     return {
-        name: shelf.put(f"in/{name}.png", picture((index, 5, 9)))
+        name: bucket.put(f"in/{name}.png", picture((index, 5, 9)))
         for index, name in enumerate(PRODUCTS)
     }
 
@@ -107,8 +107,8 @@ def requests(monkeypatch):
     return asked
 
 
-def plan(shelf, text, folder, **inputs):
-    return plan_text(text, folder, settings=shelf.settings(**inputs))
+def plan(bucket, text, folder, **inputs):
+    return plan_text(text, folder, settings=bucket.settings(**inputs))
 
 
 def sources(planned) -> dict[str, SourceImage]:
@@ -116,9 +116,9 @@ def sources(planned) -> dict[str, SourceImage]:
     return {ref.path.name: ref for ref in found}
 
 
-def wrong(shelf, text, folder, **inputs) -> list[str]:
+def wrong(bucket, text, folder, **inputs) -> list[str]:
     with pytest.raises(RecipeError) as error:
-        plan(shelf, text, folder, **inputs)
+        plan(bucket, text, folder, **inputs)
     return [line.replace(f"{folder}/", "") for line in str(error.value).splitlines()]
 
 
@@ -153,135 +153,126 @@ def test_a_spiteful_pattern_ends(tmp_path):
     assert not matches("**/" * 200 + "*a" * 100 + "b", "/".join(["a" * 20] * 40))
 
 
-def test_a_glob_an_object_and_a_file_stand_side_by_side(shelf, products, folder):
-    shelf.put("in/deep/hat.png", picture("red"))
-    shelf.put("in/notes.txt", b"no picture")
-    shelf.put("in/.hidden.png", picture())
-    text = shelf.recipe(
-        f"{{file: '{shelf.url('in/shoe.png')}', name: sneaker}}",
-        f"'{shelf.url('in/**/*.png')}'",
+def test_a_glob_an_object_and_a_file_stand_side_by_side(bucket, products, folder):
+    bucket.put("in/deep/hat.png", picture("red"))
+    bucket.put("in/notes.txt", b"no picture")
+    bucket.put("in/.hidden.png", picture())
+    text = bucket.recipe(
+        f"{{file: '{bucket.url('in/shoe.png')}', name: sneaker}}",
+        f"'{bucket.url('in/**/*.png')}'",
         "{file: samples/shoe.png, name: local}",
     )
-    planned = plan(shelf, text, folder)
+    planned = plan(bucket, text, folder)
     assert [v.id for v in planned.variants] == ["sneaker", "camera", "handbag", "hat", "local"]
     found = sources(planned)
-    hidden = find_objects(shelf.url("in/.*"), shelf.settings(), PICTURE_SUFFIXES)
+    hidden = find_objects(bucket.url("in/.*"), bucket.settings(), PICTURE_SUFFIXES)
     assert [item.name for item in hidden] == [".hidden.png"]
     for name, data in products.items():
         if name != "shoe":
             assert found[f"{name}.png"].digest == hashlib.sha256(data).hexdigest()
 
 
-def test_the_same_bytes_have_the_same_key_wherever_they_are(shelf, folder):
+def test_the_same_bytes_have_the_same_key_wherever_they_are(bucket, folder):
     data = (folder / "samples" / "shoe.png").read_bytes()
-    shelf.put("elsewhere/shoe.png", data)
-    there = plan(shelf, shelf.recipe(f"'{shelf.url('elsewhere/shoe.png')}'"), folder)
-    here = plan(shelf, shelf.recipe("samples/shoe.png"), folder)
+    bucket.put("elsewhere/shoe.png", data)
+    there = plan(bucket, bucket.recipe(f"'{bucket.url('elsewhere/shoe.png')}'"), folder)
+    here = plan(bucket, bucket.recipe("samples/shoe.png"), folder)
     assert list(there.steps) == list(here.steps)
 
 
-def test_many_objects_are_listed_over_many_pages(shelf, folder):
+def test_many_objects_are_listed_over_many_pages(bucket, folder):
     data = picture("blue")
     for index in range(40):
-        shelf.put(f"many/{index:03}.png", data)
-    found = find_objects(shelf.url("many/*.png"), shelf.settings(), PICTURE_SUFFIXES)
+        bucket.put(f"many/{index:03}.png", data)
+    found = find_objects(bucket.url("many/*.png"), bucket.settings(), PICTURE_SUFFIXES)
     assert [item.name for item in found] == [f"{index:03}.png" for index in range(40)]
 
 
 # Reading once
 
 
-def test_a_second_plan_reads_nothing_again(shelf, products, folder, requests):
-    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
-    first = plan(shelf, text, folder)
-    assert sorted(name for method, name in requests if method == "get") == [
-        shelf.key(f"in/{name}.png") for name in PRODUCTS
-    ]
+def read(requests) -> list[str]:
+    """The objects that were read since this was asked the last time."""
+    names = sorted(name for method, name in requests if method == "get")
     requests.clear()
-    second = plan(shelf, text, folder)
+    return names
+
+
+def test_an_object_is_read_once_and_again_when_it_changed(bucket, products, folder, requests):
+    text = bucket.recipe(f"'{bucket.url('in/*.png')}'")
+    first = plan(bucket, text, folder)
+    assert read(requests) == [bucket.key(f"in/{name}.png") for name in PRODUCTS]
+    assert plan(bucket, text, folder).digest == first.digest
     assert [method for method, _ in requests] == ["list"]
-    assert second.digest == first.digest
+    data = bucket.put("in/shoe.png", picture("green"))
+    third = plan(bucket, text, folder)
+    assert read(requests) == [bucket.key("in/shoe.png")]
+    assert sources(third)["shoe.png"].digest == hashlib.sha256(data).hexdigest()
+    assert sources(first)["camera.png"] == sources(third)["camera.png"]
 
 
-def test_an_object_that_changed_is_read_again_alone(shelf, products, folder, requests):
-    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
-    first = plan(shelf, text, folder)
-    data = shelf.put("in/shoe.png", picture("green"))
-    requests.clear()
-    second = plan(shelf, text, folder)
-    assert [ask for ask in requests if ask[0] == "get"] == [("get", shelf.key("in/shoe.png"))]
-    assert sources(second)["shoe.png"].digest == hashlib.sha256(data).hexdigest()
-    assert sources(first)["camera.png"] == sources(second)["camera.png"]
-
-
-def test_only_inputs_that_a_step_uses_are_read(shelf, products, folder, requests):
-    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'").replace(
-        "steps:", f"  q: '{shelf.url('in/camera.png')}'\nsteps:"
+def test_only_inputs_that_a_step_uses_are_read(bucket, products, folder, requests):
+    text = bucket.recipe(f"'{bucket.url('in/shoe.png')}'").replace(
+        "steps:", f"  q: '{bucket.url('in/camera.png')}'\nsteps:"
     )
-    plan(shelf, text, folder)
-    assert [ask for ask in requests if ask[0] == "get"] == [("get", shelf.key("in/shoe.png"))]
+    plan(bucket, text, folder)
+    assert read(requests) == [bucket.key("in/shoe.png")]
 
 
-def cached_size(shelf) -> int:
-    return sum(path.stat().st_size for path in (shelf.cache / "content").iterdir())
-
-
-def test_the_cache_keeps_within_its_bounds_and_forgets_no_digest(shelf, products, folder, requests):
-    text = shelf.recipe(f"'{shelf.url('in/*.png')}'")
-    size = len(products["shoe"])
-    first = plan(shelf, text, folder, cache_bytes=2 * size)
-    assert 0 < cached_size(shelf) <= 2 * size
+def test_the_cache_keeps_within_its_bounds_and_forgets_no_digest(
+    bucket, products, folder, requests
+):
+    text = bucket.recipe(f"'{bucket.url('in/*.png')}'")
+    size, kept = len(products["shoe"]), bucket.cache / "content"
+    first = plan(bucket, text, folder, cache_bytes=2 * size)
+    assert 0 < sum(path.stat().st_size for path in kept.iterdir()) <= 2 * size
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700  # the user's alone
     requests.clear()
-    assert plan(shelf, text, folder, cache_bytes=2 * size).digest == first.digest
+    assert plan(bucket, text, folder, cache_bytes=2 * size).digest == first.digest
     assert [method for method, _ in requests] == ["list"]
     for ref in sources(first).values():  # also what is not kept can be had for the run
         assert open_source(ref).size == (8, 8)
 
 
-def test_the_cache_is_the_users_alone(shelf, products, folder):
-    plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)
-    assert stat.S_IMODE((shelf.cache / "content").stat().st_mode) == 0o700
-
-
 @pytest.mark.parametrize("harm", ["empty", "other"])
-def test_damage_in_the_cache_is_found_and_read_over(harm, shelf, products, folder):
-    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'")
-    (ref,) = sources(plan(shelf, text, folder)).values()
-    content = shelf.cache / "content" / ref.digest
-    index = shelf.cache / "index" / identity(ref.path)
+def test_damage_in_the_cache_is_found_and_read_over(harm, bucket, products, folder):
+    text = bucket.recipe(f"'{bucket.url('in/shoe.png')}'")
+    (ref,) = sources(plan(bucket, text, folder)).values()
+    content = bucket.cache / "content" / ref.digest
+    index = bucket.cache / "index" / identity(ref.path)
     for path in (content, index):
         path.write_bytes(b"" if harm == "empty" else picture("red"))
     assert open_source(ref).getpixel((0, 0)) == (2, 5, 9)
     assert content.read_bytes() == products["shoe"]
-    (again,) = sources(plan(shelf, text, folder)).values()
+    (again,) = sources(plan(bucket, text, folder)).values()
     assert again.digest == ref.digest
     assert index.read_text() == ref.digest
 
 
-def test_a_cache_that_cannot_be_written_is_no_mistake(shelf, products, folder):
-    shelf.cache.write_text("a file in its place")
-    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)).values()
+def test_a_cache_that_cannot_be_written_is_no_mistake(bucket, products, folder):
+    bucket.cache.write_text("a file in its place")
+    (ref,) = sources(plan(bucket, bucket.recipe(f"'{bucket.url('in/shoe.png')}'"), folder)).values()
     assert ref.digest == hashlib.sha256(products["shoe"]).hexdigest()
     assert open_source(ref).size == (8, 8)
 
 
-def test_many_processes_share_one_cache(shelf, products, folder):
-    settings = shelf.settings()
-    found = find_objects(shelf.url("in/*.png"), settings, PICTURE_SUFFIXES)
+def test_many_processes_share_one_cache(bucket, products, folder):
+    settings = bucket.settings()
+    found = find_objects(bucket.url("in/*.png"), settings, PICTURE_SUFFIXES)
     with multiprocessing.get_context("fork").Pool(4) as pool:
         answers = pool.map(read_all, [found] * 12, chunksize=1)
     expected = {item: hashlib.sha256(products[item.stem]).hexdigest() for item in found}
     assert answers == [(expected, {})] * 12
     kept = ContentCache.of(found[0])
     assert all(kept.read(digest) == products[item.stem] for item, digest in expected.items())
-    assert not [p for p in shelf.cache.rglob("*") if p.name.endswith(".part")]
+    assert not [p for p in bucket.cache.rglob("*") if p.name.endswith(".part")]
 
 
 # An outage
 
 
-def many(shelf, count: int, **s3) -> list[S3Object]:
-    settings = shelf.settings(s3=s3)
+def many(bucket, count: int, **s3) -> list[S3Object]:
+    settings = bucket.settings(s3=s3)
     return [S3Object("bucket", f"{index}.png", "v", 1, settings) for index in range(count)]
 
 
@@ -303,9 +294,9 @@ def refusing(monkeypatch, slow: bool) -> list[S3Settings]:
     return asked
 
 
-def test_in_an_outage_patience_is_spent_once_and_all_are_told(shelf, monkeypatch):
+def test_in_an_outage_patience_is_spent_once_and_all_are_told(bucket, monkeypatch):
     asked = refusing(monkeypatch, slow=True)
-    wanted = many(shelf, 100, patience=0.2, attempts=5)
+    wanted = many(bucket, 100, patience=0.2, attempts=5)
     digests, failures = read_all(wanted)
     assert (digests, list(failures)) == ({}, wanted)
     assert all("no answer" in line for line in failures.values())
@@ -314,9 +305,9 @@ def test_in_an_outage_patience_is_spent_once_and_all_are_told(shelf, monkeypatch
     assert {(server.attempts, server.patience) for server in asked} == {(5, 0.2), (1, 0.0)}
 
 
-def test_an_object_that_is_refused_at_once_hurries_no_other(shelf, monkeypatch):
+def test_an_object_that_is_refused_at_once_hurries_no_other(bucket, monkeypatch):
     asked = refusing(monkeypatch, slow=False)
-    read_all(many(shelf, 20, patience=60.0))
+    read_all(many(bucket, 20, patience=60.0))
     assert {server.patience for server in asked} == {60.0}
 
 
@@ -324,58 +315,55 @@ def test_an_object_that_is_refused_at_once_hurries_no_other(shelf, monkeypatch):
 
 
 @pytest.fixture
-def planned_shoe(shelf, products, folder) -> SourceImage:
-    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/shoe.png')}'"), folder)).values()
+def planned_shoe(bucket, products, folder) -> SourceImage:
+    (ref,) = sources(plan(bucket, bucket.recipe(f"'{bucket.url('in/shoe.png')}'"), folder)).values()
     return ref
 
 
-def test_an_object_that_changed_since_the_plan_is_told_as_a_file_is(shelf, planned_shoe):
-    shelf.put("in/shoe.png", picture("red"))
+@pytest.mark.parametrize(
+    ("colour", "why"),
+    [
+        (None, "the object is gone; put it back, then run again"),
+        ("red", "the object changed while the run was going on; run again to use it as it is now"),
+    ],
+)
+def test_an_object_that_is_another_is_told_as_a_file_is(colour, why, bucket, planned_shoe):
+    bucket.remove("in/shoe.png")
+    if colour is not None:
+        bucket.put("in/shoe.png", picture(colour))
     with pytest.raises(PictureError) as error:
         open_source(planned_shoe)
-    assert str(error.value) == (
-        "shoe.png (input 'p'): the object changed while the run was going on; run again to use it "
-        "as it is now"
-    )
+    assert str(error.value) == f"shoe.png (input 'p'): {why}"
 
 
-def test_an_object_written_anew_with_the_same_bytes_has_not_changed(shelf, products, planned_shoe):
-    shelf.remove("in/shoe.png")
-    shelf.put("in/shoe.png", products["shoe"])
+def test_an_object_written_anew_with_the_same_bytes_has_not_changed(bucket, products, planned_shoe):
+    bucket.remove("in/shoe.png")
+    bucket.put("in/shoe.png", products["shoe"])
     assert open_source(planned_shoe).size == (8, 8)
 
 
-def test_an_object_that_is_gone(shelf, planned_shoe):
-    shelf.remove("in/shoe.png")
-    with pytest.raises(PictureError) as error:
-        open_source(planned_shoe)
-    assert str(error.value) == (
-        "shoe.png (input 'p'): the object is gone; put it back, then run again"
-    )
-
-
-def away(ref: SourceImage, shelf) -> SourceImage:
-    nowhere = shelf.settings(s3={"endpoint_url": "http://127.0.0.1:9", "connect_timeout": 0.5})
+def away(ref: SourceImage, bucket) -> SourceImage:
+    nowhere = bucket.settings(s3={"endpoint_url": "http://127.0.0.1:9", "connect_timeout": 0.5})
     was = ref.path
     there = S3Object(was.bucket, was.key, was.version, was.size, nowhere)
     return SourceImage(ref.input, there, ref.digest)
 
 
-def test_while_the_server_is_away_what_was_read_before_will_do(shelf, planned_shoe):
-    assert open_source(away(planned_shoe, shelf)).size == (8, 8)
-    (shelf.cache / "content" / planned_shoe.digest).unlink()
+def test_while_the_server_is_away_what_was_read_before_will_do(bucket, planned_shoe):
+    assert open_source(away(planned_shoe, bucket)).size == (8, 8)
+    (bucket.cache / "content" / planned_shoe.digest).unlink()
     with pytest.raises(PictureError, match=r"^shoe\.png \(input 'p'\): cannot be read \("):
-        open_source(away(planned_shoe, shelf))
+        open_source(away(planned_shoe, bucket))
 
 
 # Limits
 
 
-def test_an_object_that_is_too_large_is_refused_unread(shelf, products, folder, requests):
-    size = len(shelf.put("in/big.png", picture(size=600)))
-    text = shelf.recipe("samples/shoe.png", f"'{shelf.url('in/b*.png')}'")
-    assert wrong(shelf, text, folder, max_bytes=500) == [
-        f"r.yaml:5:7: '{shelf.url('in/big.png')}' has {size:,} bytes; expected at most 500 "
+def test_an_object_that_is_too_large_is_refused_unread(bucket, products, folder, requests):
+    size = len(bucket.put("in/big.png", picture(size=600)))
+    text = bucket.recipe("samples/shoe.png", f"'{bucket.url('in/b*.png')}'")
+    assert wrong(bucket, text, folder, max_bytes=500) == [
+        f"r.yaml:5:7: '{bucket.url('in/big.png')}' has {size:,} bytes; expected at most 500 "
         "(inputs.max_bytes); scale it down or raise the limit"
     ]
     assert [method for method, _ in requests] == ["list"]
@@ -395,10 +383,10 @@ def test_an_object_that_is_too_large_is_refused_unread(shelf, products, folder, 
         ("s3://other/x", (), "s3://kontext-tests/y/*.png", False),
     ],
 )
-def test_only_allowed_buckets_are_asked(store, buckets, pattern, allowed, shelf, folder, requests):
-    settings = shelf.settings(store=store, buckets=buckets)
+def test_only_allowed_buckets_are_asked(store, buckets, pattern, allowed, bucket, folder, requests):
+    settings = bucket.settings(store=store, buckets=buckets)
     with pytest.raises(RecipeError) as error:
-        plan_text(shelf.recipe(f"'{pattern}'"), folder, settings=settings)
+        plan_text(bucket.recipe(f"'{pattern}'"), folder, settings=settings)
     if allowed:
         assert "no picture matches" in str(error.value)
         assert [method for method, _ in requests] == ["list"]
@@ -407,14 +395,14 @@ def test_only_allowed_buckets_are_asked(store, buckets, pattern, allowed, shelf,
         assert requests == []
 
 
-def test_schemes_that_are_not_allowed(shelf, products, folder, requests):
-    text = shelf.recipe(f"'{shelf.url('in/shoe.png')}'", "samples/camera.png")
-    assert wrong(shelf, text, folder, schemes=("file",)) == [
+def test_schemes_that_are_not_allowed(bucket, products, folder, requests):
+    text = bucket.recipe(f"'{bucket.url('in/shoe.png')}'", "samples/camera.png")
+    assert wrong(bucket, text, folder, schemes=("file",)) == [
         "r.yaml:4:7: 's3://' is not among inputs.schemes; expected a file; download it first or "
         "allow it in kontext.toml"
     ]
     assert requests == []
-    assert wrong(shelf, text, folder, schemes=("s3",)) == [
+    assert wrong(bucket, text, folder, schemes=("s3",)) == [
         "r.yaml:5:7: 'samples/camera.png' is a file, and 'file' is not among inputs.schemes; "
         "expected s3://bucket/key; upload it first or allow it in kontext.toml"
     ]
@@ -433,17 +421,17 @@ def test_a_further_root_may_be_read(folder, tmp_path_factory):
 # What is told
 
 
-def test_an_object_that_is_not_there_is_told_at_its_line(shelf, products, folder):
-    text = shelf.recipe(
-        "samples/shoe.png", f"{{name: x, file: '{shelf.url('in/shoo.png')}'}}",
-        f"'{shelf.url('nowhere/y.png')}'", f"'{shelf.url('in/*.webp')}'",
+def test_an_object_that_is_not_there_is_told_at_its_line(bucket, products, folder):
+    text = bucket.recipe(
+        "samples/shoe.png", f"{{name: x, file: '{bucket.url('in/shoo.png')}'}}",
+        f"'{bucket.url('nowhere/y.png')}'", f"'{bucket.url('in/*.webp')}'",
     )  # fmt: skip
-    assert wrong(shelf, text, folder) == [
-        f"r.yaml:5:23: no object '{shelf.url('in/shoo.png')}': did you mean "
-        f"'{shelf.url('in/shoe.png')}'?",
-        f"r.yaml:6:7: no object '{shelf.url('nowhere/y.png')}'; expected a picture; check the "
+    assert wrong(bucket, text, folder) == [
+        f"r.yaml:5:23: no object '{bucket.url('in/shoo.png')}': did you mean "
+        f"'{bucket.url('in/shoe.png')}'?",
+        f"r.yaml:6:7: no object '{bucket.url('nowhere/y.png')}'; expected a picture; check the "
         "address",
-        f"r.yaml:7:7: no picture matches '{shelf.url('in/*.webp')}'; expected at least one; check "
+        f"r.yaml:7:7: no picture matches '{bucket.url('in/*.webp')}'; expected at least one; check "
         "the pattern",
     ]
 
@@ -457,17 +445,17 @@ def as_nobody(monkeypatch, s3_environment):
     boto.forget_clients()
 
 
-def test_what_the_credentials_may_not_read_is_told_at_its_line(shelf, products, folder, as_nobody):
-    text = shelf.recipe("samples/shoe.png", f"'{shelf.url('in/*.png')}'")
-    (line,) = wrong(shelf, text, folder)
-    assert line.startswith(f"r.yaml:5:7: '{shelf.url('in/*.png')}' cannot be read (")
+def test_what_the_credentials_may_not_read_is_told_at_its_line(bucket, products, folder, as_nobody):
+    text = bucket.recipe("samples/shoe.png", f"'{bucket.url('in/*.png')}'")
+    (line,) = wrong(bucket, text, folder)
+    assert line.startswith(f"r.yaml:5:7: '{bucket.url('in/*.png')}' cannot be read (")
     assert NOBODY.key not in line
     assert NOBODY.secret not in line
 
 
-def test_a_picture_that_is_damaged_fails_at_run_time_only(shelf, folder):
-    shelf.put("in/bad.png", b"no picture")
-    (ref,) = sources(plan(shelf, shelf.recipe(f"'{shelf.url('in/bad.png')}'"), folder)).values()
+def test_a_picture_that_is_damaged_fails_at_run_time_only(bucket, folder):
+    bucket.put("in/bad.png", b"no picture")
+    (ref,) = sources(plan(bucket, bucket.recipe(f"'{bucket.url('in/bad.png')}'"), folder)).values()
     with pytest.raises(PictureError, match=r"^bad\.png \(input 'p'\): not a picture"):
         open_source(ref)
 
@@ -475,7 +463,7 @@ def test_a_picture_that_is_damaged_fails_at_run_time_only(shelf, folder):
 # No secret anywhere
 
 
-def test_no_secret_is_in_anything_that_a_run_writes_or_says(shelf, products, s3_place, folder):
+def test_no_secret_is_in_anything_that_a_run_writes_or_says(bucket, products, s3_place, folder):
     """Secrets: the credentials in use, those of a profile, and one in a wrong address."""
     home = folder / "home"
     (home / ".aws").mkdir(parents=True)
@@ -483,10 +471,10 @@ def test_no_secret_is_in_anything_that_a_run_writes_or_says(shelf, products, s3_
         "[default]\naws_access_key_id = AKIAPROFILEHUSH00001\n"
         "aws_secret_access_key = hush-profile\n"
     )
-    (folder / "run.yaml").write_text(shelf.recipe(f"'{shelf.url('in/*.png')}'"))
-    leaky = shelf.recipe("'s3://AKIAINRECIPEHUSH0001:hush-recipe@bucket/x.png'")
+    (folder / "run.yaml").write_text(bucket.recipe(f"'{bucket.url('in/*.png')}'"))
+    leaky = bucket.recipe("'s3://AKIAINRECIPEHUSH0001:hush-recipe@bucket/x.png'")
     (folder / "leaky.yaml").write_text(leaky)
-    (folder / "bad.yaml").write_text(shelf.recipe("s3://kontext-other/x.png"))
+    (folder / "bad.yaml").write_text(bucket.recipe("s3://kontext-other/x.png"))
     used = dict(s3_place.environment)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("KONTEXT_")},

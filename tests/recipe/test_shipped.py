@@ -18,7 +18,6 @@ TABLE = {
     for name, count, change in re.findall(r"\| `([a-z-]+\.yaml)` \|.*\| (\d+) \| (.*) \|", TEXT)
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-MODELINE = "# yaml-language-server: $schema=recipe.schema.json\n"
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +39,6 @@ def test_none_warns_and_no_two_make_the_same_picture(plans):
     assert {name: plan.warnings for name, plan in plans.items() if plan.warnings} == {}
     keys = [key for plan in plans.values() for key in plan.steps]
     assert len(keys) == len(set(keys))
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_each_begins_with_the_modeline_and_words_for_people(path):
-    text = path.read_text("utf-8")
-    assert text.startswith(MODELINE + "# ")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,13 @@ c: [*base, '<<']
     value = plain(text)
     assert value["a"] == {"steps": 8, "guidance": 2}  # type: ignore[index]
     assert value["b"] == {"steps": 4, "guidance": 2, "fit": "pad"}  # type: ignore[index]
+    assert list(value["a"]) == ["steps", "guidance"]  # type: ignore[index]
     assert value["c"] == [{"steps": 4, "guidance": 2}, "<<"]  # type: ignore[index]
+
+
+def test_an_anchor_may_be_used_again_and_an_alias_be_a_key() -> None:
+    text = "a: &x one\nb: *x\nc: &x two\nd: *x\n? *x\n: e\n"
+    assert plain(text) == {"a": "one", "b": "one", "c": "two", "d": "two", "two": "e"}
 
 
 def test_many_aliases_within_the_limit_are_fine() -> None:

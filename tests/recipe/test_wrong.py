@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,26 +14,39 @@ from flows.recipe import plan as plan_module
 from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec
 from tests.recipe import wrong_format, wrong_matrix, wrong_meaning, wrong_outputs, wrong_yaml
-from tests.recipe.workspace import MODEL
+from tests.recipe.workspace import MODEL, wrong_file
 
 TABLES = (wrong_yaml, wrong_format, wrong_meaning, wrong_matrix, wrong_outputs)
-WRONG = {name: case for table in TABLES for name, case in table.WRONG.items()}
+WRONG = {name: wrong_file(case) for table in TABLES for name, case in table.WRONG.items()}
 ROOT = Path(__file__).parents[2]
 
 
-def resolve(name: str) -> ModelSpec:
-    """The hand-built model under its own name; the real messages for any other."""
-    if name == MODEL.name:
-        return MODEL
-    raise ModelError(
-        f"no model '{name}': neither a known name nor a folder here; did you mean 'x'?"
-    )
+@pytest.fixture
+def known_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hand-built model under its own name; the real kind of message for any other."""
+
+    def resolve(name: str) -> ModelSpec:
+        if name == MODEL.name:
+            return MODEL
+        raise ModelError(f"no model '{name}': neither a known name nor a folder here")
+
+    monkeypatch.setattr(plan_module, "resolve_model", resolve)
 
 
-def write(folder: Path, content: str | bytes) -> Path:
-    path = folder / "r.yaml"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
+@pytest.fixture
+def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """What ``kontext check`` says of ``r.yaml`` or of what else is wrong, and of nothing right."""
+
+    def check(text: str | bytes, *arguments: str, right: str = "") -> list[str]:
+        (folder / "r.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(SystemExit) as exit_:
+            main(["check", *(arguments or ["r.yaml"])])
+        shown = capsys.readouterr()
+        assert shown.out == right
+        assert exit_.value.code == 2
+        return shown.err.splitlines()
+
+    return check
 
 
 def test_no_two_tables_use_one_name() -> None:
@@ -40,24 +54,11 @@ def test_no_two_tables_use_one_name() -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_message_place_and_exit_code(
-    name: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    content, expected = WRONG[name]
-    write(folder, content)
+def test_message_place_and_exit_code(name: str, refused, request) -> None:
     if name != "unknown-model":
-        monkeypatch.setattr(plan_module, "resolve_model", resolve)
-
-    with pytest.raises(SystemExit) as exit_:
-        main(["check", "r.yaml"])
-
-    shown = capsys.readouterr()
-    assert shown.err.splitlines() == expected
-    assert shown.out == ""
-    assert exit_.value.code == 2
+        request.getfixturevalue("known_model")
+    content, expected = WRONG[name]
+    assert refused(content) == expected
 
 
 @pytest.mark.parametrize("name", ["png", "duplicate-key", "several-at-once", "alias-bomb"])
@@ -66,7 +67,7 @@ def test_a_real_process_shows_the_message_and_no_traceback(
     name: str, verb: str, folder: Path
 ) -> None:
     content, expected = WRONG[name]
-    write(folder, content)
+    (folder / "r.yaml").write_bytes(content)
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", verb, "r.yaml"],
         cwd=folder,
@@ -75,40 +76,26 @@ def test_a_real_process_shows_the_message_and_no_traceback(
         text=True,
         check=False,
     )
-    assert done.stderr.splitlines() == expected
-    assert done.stdout == ""
-    assert done.returncode == 2
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (2, "", expected)
 
 
-def test_a_missing_file_a_folder_and_an_unreadable_name(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["check", "nowhere.yaml", "samples", "r.yaml/x"])
-    assert capsys.readouterr().err.splitlines() == [
+def test_a_missing_file_a_folder_and_an_unreadable_name(refused) -> None:
+    assert refused("", "nowhere.yaml", "samples", "none.yaml/x") == [
         "nowhere.yaml: no such file; expected a recipe; check the name and the current folder",
         "samples: is a folder; expected a YAML file; name the file in it",
-        "r.yaml/x: no such file; expected a recipe; check the name and the current folder",
+        "none.yaml/x: no such file; expected a recipe; check the name and the current folder",
     ]
-    assert exit_.value.code == 2
 
 
-def test_one_wrong_recipe_does_not_hide_the_others(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(plan_module, "resolve_model", resolve)
-    write(folder, "version: 1\nsteps:\n  s: {op: generate, prompt: hi}\n")
+def test_one_wrong_recipe_does_not_hide_the_others(folder: Path, known_model, refused) -> None:
     (folder / "bad.yaml").write_text("version: 1\nstep: {}\n")
-    with pytest.raises(SystemExit) as exit_:
-        main(["check", "bad.yaml", "r.yaml"])
-    shown = capsys.readouterr()
-    assert shown.out == "r.yaml: ok, 1 variant, 1 step, 1 output with kontext-mini\n"
-    assert shown.err.splitlines() == [
+    good = "version: 1\nsteps:\n  s: {op: generate, prompt: hi}\n"
+    told = "r.yaml: ok, 1 variant, 1 step, 1 output with kontext-mini\n"
+    assert refused(good, "bad.yaml", "r.yaml", right=told) == [
         "bad.yaml:1:1: the recipe has no 'steps'; expected the pictures to make, by name; "
         "add 'steps: ...'",
         "bad.yaml:2:1: unknown key 'step' in the recipe: did you mean 'steps'?",
     ]
-    assert exit_.value.code == 2
 
 
 SET_RECIPE = (
@@ -119,74 +106,47 @@ SET_RECIPE = (
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("seasn=x", "--set seasn=x: unknown variable or setting 'seasn': did you mean 'season'?"),
+        ("seasn=x", "unknown variable or setting 'seasn': did you mean 'season'?"),
         (
             "defaults.setps=8",
-            "--set defaults.setps=8: unknown variable or setting 'defaults.setps': "
-            "did you mean 'defaults.steps'?",
+            "unknown variable or setting 'defaults.setps': did you mean 'defaults.steps'?",
         ),
-        ("season", "--set season: has no '='; expected name=value; write --set name=value"),
+        ("season", "has no '='; expected name=value; write --set name=value"),
         (
             "defaults.steps=many",
-            "--set defaults.steps=many: 'steps' is the text 'many'; expected a whole number; "
-            "write a number",
+            "'steps' is the text 'many'; expected a whole number; write a number",
         ),
         (
             "steps.s.size=100x100",
-            "--set steps.s.size=100x100: size 100x100: both sides must be multiples of 16; "
+            "size 100x100: both sides must be multiples of 16; "
             "the nearest is 96x96 (model 'kontext-mini')",
         ),
         (
             "steps.t.seed=1",
-            "--set steps.t.seed=1: unknown variable or setting 'steps.t.seed': "
-            "did you mean 'steps.s.seed'?",
+            "unknown variable or setting 'steps.t.seed': did you mean 'steps.s.seed'?",
         ),
         (
             "zzz=1",
-            "--set zzz=1: unknown variable or setting 'zzz'; expected 'season', 'model', 'name', "
+            "unknown variable or setting 'zzz'; expected 'season', 'model', 'name', "
             "'defaults.steps' or 'steps.NAME.prompt'; declare it under 'variables:'",
         ),
     ],
 )
-def test_wrong_sets_name_the_option(
-    pair: str,
-    message: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(plan_module, "resolve_model", resolve)
-    write(folder, SET_RECIPE)
-    with pytest.raises(SystemExit) as exit_:
-        main(["check", "r.yaml", "--set", pair])
-    assert capsys.readouterr().err.splitlines() == [message]
-    assert exit_.value.code == 2
+def test_wrong_sets_name_the_option(pair: str, message: str, known_model, refused) -> None:
+    assert refused(SET_RECIPE, "r.yaml", "--set", pair) == [f"--set {pair}: {message}"]
 
 
-def test_a_model_that_is_missing_does_not_hide_other_mistakes(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(
-        folder,
-        "version: 1\nmodel: kontext-mni\nsteps:\n  s: {op: edit, image: nil, prompt: '{x}'}\n",
-    )
-    with pytest.raises(SystemExit):
-        main(["check", "r.yaml"])
-    assert [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()] == [
-        "r.yaml:2:8",
-        "r.yaml:4:24",
-        "r.yaml:4:38",
-    ]
+def test_a_model_that_is_missing_does_not_hide_other_mistakes(refused) -> None:
+    text = "version: 1\nmodel: kontext-mni\nsteps:\n  s: {op: edit, image: nil, prompt: '{x}'}\n"
+    places = [line.split(": ")[0] for line in refused(text)]
+    assert places == ["r.yaml:2:8", "r.yaml:4:24", "r.yaml:4:38"]
 
 
 def test_a_known_model_that_is_not_here_can_still_be_checked_against(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, refused
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     head = "version: 1\nmodel: black-forest-labs/FLUX.1-Kontext-dev\n"
-    write(folder, f"{head}steps:\n  s: {{op: generate, prompt: hi, size: 1000x1000}}\n")
-    with pytest.raises(SystemExit) as exit_:
-        main(["check", "r.yaml"])
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("r.yaml:4:39: size 1000x1000: both sides must be")
+    (line,) = refused(f"{head}steps:\n  s: {{op: generate, prompt: hi, size: 1000x1000}}\n")
+    assert line.startswith("r.yaml:4:39: size 1000x1000: both sides must be")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -25,6 +26,9 @@ MODEL = ModelSpec(
     guidance_embedded=True,
     max_contexts=2,
 )
+# A text with its mistakes: whole, with whole messages that begin with its file; or what stands
+# between "version: 1" and a step that is put at the end, with messages that begin with the place.
+Wrong = tuple[str | bytes, str] | tuple[str, list[str]]
 PRODUCTS = ("camera", "handbag", "shoe")
 
 
@@ -51,3 +55,15 @@ def plan_file(path: Path, **options: object) -> Plan:
     """Plan a recipe file with the hand-built model."""
     options.setdefault("model", MODEL)
     return make_plan(load_recipe(path), **options)  # type: ignore[arg-type]
+
+
+def wrong_file(case: Wrong) -> tuple[bytes, list[str]]:
+    """The bytes of a wrong recipe, and what is to be told of it as ``r.yaml``."""
+    text, told = case
+    lines = [told] if isinstance(told, str) else told
+    if isinstance(text, bytes) or lines[0].startswith("r.yaml:"):
+        return text.encode() if isinstance(text, str) else text, lines
+    if not re.search(r"^steps:", text, re.MULTILINE):
+        op = "op: edit, image: p" if re.search(r"^inputs:", text, re.MULTILINE) else "op: generate"
+        text += f"steps:\n  s: {{{op}, prompt: hi}}\n"
+    return f"version: 1\n{text}".encode(), [f"r.yaml:{line}" for line in lines]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.recipe.axes import build_axes
 from flows.recipe.errors import RecipeError
+from flows.recipe.matrix import build_axes
 from flows.recipe.recipe import load_recipe
+from flows.recipe.review import Review
 from flows.scheduling.parcel import ORDERS, is_parcel, put_parcel, unpacked
 from flows.settings import Settings
 from flows.store.local import LocalStore
@@ -52,9 +53,9 @@ def store(tmp_path) -> LocalStore:
 
 
 def values(path: Path, settings: Settings) -> dict[str, dict[str, str]]:
-    problems: list = []
-    axes = build_axes(load_recipe(path), settings, problems)
-    assert problems == []
+    review = Review(load_recipe(path), settings)
+    axes = build_axes(review)
+    assert review.problems == []
     return {
         name: {v.name: hashlib.sha256(v.path.read_bytes()).hexdigest() for v in axis.values}
         for name, axis in axes.items()

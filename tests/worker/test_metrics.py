@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flows.execution.events import Settled
 from flows.execution.execute import run_plan
 from flows.execution.outcome import State, StepOutcome
-from flows.recipe.planfile import sub_plan
+from flows.recipe.select import sub_plan
 from flows.store.local import LocalStore
 from flows.workers.metrics import Counts, Metrics, Recent, Scheduler
 from kontext_engine.fake import FakeEngine
