@@ -458,6 +458,11 @@ def test_no_such_bucket(s3_place):
             "this machine",
         ),
         (
+            Answer(501, "NotImplemented"),
+            "the server does not offer what was asked of it (NotImplemented, status 501); an older "
+            "server may want s3.checksums: when_required (KONTEXT_S3__CHECKSUMS)",
+        ),
+        (
             Answer(403, "AccessDenied"),
             "these credentials may not do that (AccessDenied, status 403); ask the bucket's owner "
             "for s3:GetObject and s3:ListBucket, or use other credentials",
