@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from flows.recipe.step import ContextRef, Operation, ParentStep, PlannedOutput, 
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
+SETTLING_NS = 2_000_000_000  # a file system's clock may tick no oftener
 _CHUNK = 1 << 20
 
 
@@ -93,11 +95,16 @@ def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; read once per version of the file in this process.
 
+    A file that was changed just now is read each time: it may change again without its time.
+
     Raises:
         OSError: the file cannot be read.
     """
     stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    settled = time.time_ns() - changed > SETTLING_NS
+    ask = _file_digest if settled else _file_digest.__wrapped__
+    return ask(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from flows.recipe import keys
 from flows.recipe.keys import canonical, default_seed, digest, file_digest, next_seed, step_key
 from flows.recipe.step import ParentStep, SourceImage, StepParams
 from kontext_engine.geometry import Fit, Size
@@ -155,3 +157,24 @@ def test_a_files_digest_follows_its_bytes(tmp_path: Path) -> None:
     assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
     path.write_bytes(b"three")
     assert file_digest(path) == hashlib.sha256(b"three").hexdigest()
+
+
+def test_bytes_that_change_within_one_tick_of_the_clock_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    then = path.stat().st_mtime_ns
+    assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(then, then))
+    assert file_digest(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_file_that_has_settled_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(keys, "SETTLING_NS", -1)
+    assert file_digest(path) == file_digest(path)
+    monkeypatch.setattr(Path, "open", pytest.fail)
+    assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
