@@ -15,7 +15,7 @@ from flows.recipe.place import Place, S3Object
 from flows.recipe.remote import RemoteError, read_planned
 from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
 from flows.recipe.stored import SourceGone, StoredSource
-from flows.store.base import Store
+from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError
 from kontext_engine.picture import open_picture
@@ -29,7 +29,7 @@ class ContextPictures:
     ``opened`` is told each source picture by its digest.
     """
 
-    def __init__(self, store: Store, board: Board, opened: Opened) -> None:
+    def __init__(self, store: KeyedStore, board: Board, opened: Opened) -> None:
         self._store = store
         self._board = board
         self._tell = opened
