@@ -147,8 +147,8 @@ def _way_into(settings: S3Settings, bucket: str) -> Put:
     from botocore.utils import get_environ_proxies
 
     boto = client(settings)
-    known = {"Bucket": bucket, "Key": "x"}
-    begin = boto.generate_presigned_url("put_object", Params=known).partition("?")[0][:-1]
+    link = boto.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
+    begin = link.partition("?")[0].rstrip("/") + "/"
     session = _sessions[connection(settings)]
     credentials = session.get_credentials()
     assert credentials is not None  # noqa: S101 - the link was signed with them

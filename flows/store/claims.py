@@ -16,17 +16,19 @@ import threading
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from flows.store.base import StoreError, StoreReadOnly
 from flows.store.lock import POLL, HomeClock, Say, passing_seconds, silent, wait_for_collector
 from flows.store.objects import Objects
-from flows.store.record import is_digest
+from flows.store.record import Digest
 
 FOLDER = "claims/"
 RENEWED_EVERY = 60.0  # seconds
 ALIVE_FOR = 5 * RENEWED_EVERY  # for people: a run whose claim is older is not running any more
 ASLEEP = 3600.0  # seconds without renewal after which a clean-up may have taken keys
-_SCHEMA = "kontext.claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,13 @@ class Claim:
     version: str
 
 
-class ClaimError(ValueError):
-    """These bytes are not a claim that can be trusted."""
+class _Body(BaseModel):
+    """What a claim's object says."""
+
+    kind: Literal["kontext.claim"] = Field("kontext.claim", alias="schema")
+    run: str
+    plan: str
+    keys: list[Digest]
 
 
 @contextlib.contextmanager
@@ -68,9 +75,11 @@ def claim(
         StoreError: the home fails.
     """
     name = f"{FOLDER}{run}-{uuid.uuid4().hex[:12]}.json"
-    body = {"schema": _SCHEMA, "run": run, "plan": plan, "keys": sorted(keys)}
+    body = {"schema": "kontext.claim", "run": run, "plan": plan, "keys": sorted(keys)}
     data = json.dumps(body).encode("ascii")
-    if not _announce(objects, name, data):
+    try:
+        objects.create(name, data)
+    except StoreReadOnly:
         yield
         return
     renewal = _Renewal(objects, name, data, every, say)
@@ -87,13 +96,6 @@ def claim(
             objects.remove(name)
 
 
-def _announce(objects: Objects, name: str, data: bytes) -> bool:
-    try:
-        return objects.create(name, data)
-    except StoreReadOnly:
-        return False
-
-
 class _Renewal:
     """A thread that keeps a claim young until it is stopped."""
 
@@ -105,10 +107,7 @@ class _Renewal:
         self._say = say
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="claim", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        self.start = self._thread.start
 
     def stop(self) -> None:
         """End; the object is not written any more once this returns."""
@@ -133,26 +132,6 @@ class _Renewal:
                     )
 
 
-def decode_claim(name: str, data: bytes, renewed: float, version: str) -> Claim:
-    """The claim in ``data``.
-
-    Raises:
-        ClaimError: it is none.
-    """
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ClaimError(f"{name}: is not JSON") from None
-    if not isinstance(body, dict) or body.get("schema") != _SCHEMA:
-        raise ClaimError(f"{name}: is not a {_SCHEMA}")
-    run, plan, keys = body.get("run"), body.get("plan"), body.get("keys")
-    if not isinstance(run, str) or not isinstance(plan, str) or not isinstance(keys, list):
-        raise ClaimError(f"{name}: has a wrong run, plan or keys")
-    if not all(map(is_digest, keys)):
-        raise ClaimError(f"{name}: names a key that is no SHA-256")
-    return Claim(name, run, plan, frozenset(keys), renewed, version)
-
-
 def read_claims(objects: Objects) -> tuple[list[Claim], list[tuple[str, float, str]]]:
     """All claims; and name, age mark and version of each that cannot be read.
 
@@ -165,7 +144,12 @@ def read_claims(objects: Objects) -> tuple[list[Claim], list[tuple[str, float, s
         if held is None:
             continue
         try:
-            claims.append(decode_claim(entry.name, held.data, entry.modified, entry.version))
-        except ClaimError:
+            body = _Body.model_validate_json(held.data, strict=True)
+        except ValidationError:
             unreadable.append((entry.name, entry.modified, entry.version))
+        else:
+            keys = frozenset(body.keys)
+            claims.append(
+                Claim(entry.name, body.run, body.plan, keys, entry.modified, entry.version)
+            )
     return claims, unreadable

@@ -15,7 +15,7 @@ import pytest
 
 from flows.settings import Settings
 from flows.store import atomic, folder_cells
-from flows.store import s3_cells as s3_cells_module
+from flows.store import s3_place as s3_place_module
 from flows.store.address import open_cells, open_objects
 from flows.store.base import StoreAway, StoreReadOnly, StoreUnfit
 from flows.store.cells import CellChanged, Cells, Sight
@@ -157,7 +157,7 @@ def test_of_those_that_take_and_free_a_name_one_has_it_at_a_time(where, writers)
 
 
 def test_a_listing_goes_on_past_its_pages(s3_place, monkeypatch):
-    monkeypatch.setattr(s3_cells_module, "PAGE", 3)
+    monkeypatch.setattr(s3_place_module, "PAGE", 3)
     cells = cells_at(s3_place)
     for number in range(10):
         cells.write(f"leases/{number}", str(number).encode())
@@ -328,7 +328,7 @@ def test_a_lock_that_is_held_for_long_is_silence(tmp_path, monkeypatch):
     cells = open_cells(tmp_path / "store")
     monkeypatch.setattr(cells, "_locked", lambda: held(tmp_path, 0.05))
     version = None
-    with held(tmp_path, None):
+    with held(tmp_path, -1):
         for ask in (lambda: cells.write(NAME, b"1", version), lambda: cells.drop(NAME, "v")):
             with pytest.raises(StoreAway, match="another process holds its lock"):
                 ask()

@@ -104,7 +104,7 @@ def test_a_record_is_read_as_it_was_written():
         ({"size": "4"}, "no right 'size'"),
         ({"size": True}, "no right 'size'"),
         ({"media_type": 1}, "no right 'media_type'"),
-        ({"key": digest("b")}, "belongs to another key"),
+        ({"key": digest("b")}, "belongs to key"),
     ],
 )
 def test_what_it_must_say(change, why):

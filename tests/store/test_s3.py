@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.store import s3_guard, s3_probe
+from flows.store import s3_guard
 from flows.store import s3_place as s3_place_module
 from flows.store.base import StoreReadOnly, StoreUnfit
 from flows.store.boto import client
@@ -445,7 +445,7 @@ def test_of_many_writers_of_a_name_one_wins(s3_place):
 
 def test_of_many_writers_in_parts_one_wins(s3_place, monkeypatch):
     # This server's completions race; the more often it is tried, the surer that is found out.
-    monkeypatch.setattr(s3_probe, "PART_RACES", 12)
+    monkeypatch.setattr(s3_guard, "PART_RACES", 12)
     s3_guard._parts.clear()
     _run_race(s3_place, 2, PART + 8, part_size=PART)
 
