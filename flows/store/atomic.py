@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.store.base import StoreError, StoreFull, StoreReadOnly, StoreUnfit
+from flows.store.base import StoreAway, StoreError, StoreFull, StoreReadOnly, StoreUnfit
 
 LOCK_POLL = 0.005  # seconds between two tries to get a lock
 FORGOTTEN_SECONDS = 24 * 3600.0  # nobody writes one file for so long
@@ -28,7 +28,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-class LockHeld(Exception):  # noqa: N818 - what is found, as people say it
+class LockHeld(StoreAway):
     """Somebody else holds a lock for longer than one waits."""
 
 
@@ -149,7 +149,9 @@ def locked(path: Path, place: Path, without: str, patience: float = -1) -> Itera
     try:
         lock.acquire()
     except Timeout:
-        raise LockHeld from None
+        raise LockHeld(
+            f"{place}: another process holds its lock for {patience:.0f} s; is one stopped?"
+        ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
