@@ -82,7 +82,10 @@ def claim(
     except StoreReadOnly:
         yield
         return
-    renewal = _Renewal(objects, name, data, every, say)
+    stop = threading.Event()
+    renewal = threading.Thread(
+        target=_renew, args=(objects, name, data, every, say, stop), name="claim", daemon=True
+    )
     try:
         clock = HomeClock.of(objects, name)
         if clock is None:
@@ -91,45 +94,31 @@ def claim(
         wait_for_collector(objects, clock, say, poll=poll)
         yield
     finally:
-        renewal.stop()
+        stop.set()
+        if renewal.is_alive():
+            renewal.join()  # nothing is written any more from here on
         with contextlib.suppress(StoreError):  # it expires
             objects.remove(name)
 
 
-class _Renewal:
-    """A thread that keeps a claim young until it is stopped."""
-
-    def __init__(self, objects: Objects, name: str, data: bytes, every: float, say: Say) -> None:
-        self._objects = objects
-        self._name = name
-        self._data = data
-        self._every = every
-        self._say = say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="claim", daemon=True)
-        self.start = self._thread.start
-
-    def stop(self) -> None:
-        """End; the object is not written any more once this returns."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _work(self) -> None:
-        renewed, pause = passing_seconds(), self._every
-        while not self._stop.wait(pause):
-            pause = self._every / 4  # after a failure it is tried again sooner
-            with contextlib.suppress(StoreError):
-                if not self._objects.touch(self._name):
-                    self._objects.replace(self._name, self._data)
-                gap = passing_seconds() - renewed
-                renewed, pause = passing_seconds(), self._every
-                if gap > max(ASLEEP, 3 * self._every):
-                    self._say(
-                        f"{self._objects.where}: this run could not say for {gap / 3600:.1f} h "
-                        "that it lives; if a clean-up ran meanwhile, run again when it ends: "
-                        "whatever went is made again"
-                    )
+def _renew(
+    objects: Objects, name: str, data: bytes, every: float, say: Say, stop: threading.Event
+) -> None:
+    """Keep a claim young until it is to stop."""
+    renewed, pause = passing_seconds(), every
+    while not stop.wait(pause):
+        pause = every / 4  # after a failure it is tried again sooner
+        with contextlib.suppress(StoreError):
+            if not objects.touch(name):
+                objects.replace(name, data)
+            gap = passing_seconds() - renewed
+            renewed, pause = passing_seconds(), every
+            if gap > max(ASLEEP, 3 * every):
+                say(
+                    f"{objects.where}: this run could not say for {gap / 3600:.1f} h that it "
+                    "lives; if a clean-up ran meanwhile, run again when it ends: whatever went "
+                    "is made again"
+                )
 
 
 def read_claims(objects: Objects) -> tuple[list[Claim], list[tuple[str, float, str]]]:

@@ -25,21 +25,21 @@ def copied(place: Place, source: str, target: str) -> bool | None:
         StoreError: the server fails.
     """
 
+    same: dict[str, Any] = {
+        **place.target(target),
+        "CopySource": place.target(source),
+        "MetadataDirective": "REPLACE",  # without a change S3 refuses a copy onto itself
+        **kept_as(place.settings),
+    }
+
     def copy(client: S3Client) -> None:
-        if "CopyObjectResult" not in client.copy_object(**asked):
+        if "CopyObjectResult" not in client.copy_object(**same, **changing):
             raise CutAnswer  # the server answers 200 before it has done the work
 
     for turn in range(CONFLICTS):
         changing = _changing(place, source, target)
         if changing is None:
             return False
-        asked: dict[str, Any] = {
-            **place.target(target),
-            "CopySource": place.target(source),
-            "MetadataDirective": "REPLACE",  # without a change S3 refuses a copy onto itself
-            **kept_as(place.settings),
-            **changing,
-        }
         try:
             attempt(place.settings, copy)
         except Refused as refused:
