@@ -33,7 +33,7 @@ def copied(place: Place, source: str, target: str) -> bool | None:
     }
 
     def copy(client: S3Client) -> None:
-        if "CopyObjectResult" not in client.copy_object(**same, **changing):
+        if "CopyObjectResult" not in client.copy_object(**{**same, **(changing or {})}):
             raise CutAnswer  # the server answers 200 before it has done the work
 
     for turn in range(CONFLICTS):

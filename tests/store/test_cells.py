@@ -207,6 +207,16 @@ def test_who_has_not_tried_the_server_frees_as_every_server_can(s3_place):
     frees_by_emptying(cells_at(s3_place))
 
 
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+def test_settings_are_those_given(tmp_path, s3_place, checksums):
+    cells = open_cells(s3_place.url, Settings(s3=s3_place.settings(checksums=checksums)))
+    assert cells.where == s3_place.url
+    assert open_cells(tmp_path).where == str(tmp_path)
+    assert cells.read(NAME) is None
+    version = cells.write(NAME, b"one")
+    assert cells.read(NAME).version == version
+
+
 def frees_by_emptying(cells: Cells) -> None:
     first = cells.write(NAME, b"one")
     second = cells.write(NAME, b"two", first)
@@ -393,16 +403,6 @@ def test_a_new_file_in_a_freed_inode_is_another_version(tmp_path, monkeypatch):
         assert version not in seen
         seen.add(version)
         cells.drop(NAME, version)
-
-
-def test_settings_are_those_given(tmp_path, s3_place):
-    given = Settings(s3=s3_place.settings())
-    assert open_cells(s3_place.url, given).where == s3_place.url
-    assert open_cells(tmp_path).where == str(tmp_path)
-    cells = S3Cells(s3_place.bucket, s3_place.prefix, s3_place.settings(checksums="when_required"))
-    assert cells.read(NAME) is None
-    version = cells.write(NAME, b"one")
-    assert cells.read(NAME).version == version
 
 
 def test_a_spoilt_answer_is_never_taken_for_absence(beyond, faults):
