@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from flows.settings import S3Settings
 from flows.store import s3_guard
 from flows.store import s3_place as s3_place_module
 from flows.store.base import StoreReadOnly, StoreUnfit
-from flows.store.boto import client
+from flows.store.boto import client, put_object
 from flows.store.s3 import S3Objects
 from flows.store.s3_write import media_type
 
@@ -363,6 +364,32 @@ def test_many_threads_share_a_client(s3_place):
         made = list(pool.map(lambda number: objects.create(f"t/{number % 20}", b"x"), range(100)))
     assert sum(made) == 20
     assert client(s3_place.settings()) is client(s3_place.settings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "bucket"),
+    [
+        ({}, "bucket"),
+        ({"region": "eu-central-1"}, "my.bucket"),
+        ({"addressing": "path"}, "bucket"),
+        ({"endpoint_url": "https://h:9000", "addressing": "virtual"}, "bucket"),
+        ({"endpoint_url": "https://h:9000", "addressing": "path"}, "bucket"),
+    ],
+)
+def test_a_put_past_boto3_goes_where_its_own_does(s3_environment, monkeypatch, settings, bucket):
+    sent: list[str] = []
+
+    def stop(self, request):
+        sent.append(request.url)
+        raise InterruptedError
+
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", stop)
+    given = S3Settings(**settings)
+    asked = {"Bucket": bucket, "Key": "a/b ü+~%.png", "Body": b"x", "Metadata": {}}
+    for put in (client(given).put_object, lambda **kwargs: put_object(given, kwargs)):
+        with pytest.raises(InterruptedError):
+            put(**asked)
+    assert sent[0] == sent[1]
 
 
 def test_a_fork_makes_its_own_client(s3_place):
