@@ -79,44 +79,45 @@ def list_runs(objects: Objects, limit: int | None = None) -> list[RunLine]:
 def _line(objects: Objects, run: str, claim: Claim | None, *, pinned: bool) -> RunLine | None:
     """One run; ``None`` where there is only an empty folder, or one that is not a run's."""
     named = RUN_NAME.fullmatch(run)
-    recipe = named["recipe"] if named else run
-    day = named["day"] if named else ""
+    recipe, day = (named["recipe"], named["day"]) if named else (run, "")
+
+    def told(state: RunState, when: str, why: str = "") -> RunLine:
+        return RunLine(run, recipe, state, {}, 0, when, pinned, why)
+
     try:
         entry = objects.stat(f"{RUNS}/{run}/{FILE_NAME}")
         with one_large(entry.size if entry is not None else 0):
-            ended = _ended(objects, run, running=claim is not None, pinned=pinned)
+            manifest = manifest_of(objects, run)
+            if manifest is not None:
+                return _ended(run, manifest, running=claim is not None, pinned=pinned)
     except (ManifestError, StoreError, ValueError) as why:
-        return RunLine(run, recipe, RunState.UNREADABLE, {}, 0, day, pinned, str(why))
-    if ended is None:
-        if claim is not None:
-            when = datetime.fromtimestamp(claim.renewed, UTC).isoformat(timespec="seconds")
-            return RunLine(run, recipe, RunState.RUNNING, {}, 0, when, pinned)
-        newest = max((entry.modified for entry in objects.list(f"{RUNS}/{run}/")), default=None)
-        if named is None or newest is None:
-            return None
-        when = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
-        lost = f"no {FILE_NAME}; run the recipe again to go on"
-        return RunLine(run, recipe, RunState.INTERRUPTED, {}, 0, when, pinned, lost)
-    return ended
-
-
-def _ended(objects: Objects, run: str, *, running: bool, pinned: bool) -> RunLine | None:
-    """A run as its manifest tells it; ``None`` when it has none."""
-    manifest = manifest_of(objects, run)
-    if manifest is None:
+        return told(RunState.UNREADABLE, day, str(why))
+    if claim is not None:
+        return told(RunState.RUNNING, _utc(claim.renewed))
+    newest = max((entry.modified for entry in objects.list(f"{RUNS}/{run}/")), default=None)
+    if named is None or newest is None:
         return None
-    counts = {state.value: count for state, count in manifest.counts.items() if count}
-    written = sum(output.sha256 is not None for output in manifest.outputs)
-    state = RunState.RUNNING if running else _state(manifest)
-    return RunLine(
-        run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why
+    return told(
+        RunState.INTERRUPTED, _utc(newest), f"no {FILE_NAME}; run the recipe again to go on"
     )
 
 
-def _state(manifest: Manifest) -> RunState:
-    if manifest.ending is Ending.COMPLETE and not manifest.whole:
-        return RunState.FAILED
-    return RunState(manifest.ending.value)
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _ended(run: str, manifest: Manifest, *, running: bool, pinned: bool) -> RunLine:
+    """A run as its manifest tells it."""
+    counts = {state.value: count for state, count in manifest.counts.items() if count}
+    written = sum(output.sha256 is not None for output in manifest.outputs)
+    state = RunState(manifest.ending.value)
+    if running:
+        state = RunState.RUNNING
+    elif manifest.ending is Ending.COMPLETE and not manifest.whole:
+        state = RunState.FAILED
+    return RunLine(
+        run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why
+    )
 
 
 def manifest_of(objects: Objects, run: str) -> Manifest | None:

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from flows.delivery import Delivery
@@ -170,9 +170,12 @@ def _without_start(listener: Listener) -> Listener:
 
 
 def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
-    """``runs/<YYYY-MM-DD>-<recipe>-<id>``: the same plan on the same day is the same run."""
+    """``runs/<YYYY-MM-DD>-<recipe>-<id>``: the same plan on the same day is the same run.
+
+    The day is that of UTC: runs are listed by it, whatever machine each was made on.
+    """
     name = re.sub(r"[^A-Za-z0-9._]+", "-", plan.recipe).strip("-.")[:60] or "recipe"
-    return RunFolder(objects, f"{day or date.today()}-{name}-{plan.digest[:8]}")
+    return RunFolder(objects, f"{day or datetime.now(UTC).date()}-{name}-{plan.digest[:8]}")
 
 
 def links_for(run: RunFolder, settings: Settings) -> Links:

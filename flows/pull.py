@@ -12,7 +12,6 @@ target, is refused.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -119,14 +118,6 @@ def pull(
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """What came of one file: a problem, so many bytes, or (``None``) nothing was to be done."""
-
-    problem: str = ""
-    bytes: int | None = None
-
-
 class _Pull:
     """One pass over the run as one version of its manifest tells it.
 
@@ -146,7 +137,6 @@ class _Pull:
         self._manifest = parse_manifest(held.data, f"{objects.where}/{self._folder}{MANIFEST}")
         self._memory = Memory(target)
         self._done = Pulled(run, target)
-        self._bytes = 0
         self.outdated = False
 
     def work(self, jobs: int) -> Pulled:
@@ -188,18 +178,20 @@ class _Pull:
         return found
 
     def _may(self, path: str, sha256: str) -> bool:
+        why = ""
         try:
             check_output_name(path)
-            parts = path.split("/")
-            if any(part != part.strip(" .") or is_reserved(part) for part in parts):
-                raise OutputError(f"output {path!r} is no file name on every system")
-            if not is_digest(sha256):
-                raise OutputError(f"output {path!r} has no SHA-256 in the manifest")
-        except OutputError as why:
+        except OutputError as error:
+            why = str(error)
+        parts = path.split("/")
+        if not why and any(part != part.strip(" .") or is_reserved(part) for part in parts):
+            why = f"output {path!r} is no file name on every system"
+        if not why and not is_digest(sha256):
+            why = f"output {path!r} has no SHA-256 in the manifest"
+        if why:
             self._done.files += 1
             self._done.problems.append(f"{why}; it is left out")
-            return False
-        return True
+        return not why
 
     def _others(self) -> list[Wanted]:
         """Thumbnails, recipe and page, as the home lists them."""
@@ -215,51 +207,54 @@ class _Pull:
         return found
 
     def _fetch_all(self, wanted: Sequence[Wanted], jobs: int) -> None:
-        total = sum(item.size for item in wanted)
+        total, came = sum(item.size for item in wanted), 0
         pool = ThreadPoolExecutor(max(1, min(jobs, len(wanted))), thread_name_prefix="pull")
         try:
             futures = {pool.submit(self._fetch, item): item for item in wanted}
             for ended, future in enumerate(as_completed(futures), 1):
-                self._note(futures[future], future.result())
-                self._bytes += futures[future].size
-                self._tell(Progress(ended, len(wanted), self._bytes, total))
+                item = futures[future]
+                try:
+                    self._note(item.path, future.result())
+                except (NameLeaves, Refused) as why:
+                    self._done.problems.append(str(why))
+                came += item.size
+                self._tell(Progress(ended, len(wanted), came, total))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _note(self, item: Wanted, came: _Fetched) -> None:
-        if came.problem:
-            self._done.problems.append(came.problem)
-        elif came.bytes is not None:
-            self._done.fetched.append(item.path)
-            self._done.bytes += came.bytes
+    def _note(self, path: str, fetched: int | None) -> None:
+        if fetched is not None:
+            self._done.fetched.append(path)
+            self._done.bytes += fetched
 
-    def _fetch(self, item: Wanted) -> _Fetched:
-        """Fetch one file unless it is there."""
+    def _fetch(self, item: Wanted) -> int | None:
+        """Fetch one file unless it is there; how many bytes.
+
+        Raises:
+            Refused, NameLeaves: it cannot be brought, and the others can.
+        """
         where = f"{self._objects.where}/{self._folder}{item.path}"
-        try:
-            path = inside(self._target, item.path)
-            if self._is_there(item, path):
-                return _Fetched()
-            held = self._objects.get(self._folder + item.path)
-        except (NameLeaves, Refused) as why:
-            return _Fetched(str(why))
+        path = inside(self._target, item.path)
+        if self._is_there(item, path):
+            return None
+        held = self._objects.get(self._folder + item.path)
         if held is None:
-            return _Fetched(f"{where}: is missing; run its recipe again to write it anew")
+            raise Refused(f"{where}: is missing; run its recipe again to write it anew")
         digest = hashlib.sha256(held.data).hexdigest()
         if item.sha256 and digest != item.sha256:
-            return _Fetched(
+            raise Refused(
                 f"{where}: is damaged: it has another digest than the manifest names; not "
                 "written; run its recipe again to write it anew"
             )
         try:
             write_whole(path, held.data)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as why:
-            return _Fetched(
+            raise Refused(
                 f"{path}: {(why.strerror or str(why)).lower()}; move what is in the way"
-            )
+            ) from None
         if not item.sha256:
             self._memory.remember(item.path, held.version, digest)
-        return _Fetched(bytes=len(held.data))
+        return len(held.data)
 
     def _is_there(self, item: Wanted, path: Path) -> bool:
         try:
@@ -280,13 +275,9 @@ class _Pull:
             self._done.problems.append(
                 f"{path}: not written, because not everything that it names is there"
             )
-            return
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == self._held.data:
-                return
-        write_whole(path, self._held.data)
-        self._done.fetched.append(MANIFEST)
-        self._done.bytes += len(self._held.data)
+        elif not (path.is_file() and path.read_bytes() == self._held.data):
+            write_whole(path, self._held.data)
+            self._note(MANIFEST, len(self._held.data))
 
 
 def _beginning(prefix: str, manifest: Manifest) -> str:

@@ -39,7 +39,7 @@ from flows.recipe.recipe import load_recipe
 from flows.scheduling.names import chunks_of, parent_name
 from flows.scheduling.parcel import ORDERS, put_parcel, unpacked
 from flows.settings.load import load_settings
-from flows.store import boto, s3_cells, s3_guard, s3_probe
+from flows.store import boto, s3_cells, s3_guard
 from flows.store.address import open_cells, open_objects, open_store
 from flows.store.base import FailureNote, StoreReadOnly
 from flows.store.claims import FOLDER as CLAIMS
@@ -116,8 +116,16 @@ class Guarded:
             return client
 
         monkeypatch.setattr(boto, "_make", make)
+        put = boto.put_object
+
+        def noted(settings, params):
+            model = types.SimpleNamespace(name="PutObject")
+            note(self.asked[self._role], params, model)
+            put(settings, params)
+
+        monkeypatch.setattr(boto, "put_object", noted)
         # This server keeps a third rival waiting for a second; what they find is tried elsewhere.
-        monkeypatch.setattr(s3_probe, "race", lambda run: s3_cells.race(run, s3_cells.RIVALS))
+        monkeypatch.setattr(s3_guard, "race", lambda run: s3_cells.race(run, s3_cells.RIVALS))
 
     def act_as(self, role: str) -> None:
         """As another process of this role, which remembers nothing."""

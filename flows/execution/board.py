@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from flows.execution.events import Listener, Settled
 from flows.execution.outcome import State, StepOutcome
 from flows.recipe.step import Plan
-from flows.store.base import Store
+from flows.store.keyed import KeyedStore
 from flows.store.record import Record
 
 
@@ -23,7 +23,7 @@ class Board:
             for parent in step.parents:
                 self._children[parent].append(key)
 
-    def take_from(self, store: Store) -> Mapping[str, Record]:
+    def take_from(self, store: KeyedStore) -> Mapping[str, Record]:
         """Settle as cached whatever the store holds; no picture is read."""
         found: dict[str, Record] = {}
         for key, record in store.peek_all(self._plan.steps):

@@ -23,7 +23,8 @@ from flows.execution.outcome import Ending, Outcome, State, StepOutcome
 from flows.execution.pictures import ContextPictures, encode_png
 from flows.execution.provenance import failure_note, new_record
 from flows.recipe.step import Plan
-from flows.store.base import LASTING, BlobDamaged, Store, StoreError
+from flows.store.base import LASTING, BlobDamaged, StoreError
+from flows.store.keyed import KeyedStore
 from flows.store.record import Record
 from kontext_engine.api import EditFailure, EditRequest, EditResult
 from kontext_engine.errors import Cancelled, PictureError
@@ -84,7 +85,7 @@ def never() -> bool:
 
 def run_plan(
     plan: Plan,
-    store: Store,
+    store: KeyedStore,
     engine_factory: EngineFactory,
     *,
     on_event: Listener = ignore,
@@ -128,7 +129,7 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        store: Store,
+        store: KeyedStore,
         asker: Asker,
         on_event: Listener,
         limits: Limits,

@@ -14,7 +14,7 @@ from flows.execution.board import Board
 from flows.recipe.place import Place, S3Object, SourceGone, StoredSource
 from flows.recipe.remote import RemoteError, read_planned
 from flows.recipe.step import ContextRef, ParentStep, SourceImage, Step
-from flows.store.base import Store
+from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError
 from kontext_engine.picture import open_picture
@@ -28,7 +28,7 @@ class ContextPictures:
     ``opened`` is told each source picture by its digest.
     """
 
-    def __init__(self, store: Store, board: Board, opened: Opened) -> None:
+    def __init__(self, store: KeyedStore, board: Board, opened: Opened) -> None:
         self._store = store
         self._board = board
         self._tell = opened

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
-from flows.store.outputs import OutputRecordError, decode_output_record
+from flows.store.outputs import decode_output_record
 from flows.store.record import RecordError, decode_record
 
 
@@ -78,6 +78,6 @@ def of_output(data: bytes, key: str) -> Naming | None:
     """What the record of an output file names."""
     try:
         record = decode_output_record(data, key)
-    except OutputRecordError:
+    except RecordError:
         return None
     return Naming(record.step, record.blob)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import os
 import shutil
-import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flows.store.base import StoreError, StoreFull, StoreReadOnly, StoreUnfit
+from filelock import FileLock, Timeout
 
-STALE_SECONDS = 600.0  # a dead process's temporary file is kept this long, for slow clocks
+from flows.store.base import StoreAway, StoreError, StoreFull, StoreReadOnly, StoreUnfit
+
 LOCK_POLL = 0.005  # seconds between two tries to get a lock
-FORGOTTEN_SECONDS = 24 * 3600.0  # nobody writes one file this long, whoever owns the pid now
+FORGOTTEN_SECONDS = 24 * 3600.0  # nobody writes one file for so long
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
@@ -30,7 +28,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-class LockHeld(Exception):  # noqa: N818 - what is found, as people say it
+class LockHeld(StoreAway):
     """Somebody else holds a lock for longer than one waits."""
 
 
@@ -53,27 +51,9 @@ def create(path: Path, data: bytes, scratch: Path) -> bool:
     return created
 
 
-def probe(scratch: Path) -> None:
-    """Try in ``scratch`` what ``create`` needs; leaves nothing behind.
-
-    Raises:
-        StoreUnfit: no name can be created atomically here.
-        OSError: of the file system.
-    """
-    path = scratch / temporary_name()
-    create(path, b"", scratch)
-    path.unlink(missing_ok=True)
-
-
 def replace(path: Path, data: bytes, scratch: Path) -> None:
     """Write ``data`` under ``path`` whole, over whatever is there."""
-    temporary = write_temporary(data, scratch)
-    try:
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    _put(path, write_temporary(data, scratch))
 
 
 def copy(source: Path, path: Path, scratch: Path) -> None:
@@ -82,11 +62,16 @@ def copy(source: Path, path: Path, scratch: Path) -> None:
     Raises:
         OSError: of the file system; ``FileNotFoundError`` when there is no source.
     """
-    temporary = scratch / temporary_name()
+
+    def fill(descriptor: int) -> None:
+        with source.open("rb") as file, os.fdopen(descriptor, "wb", closefd=False) as new:
+            shutil.copyfileobj(file, new)
+
+    _put(path, _temporary(scratch, fill))
+
+
+def _put(path: Path, temporary: Path) -> None:
     try:
-        shutil.copyfile(source, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -96,11 +81,16 @@ def copy(source: Path, path: Path, scratch: Path) -> None:
 
 def write_temporary(data: bytes, scratch: Path) -> Path:
     """A new, synced file in ``scratch`` holding ``data``; removed again when writing fails."""
+    return _temporary(scratch, lambda descriptor: write_all(descriptor, data))
+
+
+def _temporary(scratch: Path, fill: Callable[[int], None]) -> Path:
     path = scratch / temporary_name()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    # Whom it is for is decided by the umask: a store may have several users.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         try:
-            write_all(descriptor, data)
+            fill(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -111,8 +101,8 @@ def write_temporary(data: bytes, scratch: Path) -> Path:
 
 
 def temporary_name() -> str:
-    """A name for a file of this process that nobody else takes."""
-    return f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"  # clean_scratch reads it
+    """A name for a file that nobody else takes; ``clean_scratch`` knows it."""
+    return f"{uuid.uuid4().hex}.tmp"
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -145,57 +135,34 @@ def _rename_under_lock(temporary: Path, path: Path, scratch: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path, place: Path, without: str, patience: float | None = None) -> Iterator[None]:
+def locked(path: Path, place: Path, without: str, patience: float = -1) -> Iterator[None]:
     """Hold the lock of this file, which is made if need be, against other processes and threads.
 
-    ``place`` and ``without`` are what is told of a file system without locks. ``patience`` in
-    seconds; ``None`` waits for ever.
+    The kernel's lock (``flock``): whoever dies has given it up. ``place`` and ``without`` are what
+    is told of a file system without locks. ``patience`` in seconds; negative waits for ever.
 
     Raises:
         StoreUnfit: there are no locks here.
         LockHeld: somebody else holds it for longer than the patience.
     """
-    while True:
-        with path.open("ab") as handle:
-            try:
-                _lock(handle.fileno(), patience)
-            except OSError as error:
-                if error.errno in _NO_LOCKS:
-                    raise StoreUnfit(
-                        f"{place}: this file system offers {without}, so two runs could "
-                        "overwrite each other; choose another --store"
-                    ) from None
-                raise
-            # A clean-up may have removed the file while we waited; then others lock a new one.
-            if _same_file(handle.fileno(), path):
-                yield
-                return
-
-
-def _lock(descriptor: int, patience: float | None) -> None:
-    if patience is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return
-    end = time.monotonic() + patience
-    while not _locks_now(descriptor):
-        if time.monotonic() > end:
-            raise LockHeld
-        time.sleep(LOCK_POLL)
-
-
-def _locks_now(descriptor: int) -> bool:
+    lock = FileLock(path, patience, poll_interval=LOCK_POLL, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
+        lock.acquire()
+    except Timeout:
+        raise LockHeld(
+            f"{place}: another process holds its lock for {patience:.0f} s; is one stopped?"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise StoreUnfit(
+            f"{place}: this file system offers {without}, so two runs could overwrite each other; "
+            "choose another --store"
+        ) from None
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        yield
+    finally:
+        lock.release()
 
 
 def sync_folder(folder: Path) -> None:
@@ -210,40 +177,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def clean_scratch(scratch: Path) -> int:
-    """Remove temporary files whose writer is gone; how many.
-
-    Only files of this host whose process is dead and that are older than ``STALE_SECONDS``, and
-    whatever is older than ``FORGOTTEN_SECONDS``: another host's writers are left alone.
-    """
-    removed = 0
-    now = time.time()
-    for path in scratch.iterdir():
-        parts = path.name.split("-")
-        if len(parts) != 3 or not parts[1].isdigit():
-            continue
+def clean_scratch(scratch: Path) -> None:
+    """Remove temporary files whose writer must be gone."""
+    for path in scratch.glob("*.tmp"):
         with contextlib.suppress(OSError):
-            age = now - path.stat().st_mtime
-            dead = parts[0] == _host() and not _alive(int(parts[1]))
-            if (dead and age > STALE_SECONDS) or age > FORGOTTEN_SECONDS:
+            if time.time() - path.stat().st_mtime > FORGOTTEN_SECONDS:
                 path.unlink()
-                removed += 1
-    return removed
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _host() -> str:
-    # A digest: host names may hold any character, and are nobody's business in a shared folder.
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

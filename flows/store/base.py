@@ -18,11 +18,7 @@ StoreError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
-
-from flows.store.record import Record
 
 
 class StoreError(Exception):
@@ -70,73 +66,3 @@ class FailureNote:
     attempts: int
     created: str
     software: str
-
-
-class Store(Protocol):
-    """Done pictures by key. Safe for many processes at once.
-
-    Every method raises ``StoreError`` when the place itself fails; ``ValueError`` for a key that
-    is not a SHA-256 in hex.
-    """
-
-    def prepare(self) -> None:
-        """Make the place ready; asked before anything is computed for it.
-
-        Raises:
-            StoreError: it cannot be written, or cannot keep the contract.
-        """
-
-    def find(self, key: str) -> Record | None:
-        """The record of a done step, its blob read and verified; ``None`` when it is not done.
-
-        A damaged record, or one whose blob is missing or damaged, is quarantined: ``None``.
-        """
-
-    def find_picture(self, key: str) -> tuple[Record, bytes] | None:
-        """``find``, and the picture's bytes that it has read."""
-
-    def has(self, key: str) -> bool:
-        """Whether ``find`` would most likely succeed: record sound, blob there with its size.
-
-        Cheap (no blob is read), changes nothing; for counting what is left to do.
-        """
-
-    def peek(self, key: str) -> Record | None:
-        """The record, by which ``has`` judges: sound, its blob there with its size, unread."""
-
-    def peek_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
-        """``peek`` for each key, in their order; several at once where the store is far."""
-
-    def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
-        """``find`` for each key, in their order; several at once where the store is far."""
-
-    def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """``has`` for each key, likewise."""
-
-    def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
-        """``last_failure`` for each key, likewise."""
-
-    def read(self, record: Record) -> bytes:
-        """The picture's bytes.
-
-        Raises:
-            BlobDamaged: missing or another digest; quarantined together with its record.
-        """
-
-    def put(self, record: Record, blob: bytes) -> Record:
-        """Store a picture and then its record; return the record that holds the key.
-
-        That is ``record`` itself, or the winner's when another writer was first.
-
-        Raises:
-            ValueError: ``record`` does not name these bytes.
-        """
-
-    def sample(self, limit: int) -> Iterator[Record]:
-        """At most ``limit`` records, any of them, blobs unseen; for estimates."""
-
-    def note_failure(self, note: FailureNote) -> None:
-        """Remember why a key failed, where it blocks nobody."""
-
-    def last_failure(self, key: str) -> FailureNote | None:
-        """The latest note for a key; ``None`` when there is none that can be read."""

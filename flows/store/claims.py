@@ -16,17 +16,19 @@ import threading
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from flows.store.base import StoreError, StoreReadOnly
 from flows.store.lock import POLL, HomeClock, Say, passing_seconds, silent, wait_for_collector
 from flows.store.objects import Objects
-from flows.store.record import is_digest
+from flows.store.record import Digest
 
 FOLDER = "claims/"
 RENEWED_EVERY = 60.0  # seconds
 ALIVE_FOR = 5 * RENEWED_EVERY  # for people: a run whose claim is older is not running any more
 ASLEEP = 3600.0  # seconds without renewal after which a clean-up may have taken keys
-_SCHEMA = "kontext.claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,13 @@ class Claim:
     version: str
 
 
-class ClaimError(ValueError):
-    """These bytes are not a claim that can be trusted."""
+class _Body(BaseModel):
+    """What a claim's object says."""
+
+    kind: Literal["kontext.claim"] = Field("kontext.claim", alias="schema")
+    run: str
+    plan: str
+    keys: list[Digest]
 
 
 @contextlib.contextmanager
@@ -68,12 +75,17 @@ def claim(
         StoreError: the home fails.
     """
     name = f"{FOLDER}{run}-{uuid.uuid4().hex[:12]}.json"
-    body = {"schema": _SCHEMA, "run": run, "plan": plan, "keys": sorted(keys)}
+    body = {"schema": "kontext.claim", "run": run, "plan": plan, "keys": sorted(keys)}
     data = json.dumps(body).encode("ascii")
-    if not _announce(objects, name, data):
+    try:
+        objects.create(name, data)
+    except StoreReadOnly:
         yield
         return
-    renewal = _Renewal(objects, name, data, every, say)
+    stop = threading.Event()
+    renewal = threading.Thread(
+        target=_renew, args=(objects, name, data, every, say, stop), name="claim", daemon=True
+    )
     try:
         clock = HomeClock.of(objects, name)
         if clock is None:
@@ -82,75 +94,31 @@ def claim(
         wait_for_collector(objects, clock, say, poll=poll)
         yield
     finally:
-        renewal.stop()
+        stop.set()
+        if renewal.is_alive():
+            renewal.join()  # nothing is written any more from here on
         with contextlib.suppress(StoreError):  # it expires
             objects.remove(name)
 
 
-def _announce(objects: Objects, name: str, data: bytes) -> bool:
-    try:
-        return objects.create(name, data)
-    except StoreReadOnly:
-        return False
-
-
-class _Renewal:
-    """A thread that keeps a claim young until it is stopped."""
-
-    def __init__(self, objects: Objects, name: str, data: bytes, every: float, say: Say) -> None:
-        self._objects = objects
-        self._name = name
-        self._data = data
-        self._every = every
-        self._say = say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="claim", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; the object is not written any more once this returns."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _work(self) -> None:
-        renewed, pause = passing_seconds(), self._every
-        while not self._stop.wait(pause):
-            pause = self._every / 4  # after a failure it is tried again sooner
-            with contextlib.suppress(StoreError):
-                if not self._objects.touch(self._name):
-                    self._objects.replace(self._name, self._data)
-                gap = passing_seconds() - renewed
-                renewed, pause = passing_seconds(), self._every
-                if gap > max(ASLEEP, 3 * self._every):
-                    self._say(
-                        f"{self._objects.where}: this run could not say for {gap / 3600:.1f} h "
-                        "that it lives; if a clean-up ran meanwhile, run again when it ends: "
-                        "whatever went is made again"
-                    )
-
-
-def decode_claim(name: str, data: bytes, renewed: float, version: str) -> Claim:
-    """The claim in ``data``.
-
-    Raises:
-        ClaimError: it is none.
-    """
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ClaimError(f"{name}: is not JSON") from None
-    if not isinstance(body, dict) or body.get("schema") != _SCHEMA:
-        raise ClaimError(f"{name}: is not a {_SCHEMA}")
-    run, plan, keys = body.get("run"), body.get("plan"), body.get("keys")
-    if not isinstance(run, str) or not isinstance(plan, str) or not isinstance(keys, list):
-        raise ClaimError(f"{name}: has a wrong run, plan or keys")
-    if not all(map(is_digest, keys)):
-        raise ClaimError(f"{name}: names a key that is no SHA-256")
-    return Claim(name, run, plan, frozenset(keys), renewed, version)
+def _renew(
+    objects: Objects, name: str, data: bytes, every: float, say: Say, stop: threading.Event
+) -> None:
+    """Keep a claim young until it is to stop."""
+    renewed, pause = passing_seconds(), every
+    while not stop.wait(pause):
+        pause = every / 4  # after a failure it is tried again sooner
+        with contextlib.suppress(StoreError):
+            if not objects.touch(name):
+                objects.replace(name, data)
+            gap = passing_seconds() - renewed
+            renewed, pause = passing_seconds(), every
+            if gap > max(ASLEEP, 3 * every):
+                say(
+                    f"{objects.where}: this run could not say for {gap / 3600:.1f} h that it "
+                    "lives; if a clean-up ran meanwhile, run again when it ends: whatever went "
+                    "is made again"
+                )
 
 
 def read_claims(objects: Objects) -> tuple[list[Claim], list[tuple[str, float, str]]]:
@@ -165,7 +133,12 @@ def read_claims(objects: Objects) -> tuple[list[Claim], list[tuple[str, float, s
         if held is None:
             continue
         try:
-            claims.append(decode_claim(entry.name, held.data, entry.modified, entry.version))
-        except ClaimError:
+            body = _Body.model_validate_json(held.data, strict=True)
+        except ValidationError:
             unreadable.append((entry.name, entry.modified, entry.version))
+        else:
+            keys = frozenset(body.keys)
+            claims.append(
+                Claim(entry.name, body.run, body.plan, keys, entry.modified, entry.version)
+            )
     return claims, unreadable

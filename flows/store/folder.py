@@ -33,7 +33,9 @@ class LocalObjects:
         """Make the folder, and try whether a name can be created there."""
         with atomic.disk_errors(self.root):
             self._make_ready()
-            atomic.probe(self._scratch)
+            path = self._scratch / atomic.temporary_name()
+            atomic.create(path, b"", self._scratch)
+            path.unlink(missing_ok=True)
 
     def get(self, name: str) -> Held | None:
         """The file's bytes and version, or ``None``."""

@@ -41,12 +41,13 @@ class FolderCells:
             StoreError: the folder cannot be used: no right, no space, no locks.
         """
         self._objects.prepare()
-        try:
-            with atomic.disk_errors(self._objects.root), self._locked():
-                self._try_to_lock_again()
-        except atomic.LockHeld:
-            raise self._stopped() from None
-        self._root = self._objects.root.stat()
+        with atomic.disk_errors(self._objects.root), self._locked():
+            with contextlib.suppress(atomic.LockHeld), self._locked(0.0):
+                raise StoreUnfit(
+                    f"{self.where}: this file system grants one lock twice, so two workers could "
+                    "hold one lease; choose another --store"
+                )
+            self._root = self._objects.root.stat()
 
     def read(self, name: str) -> Held | None:
         """The file's bytes and version."""
@@ -55,32 +56,24 @@ class FolderCells:
 
     def write(self, name: str, data: bytes, version: str | None = None) -> str:
         """Write a temporary file and give it the name, if that is free or of this version."""
-        with self._answering():
-            path = self._objects.path(name)
-            scratch = self._objects.scratch_for(path)
-            with self._locked():
-                self._compare(name, version)
-                temporary = atomic.write_temporary(data, scratch)
-                try:
-                    now = time.time_ns()
-                    os.utime(temporary, ns=(now, now))
-                    temporary.replace(path)
-                finally:
-                    temporary.unlink(missing_ok=True)
-                atomic.sync_folder(path.parent)
-                written = self._objects.stat(name)
+        with self._changing(name, version) as (path, scratch):
+            temporary = atomic.write_temporary(data, scratch)
+            try:
+                now = time.time_ns()
+                os.utime(temporary, ns=(now, now))
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            atomic.sync_folder(path.parent)
+            written = self._objects.stat(name)
         if written is None:
             raise StoreAway(f"{self.where}/{name}: what was just written is not there")
         return written.version
 
     def drop(self, name: str, version: str) -> None:
         """Remove the file, if it is of this version."""
-        with self._answering():
-            path = self._objects.path(name)
-            self._objects.scratch_for(path)
-            with self._locked():
-                self._compare(name, version)
-                path.unlink()
+        with self._changing(name, version) as (path, _):
+            path.unlink()
 
     def list(self, prefix: str) -> dict[str, Sight]:
         """The files whose names begin so."""
@@ -88,26 +81,21 @@ class FolderCells:
             found = self._objects.list(prefix)
             return {entry.name: Sight(entry.version, entry.size) for entry in found}
 
-    def _try_to_lock_again(self) -> None:
-        with contextlib.suppress(atomic.LockHeld), self._locked(0.0):
-            raise StoreUnfit(
-                f"{self.where}: this file system grants one lock twice, so two workers could hold "
-                "one lease; choose another --store"
-            )
-
-    def _compare(self, name: str, version: str | None) -> None:
-        entry = self._objects.stat(name)
-        if (None if entry is None else entry.version) != version:
-            raise CellChanged(f"{self.where}/{name}: another state than was said")
+    @contextlib.contextmanager
+    def _changing(self, name: str, version: str | None) -> Iterator[tuple[Path, Path]]:
+        """The file and where its temporary one goes, under the lock, once its version is this."""
+        with self._answering():
+            path = self._objects.path(name)
+            scratch = self._objects.scratch_for(path)
+            with self._locked():
+                entry = self._objects.stat(name)
+                if (None if entry is None else entry.version) != version:
+                    raise CellChanged(f"{self.where}/{name}: another state than was said")
+                yield path, scratch
 
     def _locked(self, patience: float = ANSWER) -> AbstractContextManager[None]:
         root = self._objects.root
         return atomic.locked(root / "tmp" / LOCK, root, "no locks", patience)
-
-    def _stopped(self) -> StoreAway:
-        return StoreAway(
-            f"{self.where}: another process holds its lock for {ANSWER:.0f} s; is one stopped?"
-        )
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
@@ -119,11 +107,9 @@ class FolderCells:
                 raise StoreAway(f"{root}: another folder than at the start; is its disk mounted?")
             with atomic.disk_errors(root):
                 yield
-        except atomic.LockHeld:
-            raise self._stopped() from None
-        except OSError as error:
-            raise StoreAway(f"{root}: cannot be read ({error.strerror})") from None
         except StoreAway:
             raise
+        except OSError as error:
+            raise StoreAway(f"{root}: cannot be read ({error.strerror})") from None
         except StoreError as error:
             raise StoreAway(str(error)) from error

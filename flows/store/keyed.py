@@ -26,12 +26,13 @@ _ATTEMPTS = 5  # how often a put takes on a name whose holder turns out damaged,
 
 
 class KeyedStore:
-    """``Store`` over ``objects``.
+    """The one owner of "done", over ``objects``. Safe for many processes and threads at once.
 
-    Reading needs no right to write: damage met in a read-only home counts as "not done" and stays
-    where it is. ``lanes`` is how many requests may be on their way at once where many are made.
-    ``touch_after`` seconds old, a blob that a new record comes to name is made young again, so
-    that no clean-up takes it for forgotten in that moment.
+    Every method raises ``StoreError`` when the home itself fails, ``ValueError`` for a key that is
+    not a SHA-256 in hex. Reading needs no right to write: damage met in a read-only home counts as
+    "not done" and stays where it is. ``lanes`` is how many requests may be on their way at once
+    where many are made. ``touch_after`` seconds old, a blob that a new record comes to name is
+    made young again, so that no clean-up takes it for forgotten in that moment.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class KeyedStore:
         self.objects.prepare()
 
     def find(self, key: str) -> Record | None:
-        """The verified record of a done step, or ``None``; damage is quarantined."""
+        """The record of a done step, its blob read and verified; ``None`` when it is not done.
+
+        A damaged record, or one whose blob is missing or damaged, is quarantined: ``None``.
+        """
         found = self.find_picture(key)
         return None if found is None else found[0]
 
@@ -67,11 +71,11 @@ class KeyedStore:
             return None
 
     def has(self, key: str) -> bool:
-        """Whether the record is sound and its blob there with the right size."""
+        """Whether ``find`` would most likely succeed; for counting what is left to do."""
         return self.peek(key) is not None
 
     def peek(self, key: str) -> Record | None:
-        """The record, if it is sound and its blob there with the right size; reads no picture."""
+        """The record, if it is sound and its blob there with the right size; no blob is read."""
         held = self.objects.get(_name("records", key))
         if held is None:
             return None
@@ -90,10 +94,6 @@ class KeyedStore:
         """``peek`` for each key, in their order, several at once where the home is far."""
         return in_lanes(self.peek, keys, self.lanes)
 
-    def find_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
-        """``find`` for each key, in their order, several at once where the home is far."""
-        return in_lanes(self.find, keys, self.lanes)
-
     def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """``has`` for each key, likewise."""
         return in_lanes(self.has, keys, self.lanes)
@@ -103,7 +103,11 @@ class KeyedStore:
         return in_lanes(self.last_failure, keys, self.lanes)
 
     def read(self, record: Record) -> bytes:
-        """The picture's bytes, verified against the digest in ``record``."""
+        """The picture's bytes, verified.
+
+        Raises:
+            BlobDamaged: missing or another digest; quarantined together with its record.
+        """
         name = _name("blobs", record.blob)
         blob = self.objects.get(name)
         if blob is not None and _sha256(blob.data) == record.blob:
@@ -121,7 +125,11 @@ class KeyedStore:
         )
 
     def put(self, record: Record, blob: bytes) -> Record:
-        """Blob first, record last; the record that holds the key afterwards."""
+        """Blob first, record last; the record that holds the key: this, or an earlier writer's.
+
+        Raises:
+            ValueError: ``record`` does not name these bytes.
+        """
         if _sha256(blob) != record.blob or len(blob) != record.size:
             raise ValueError(f"record {record.key[:12]} does not name the blob it came with")
         name, data = _name("records", record.key), encode_record(record)

@@ -15,18 +15,17 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from flows.store.base import StoreError
 from flows.store.objects import Objects
+from flows.store.words import here, may_live
 
 LOCK = "gc.lock"
 CLOCKS = "clocks/"  # written, read, removed
@@ -109,9 +108,9 @@ def look(objects: Objects) -> Seen | None:
     body = _decode(held.data)
     lease = body.get("lease")
     seconds = float(lease) if isinstance(lease, (int, float)) and 0 < lease < 86400 else LEASE
-    here = body.get("host") == _host() is not None
-    who = f"process {body.get('pid')} of {'this' if here else 'another'} machine"
-    dead = here and not _alive(body.get("pid"))
+    pid, is_here = body.get("pid"), body.get("host") == _host() is not None
+    who = f"process {pid} of {'this' if is_here else 'another'} machine"
+    dead = is_here and isinstance(pid, int) and not may_live(pid)
     return Seen(str(body.get("id")), entry.version, entry.modified + seconds, who, dead)
 
 
@@ -237,27 +236,5 @@ def _decode(data: bytes) -> dict[str, Any]:
 
 
 def _host() -> str | None:
-    """This machine and its process numbers, as a digest; ``None`` where that cannot be told.
-
-    Containers may share a host name and have process numbers of their own, so neither name nor
-    number alone says who is dead.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        space = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return None
-    text = f"{socket.gethostname()} {boot} {space}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _alive(pid: object) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    """Where this process's number counts, as a digest; ``None`` where that cannot be told."""
+    return hashlib.sha256(" ".join(here()).encode()).hexdigest()[:16] if here() else None

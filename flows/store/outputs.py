@@ -9,22 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import in_lanes
-from flows.store.record import is_digest
+from flows.store.record import Digest, RecordError, checked_fields, is_digest, opened
 
 FOLDER = "outputs/"
 SCHEMA = "kontext.output"
 VERSION = 1
 
 _ATTEMPTS = 5  # how often a put takes on a name whose holder turns out stale, or goes
-
-
-class OutputRecordError(ValueError):
-    """These bytes are not the record of an output; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,17 @@ class OutputRecord:
     ``blob`` is the SHA-256 of the file's bytes and their name in the store, ``size`` their number.
     """
 
-    key: str
-    step: str
-    picture: str
-    blob: str
+    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+
+    key: Digest
+    step: Digest
+    picture: Digest
+    blob: Digest
     size: int
     media_type: str
+
+
+_RECORD = TypeAdapter(OutputRecord)
 
 
 class OutputStore:
@@ -125,33 +128,15 @@ def decode_output_record(data: bytes, key: str) -> OutputRecord:
     """The record in ``data``, which is stored under ``key``.
 
     Raises:
-        OutputRecordError: it is none, of another version, or of another key.
+        RecordError: it is none, of another version, or of another key.
     """
-    try:
-        whole = json.loads(data)
-    except (ValueError, RecursionError):
-        raise OutputRecordError("is not JSON") from None
-    if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
-        raise OutputRecordError(f"is not a {SCHEMA}")
-    if whole.get("version") != VERSION:
-        raise OutputRecordError(f"has version {whole.get('version')!r}, expected {VERSION}")
-    values: dict[str, Any] = {field.name: whole.get(field.name) for field in fields(OutputRecord)}
-    size = values["size"]
-    if not all(map(is_digest, (values[name] for name in ("key", "step", "picture", "blob")))):
-        raise OutputRecordError("names no SHA-256")
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise OutputRecordError("has no size")
-    if not isinstance(values["media_type"], str):
-        raise OutputRecordError("has no media type")
-    if values["key"] != key:
-        raise OutputRecordError("belongs to another key")
-    return OutputRecord(**values)
+    return checked_fields(_RECORD, opened(data, SCHEMA, VERSION), key)
 
 
 def _sound(data: bytes, key: str) -> OutputRecord | None:
     try:
         return decode_output_record(data, key)
-    except OutputRecordError:
+    except RecordError:
         return None
 
 

@@ -10,13 +10,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 SCHEMA = "kontext.record"
 VERSION = 1
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 
 
 class RecordError(ValueError):
@@ -32,8 +37,10 @@ class Record:
     ``seconds`` is engine time; ``created`` is UTC in ISO 8601. It holds no path and no host.
     """
 
-    key: str
-    blob: str
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
+
+    key: Digest
+    blob: Digest
     size: int
     media_type: str
     width: int
@@ -53,6 +60,9 @@ class Record:
     created: str
     software: str
     attempts: int = 1
+
+
+_RECORD = TypeAdapter(Record)
 
 
 def is_digest(text: object) -> bool:
@@ -80,18 +90,52 @@ def decode_record(data: bytes, key: str) -> Record:
         RecordError: not JSON, another schema, a wrong checksum, missing or wrongly typed fields,
             or the record of another key.
     """
+    whole = opened(data, SCHEMA, VERSION)
+    body = whole.get("record")
+    if not isinstance(body, dict) or _checksum(body) != whole.get("checksum"):
+        raise RecordError("does not match its own checksum")
+    return checked_fields(_RECORD, body, key)
+
+
+def opened(data: bytes, schema: str, version: int) -> dict[str, Any]:
+    """What a record of this schema and version says, its fields not yet looked at.
+
+    Raises:
+        RecordError: it is none.
+    """
     try:
         whole = json.loads(data)
     except (ValueError, RecursionError):
         raise RecordError("is not JSON") from None
-    if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
-        raise RecordError(f"is not a {SCHEMA}")
-    if whole.get("version") != VERSION:
-        raise RecordError(f"has version {whole.get('version')!r}, expected {VERSION}")
-    body = whole.get("record")
-    if not isinstance(body, dict) or _checksum(body) != whole.get("checksum"):
-        raise RecordError("does not match its own checksum")
-    record = _from_body(body)
+    if not isinstance(whole, dict) or whole.get("schema") != schema:
+        raise RecordError(f"is not a {schema}")
+    if whole.get("version") != version:
+        raise RecordError(f"has version {whole.get('version')!r}, expected {version}")
+    return whole
+
+
+class Keyed(Protocol):
+    """A record of some kind: it names its key."""
+
+    @property
+    def key(self) -> str:
+        """What it is stored under."""
+
+
+K = TypeVar("K", bound=Keyed)
+
+
+def checked_fields(kind: TypeAdapter[K], body: Mapping[str, Any], key: str) -> K:
+    """The record of these fields, which is stored under ``key``.
+
+    Raises:
+        RecordError: a field is missing, wrong or unknown, or it is of another key.
+    """
+    try:
+        record = kind.validate_json(canonical_json(body))
+    except ValidationError as error:
+        (name, *_) = error.errors(include_url=False)[0]["loc"]
+        raise RecordError(f"has no right '{name}'") from None
     if record.key != key:
         raise RecordError(f"belongs to key {record.key[:12]}")
     return record
@@ -102,28 +146,3 @@ def _checksum(body: Mapping[str, Any]) -> str:
         return hashlib.sha256(canonical_json(body)).hexdigest()
     except ValueError:
         raise RecordError("holds a value that is not JSON") from None
-
-
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "str": str,
-    "int": int,
-    "float": (int, float),
-    "tuple[str, ...]": list,
-    "Mapping[str, Any]": dict,
-}
-
-
-def _from_body(body: Mapping[str, Any]) -> Record:
-    values: dict[str, Any] = {}
-    for field in fields(Record):
-        if field.name not in body:
-            raise RecordError(f"has no '{field.name}'")
-        value = body[field.name]
-        if not isinstance(value, _KINDS[str(field.type)]) or isinstance(value, bool):
-            raise RecordError(f"has a wrong '{field.name}'")
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    if extra := set(body) - set(values):
-        raise RecordError(f"has unknown fields {sorted(extra)}")
-    if not is_digest(values["blob"]) or not is_digest(values["key"]):
-        raise RecordError("names no SHA-256")
-    return Record(**values)

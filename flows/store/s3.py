@@ -14,12 +14,11 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import S3Settings
 from flows.store.objects import Entry, Held
-from flows.store.s3_copy import copied, touched
+from flows.store.s3_copy import copied
 from flows.store.s3_errors import (
     ABORTING,
     LINKING,
@@ -29,9 +28,8 @@ from flows.store.s3_errors import (
     WRITING,
     Refused,
 )
-from flows.store.s3_guard import find_out, goes_in_parts, is_guarded
+from flows.store.s3_guard import WORKING, Guard, find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
-from flows.store.s3_probe import Guard, hasty
 from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
 from flows.store.s3_write import Upload, seconds_of, told, write
 
@@ -61,7 +59,7 @@ class S3Objects:
 
     def prepare(self) -> None:
         """Try that it can be written, by one of several at once; leaves nothing behind."""
-        find_out(self._place, hasty(self._settings))
+        find_out(self._place, hasty=True)
 
     def get(self, name: str) -> Held | None:
         """The whole object, its checksum verified where the server gives one."""
@@ -90,17 +88,15 @@ class S3Objects:
 
     def create(self, name: str, data: bytes) -> bool:
         """PUT it on the condition that it is new; whether it is this call's."""
-        target, mark = self._place.target(name), uuid.uuid4().hex
+        mark = uuid.uuid4().hex
         if not is_guarded(self._place):
-            return self._create_unguarded(name, data, mark)
-        in_parts = goes_in_parts(self._place, data, {Guard.KEPT})
+            if self._place.head(name) is not None:
+                return False
+            self._sent(name, data, mark)
+            time.sleep(SETTLE)
+            return self._place.writer(name) in {None, mark}
         for turn in range(CONFLICTS):
-            try:
-                write(self._settings, target, data, mark, only_new=True, in_parts=in_parts)
-            except Refused as refused:
-                if not refused.trouble.conflict:
-                    raise self._place.explained(refused, WRITING, name) from None
-            else:
+            if self._sent(name, data, mark, only_new=True):
                 return True
             writer = self._place.writer(name)
             if writer is not None:
@@ -110,19 +106,27 @@ class S3Objects:
 
     def replace(self, name: str, data: bytes) -> None:
         """PUT it over whatever is there."""
-        target, mark = self._place.target(name), uuid.uuid4().hex
+        mark = uuid.uuid4().hex
         is_guarded(self._place)  # nobody writes where it is refused
-        in_parts = goes_in_parts(self._place, data)
         for turn in range(CONFLICTS):
-            try:
-                return write(self._settings, target, data, mark, in_parts=in_parts)
-            except Refused as refused:
-                if not refused.trouble.conflict:
-                    raise self._place.explained(refused, WRITING, name) from None
-            if self._place.writer(name) == mark:
-                return None  # its own upload, completed by a try whose answer was lost
+            # Its own may have been completed by a try whose answer was lost.
+            if self._sent(name, data, mark) or self._place.writer(name) == mark:
+                return
             wait_a_turn(turn)
         raise self._place.contested(name)
+
+    def _sent(self, name: str, data: bytes, mark: str, *, only_new: bool = False) -> bool:
+        """Write it once; ``False``: another one's is in the way, or a try of this call was."""
+        fit = {Guard.KEPT} if only_new else WORKING
+        in_parts = goes_in_parts(self._place, data, fit)
+        target = self._place.target(name)
+        try:
+            write(self._settings, target, data, mark, only_new=only_new, in_parts=in_parts)
+        except Refused as refused:
+            if refused.trouble.conflict:
+                return False
+            raise self._place.explained(refused, WRITING, name) from None
+        return True
 
     def remove(self, name: str, version: str | None = None) -> bool:
         """DELETE it while its version is this one.
@@ -131,18 +135,18 @@ class S3Objects:
         So the same bytes, written or touched anew in between, do not save the object; and on a
         server that ignores the condition other bytes written in between go too.
         """
-        target, doubtful = self._place.target(name), False
-        condition = True
+        asked, doubtful, condition = self._place.target(name), False, True
         for turn in range(CONFLICTS):
             entry = self.stat(name)
             if entry is None:
                 return doubtful  # gone by a try of this call whose answer was lost
             if version is not None and entry.version != version:
                 return False
-            matching = {"IfMatch": f'"{_etag(entry.version)}"'} if condition else {}
-            asked = {**target, **matching}
+            matching: dict[str, Any] = (
+                {"IfMatch": f'"{entry.version.rpartition("/")[0]}"'} if condition else {}
+            )
             try:
-                attempt(self._settings, partial(_delete, asked))
+                attempt(self._settings, lambda client: client.delete_object(**asked, **matching))  # noqa: B023
             except Refused as refused:
                 condition = condition and not refused.trouble.unknown
                 known = refused.trouble.conflict or refused.trouble.absent
@@ -155,15 +159,22 @@ class S3Objects:
         raise self._place.contested(name)
 
     def copy(self, source: str, target: str) -> bool:
-        """Copy it within the server; where that is refused, read it and write it."""
+        """Copy it within the server; where that is refused, read it and write it.
+
+        Then whoever writes the target between reading and writing is overwritten.
+        """
         is_guarded(self._place)  # nobody writes where it is refused
         done = copied(self._place, source, target)
-        return self._write_again(source, target) if done is None else done
+        if done is None:
+            held = self.get(source)
+            if held is not None:
+                self.replace(target, held.data)
+            return held is not None
+        return done
 
     def touch(self, name: str) -> bool:
-        """Copy it onto itself; where copying is refused, write its bytes again."""
-        done = touched(self._place, name)
-        return self._write_again(name, name) if done is None else done
+        """Copy it onto itself."""
+        return self.copy(name, name)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Everything whose name begins with ``prefix``, a page at a time."""
@@ -222,34 +233,7 @@ class S3Objects:
             if not (refused.trouble.absent or refused.trouble.code == "NoSuchUpload"):
                 raise self._place.explained(refused, ABORTING, upload.name) from None
 
-    def _create_unguarded(self, name: str, data: bytes, mark: str) -> bool:
-        if self._place.head(name) is not None:
-            return False
-        target = self._place.target(name)
-        try:
-            write(self._settings, target, data, mark, in_parts=goes_in_parts(self._place, data))
-        except Refused as refused:
-            raise self._place.explained(refused, WRITING, name) from None
-        time.sleep(SETTLE)
-        return self._place.writer(name) in {None, mark}
-
-    def _write_again(self, source: str, target: str) -> bool:
-        """Whoever writes the target between reading and writing is overwritten."""
-        held = self.get(source)
-        if held is None:
-            return False
-        self.replace(target, held.data)
-        return True
-
-
-def _delete(asked: dict[str, Any], client: S3Client) -> None:
-    client.delete_object(**asked)
-
 
 def _version(etag: str, changed: float) -> str:
     plain = etag.removeprefix("W/").strip('"')
     return f"{plain}/{changed:.0f}"
-
-
-def _etag(version: str) -> str:
-    return version.rpartition("/")[0]

@@ -7,18 +7,15 @@ the words of a lease count.
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Callable, MutableSequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.settings import S3Settings
-from flows.store import boto
-from flows.store.base import StoreAway, StoreUnfit
+from flows.store.base import StoreAway, StoreError, StoreUnfit
 from flows.store.cells import ANSWER, CONNECT, FREE, CellChanged, Sight
 from flows.store.objects import Held
 from flows.store.s3_errors import (
-    LISTING,
     READING,
     REMOVING,
     WRITING,
@@ -27,9 +24,10 @@ from flows.store.s3_errors import (
     Refused,
     Trouble,
 )
-from flows.store.s3_place import PAGE, Place, whole
-from flows.store.s3_probe import race
-from flows.store.s3_write import sum_of, told
+from flows.store.s3_guard import race
+from flows.store.s3_place import Place
+from flows.store.s3_retry import attempt
+from flows.store.s3_write import kept_as, sum_of, told
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -45,6 +43,8 @@ class S3Cells:
 
     def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
         short = {
+            "attempts": 1,
+            "patience": 0.0,
             "connect_timeout": min(settings.connect_timeout, CONNECT),
             "read_timeout": min(settings.read_timeout, ANSWER),
         }
@@ -87,10 +87,11 @@ class S3Cells:
         """PUT with ``If-None-Match: *``, or with ``If-Match``."""
         settings = self._place.settings
         # Encrypted as everything else, but in the usual storage class: others cost by the write.
-        kept = {"ServerSideEncryption": settings.encryption, "SSEKMSKeyId": settings.kms_key}
+        kept = kept_as(settings)
+        kept.pop("StorageClass", None)
         asked: dict[str, Any] = {
             **self._place.target(name),
-            **{option: value for option, value in kept.items() if value is not None},
+            **kept,
             **({"IfNoneMatch": "*"} if version is None else {"IfMatch": version}),
             **sum_of(settings, data),
             "ContentType": "application/json",
@@ -108,24 +109,16 @@ class S3Cells:
 
     def list(self, prefix: str) -> dict[str, Sight]:
         """LIST, a thousand at a time."""
-        asked: dict[str, Any] = {
-            "Bucket": self._place.bucket,
-            "Prefix": self._place.begin(prefix),
-            "MaxKeys": PAGE,
-        }
         found: dict[str, Sight] = {}
-        while True:
-            page = self._ask(LISTING, prefix, lambda client: whole(client.list_objects_v2(**asked)))
-            for one in page.get("Contents", ()):
-                name = self._place.name(one["Key"])
-                if name is not None:
-                    found[name] = Sight(_version(one["ETag"]), one["Size"])
-            if not page["IsTruncated"]:
-                return found
-            following = page.get("NextContinuationToken")
-            if not following or following == asked.get("ContinuationToken"):
-                raise StoreAway(f"{self.where}: the server's listing does not go on past a page")
-            asked["ContinuationToken"] = following
+        try:
+            for page in self._place.pages({"Prefix": self._place.begin(prefix)}):
+                for one in page.get("Contents", ()):
+                    name = self._place.name(one["Key"])
+                    if name is not None:
+                        found[name] = Sight(_version(one["ETag"]), one["Size"])
+        except (StoreError, CutAnswer) as why:
+            raise StoreAway(str(why)) from None
+        return found
 
     def _remove(self, name: str, version: str | None = None) -> None:
         asked: dict[str, Any] = self._place.target(name)
@@ -135,17 +128,14 @@ class S3Cells:
 
     def _ask(self, doing: Doing, name: str, act: Callable[[S3Client], T]) -> T:
         """Once. Only what speaks of the object's state is an answer: a 403 may be a proxy's."""
-        began = time.monotonic()
         try:
-            return act(boto.client(self._place.settings))
-        except Exception as error:
-            trouble = boto.trouble_of(error)
-            if trouble is None:
-                raise
-        if trouble.conflict or trouble.code == "NoSuchKey":
-            raise CellChanged(f"{self.where}/{name}: {trouble.shown}")
-        refused = Refused(trouble, 1, time.monotonic() - began, doubtful=True)
-        raise _Unanswered(str(self._place.explained(refused, doing, name)), trouble)
+            return attempt(self._place.settings, act)
+        except Refused as refused:
+            trouble = refused.trouble
+            if trouble.conflict or trouble.code == "NoSuchKey":
+                raise CellChanged(f"{self.where}/{name}: {trouble.shown}") from None
+            words = str(self._place.explained(refused, doing, name))
+            raise _Unanswered(words, trouble) from None
 
     def _unfit(self, what: str) -> StoreUnfit:
         return StoreUnfit(
@@ -163,13 +153,17 @@ class S3Cells:
                 code = answer.trouble.shown
                 raise self._unfit(f"does not know conditions of a write ({code})") from None
             raise
-        for number, version in ((b"3", None), (b"4", old)):
-            if self._took(name, number, version):
-                condition = "If-None-Match" if version is None else "If-Match"
+        for condition, version in (("If-None-Match", None), ("If-Match", old)):
+            if self._took(name, condition.encode(), version):
                 raise self._unfit(f"ignores the condition of a write ({condition})")
-        held = self.read(name)
-        if held is None or (held.data, held.version) != (b"2", new):
+        if self._there(name) != Held(b"2", new):
             raise StoreAway(f"{self.where}/{name}: what was just written is not there")
+
+    def _there(self, name: str) -> Held:
+        held = self.read(name)
+        if held is None:
+            raise StoreAway(f"{self.where}/{name}: what was just written is not there")
+        return held
 
     def _try_rivals(self, used: MutableSequence[str]) -> None:
         """Some servers look first and write later: then several writers at once are told "yes"."""
@@ -186,10 +180,7 @@ class S3Cells:
                 raise self._unfit(
                     f"lets several writers at once pass the condition of a write ({condition})"
                 )
-            held = self.read(name)
-            if held is None:
-                raise StoreAway(f"{self.where}/{name}: what was just written is not there")
-            version = held.version
+            version = self._there(name).version
 
     def _took(self, name: str, data: bytes, version: str | None) -> bool:
         try:
@@ -204,20 +195,19 @@ class S3Cells:
         old = self.write(name, b"1")
         new = self.write(name, b"2", old)
         try:
-            self._remove(name, old)
-        except CellChanged:
-            pass
+            if self._dropped(name, old):
+                return False  # it ignores the condition
+            return self._dropped(name, new) and self.read(name) is None
         except _Unanswered as answer:
             if answer.trouble.unknown and not answer.trouble.passing:
                 return False
             raise
-        else:
-            return False  # it ignores the condition
-        try:
-            self._remove(name, new)
-        except CellChanged:
-            return False
-        return self.read(name) is None
+
+    def _dropped(self, name: str, version: str) -> bool:
+        with contextlib.suppress(CellChanged):
+            self._remove(name, version)
+            return True
+        return False
 
 
 class _Unanswered(StoreAway):

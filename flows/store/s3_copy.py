@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flows.store.s3_errors import TOUCHING, WRITING, CutAnswer, Doing, Refused
+from flows.store.s3_errors import TOUCHING, WRITING, CutAnswer, Refused
 from flows.store.s3_place import Place
 from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
 from flows.store.s3_write import WRITER, kept_as, type_of
@@ -17,64 +15,40 @@ if TYPE_CHECKING:
 
 _ANY = "application/octet-stream"
 
-About = Callable[[], dict[str, Any] | None]
-
 
 def copied(place: Place, source: str, target: str) -> bool | None:
-    """Copy ``source`` over ``target``, as a write of its own.
+    """Copy ``source`` over ``target``, as a write of its own, or onto itself, changed by its time.
 
     ``False`` without a source, ``None`` where the server or these credentials do not copy.
 
     Raises:
         StoreError: the server fails.
     """
-    known = type_of(target)
 
-    def about() -> dict[str, Any] | None:
-        kind = known
-        if kind is None:  # no picture's name: it is of its source's type
-            head = place.head(source)
-            if head is None:
-                return None
-            kind = head.get("ContentType", _ANY)
-        return {"ContentType": kind, "Metadata": {WRITER: uuid.uuid4().hex}}
-
-    return _copied(place, about, source, target, WRITING)
-
-
-def touched(place: Place, name: str) -> bool | None:
-    """Copy ``name`` onto itself, nothing changed but its time; otherwise as ``copied``."""
-
-    def about() -> dict[str, Any] | None:
-        head = place.head(name)
-        return head and {
-            "CopySourceIfMatch": head["ETag"],
-            "ContentType": head.get("ContentType", _ANY),
-            "Metadata": head["Metadata"],
-        }
-
-    return _copied(place, about, name, name, TOUCHING)
-
-
-def _copied(place: Place, about: About, source: str, target: str, doing: Doing) -> bool | None:
-    same = {
+    same: dict[str, Any] = {
         **place.target(target),
         "CopySource": place.target(source),
         "MetadataDirective": "REPLACE",  # without a change S3 refuses a copy onto itself
         **kept_as(place.settings),
     }
+
+    def copy(client: S3Client) -> None:
+        if "CopyObjectResult" not in client.copy_object(**{**same, **(changing or {})}):
+            raise CutAnswer  # the server answers 200 before it has done the work
+
     for turn in range(CONFLICTS):
-        asked = about()
-        if asked is None:
+        changing = _changing(place, source, target)
+        if changing is None:
             return False
         try:
-            attempt(place.settings, partial(_copy, {**same, **asked}))
+            attempt(place.settings, copy)
         except Refused as refused:
             if refused.trouble.unknown or refused.trouble.status == 403:
                 return None
             if refused.trouble.absent and place.head(source) is None:
                 return False
             if not (refused.trouble.conflict or refused.trouble.absent):
+                doing = TOUCHING if source == target else WRITING
                 raise place.explained(refused, doing, target) from None
         else:
             return True
@@ -82,6 +56,15 @@ def _copied(place: Place, about: About, source: str, target: str, doing: Doing) 
     raise place.contested(target)
 
 
-def _copy(asked: dict[str, Any], client: S3Client) -> None:
-    if "CopyObjectResult" not in client.copy_object(**asked):
-        raise CutAnswer  # the server answers 200 before it has done the work
+def _changing(place: Place, source: str, target: str) -> dict[str, Any] | None:
+    """Type and metadata of the copy; ``None`` without a source."""
+    kind = type_of(target)
+    if source != target and kind is not None:
+        return {"ContentType": kind, "Metadata": {WRITER: uuid.uuid4().hex}}
+    head = place.head(source)  # no picture's name: it is of its source's type
+    if head is None:
+        return None
+    told = {"ContentType": head.get("ContentType", _ANY)}
+    if source != target:
+        return {**told, "Metadata": {WRITER: uuid.uuid4().hex}}
+    return {**told, "CopySourceIfMatch": head["ETag"], "Metadata": head["Metadata"]}

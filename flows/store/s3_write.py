@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.settings import S3Settings
+from flows.store import boto
 from flows.store.s3_errors import CutAnswer, Refused
 from flows.store.s3_retry import attempt
 
@@ -115,8 +116,8 @@ def write(
     if in_parts:
         _write_parts(settings, target, data, kept, condition)
         return
-    body: dict[str, Any] = {"Body": data, **sum_of(settings, data)}
-    attempt(settings, lambda client: client.put_object(**target, **kept, **condition, **body))
+    whole = {**target, **kept, **condition, "Body": data, **sum_of(settings, data)}
+    attempt(settings, lambda _: boto.put_object(settings, whole))
 
 
 def _write_parts(

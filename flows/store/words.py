@@ -12,7 +12,9 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 LEASES = "leases/"
 RENEW = 10.0  # seconds between two renewals
@@ -30,6 +32,8 @@ class Words:
     started, in the kernel's ticks, ``here`` where its number counts; ``made`` is how many pictures
     were stored under the lease.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(strict=True)
 
     holder: str
     n: int
@@ -53,40 +57,22 @@ class Words:
     def parse(cls, data: bytes) -> Words | None:
         """The words in an object; ``None`` when it is empty, or holds anything else."""
         try:
-            body = json.loads(data)
-        except (ValueError, RecursionError):
+            return _WORDS.validate_json(data)
+        except ValidationError:
             return None
-        if not isinstance(body, dict) or not all(
-            name in body and _fits(body[name], kinds) for name, kinds in _KINDS.items()
-        ):
-            return None
-        values = {name: body[name] for name in _KINDS}
-        return cls(**{**values, "here": tuple(map(str, values["here"]))})
 
     @property
     def is_dead(self) -> bool:
         """Whether it is proven that the process which said this has ended."""
         if not self.here or self.here != here():
             return False
-        return not _may_live(self.pid, self.born)
+        return not may_live(self.pid, self.born)
 
 
 NOBODY = Words("", 0, "", 0, None, (), 0)
 UNREADABLE = Words("?", 0, "?", 0, None, (), 0)  # somebody's; it may be a newer version's
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "holder": (str,),
-    "n": (int,),
-    "worker": (str,),
-    "pid": (int,),
-    "born": (str, type(None)),
-    "here": (list,),
-    "made": (int,),
-}
-
-
-def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+_WORDS = TypeAdapter(Words)
 
 
 @functools.cache
@@ -114,7 +100,8 @@ def _stat(pid: int) -> tuple[str, str] | None:
         return None
 
 
-def _may_live(pid: int, started: str | None) -> bool:
+def may_live(pid: int, started: str | None = None) -> bool:
+    """Whether a process of this number, which started then, may be alive."""
     if pid <= 0:
         return True  # nobody's number
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -212,3 +213,16 @@ def test_the_runs_folder_has_a_plain_name(recipe, folder):
     plan = PlanMaker().plan(recipe)
     found = run_folder(plan, LocalObjects(Path("out")), date(2026, 1, 2))
     assert found.where == f"out/runs/{folder}{plan.digest[:8]}"
+
+
+@pytest.mark.parametrize("zone", ["UTC-14", "UTC+12"])  # at any time one of them has another day
+def test_the_runs_day_is_that_of_utc_wherever_it_is_made(monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        before = datetime.now(UTC).date()
+        found = run_folder(PlanMaker().plan("autumn"), LocalObjects(Path("out"))).name
+        assert found[:10] in {str(before), str(datetime.now(UTC).date())}
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -15,7 +15,7 @@ import pytest
 
 from flows.settings import Settings
 from flows.store import atomic, folder_cells
-from flows.store import s3_cells as s3_cells_module
+from flows.store import s3_place as s3_place_module
 from flows.store.address import open_cells, open_objects
 from flows.store.base import StoreAway, StoreReadOnly, StoreUnfit
 from flows.store.cells import CellChanged, Cells, Sight
@@ -157,7 +157,7 @@ def test_of_those_that_take_and_free_a_name_one_has_it_at_a_time(where, writers)
 
 
 def test_a_listing_goes_on_past_its_pages(s3_place, monkeypatch):
-    monkeypatch.setattr(s3_cells_module, "PAGE", 3)
+    monkeypatch.setattr(s3_place_module, "PAGE", 3)
     cells = cells_at(s3_place)
     for number in range(10):
         cells.write(f"leases/{number}", str(number).encode())
@@ -205,6 +205,16 @@ def test_where_conditional_delete_is_refused_too(faulty_place, faults):
 
 def test_who_has_not_tried_the_server_frees_as_every_server_can(s3_place):
     frees_by_emptying(cells_at(s3_place))
+
+
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+def test_settings_are_those_given(tmp_path, s3_place, checksums):
+    cells = open_cells(s3_place.url, Settings(s3=s3_place.settings(checksums=checksums)))
+    assert cells.where == s3_place.url
+    assert open_cells(tmp_path).where == str(tmp_path)
+    assert cells.read(NAME) is None
+    version = cells.write(NAME, b"one")
+    assert cells.read(NAME).version == version
 
 
 def frees_by_emptying(cells: Cells) -> None:
@@ -328,7 +338,7 @@ def test_a_lock_that_is_held_for_long_is_silence(tmp_path, monkeypatch):
     cells = open_cells(tmp_path / "store")
     monkeypatch.setattr(cells, "_locked", lambda: held(tmp_path, 0.05))
     version = None
-    with held(tmp_path, None):
+    with held(tmp_path, -1):
         for ask in (lambda: cells.write(NAME, b"1", version), lambda: cells.drop(NAME, "v")):
             with pytest.raises(StoreAway, match="another process holds its lock"):
                 ask()
@@ -393,16 +403,6 @@ def test_a_new_file_in_a_freed_inode_is_another_version(tmp_path, monkeypatch):
         assert version not in seen
         seen.add(version)
         cells.drop(NAME, version)
-
-
-def test_settings_are_those_given(tmp_path, s3_place):
-    given = Settings(s3=s3_place.settings())
-    assert open_cells(s3_place.url, given).where == s3_place.url
-    assert open_cells(tmp_path).where == str(tmp_path)
-    cells = S3Cells(s3_place.bucket, s3_place.prefix, s3_place.settings(checksums="when_required"))
-    assert cells.read(NAME) is None
-    version = cells.write(NAME, b"one")
-    assert cells.read(NAME).version == version
 
 
 def test_a_spoilt_answer_is_never_taken_for_absence(beyond, faults):

@@ -87,37 +87,6 @@ def test_only_digests_are_names(store, key):
         store.find(key)
 
 
-@pytest.mark.parametrize("size", [0, 20, 3_000_000])
-def test_a_copy_is_whole_and_of_its_own(store, size):
-    objects, data = store.objects, os.urandom(size)
-    objects.create("blobs/a", data)
-    before = objects.stat("blobs/a")
-    assert objects.copy("blobs/a", "runs/r/deep/out.png")
-    assert objects.copy("blobs/a", "copies/b")
-    assert objects.get("runs/r/deep/out.png").data == objects.get("copies/b").data == data
-    assert objects.stat("blobs/a") == before
-    objects.replace("copies/b", b"another")
-    assert objects.get("blobs/a").data == data
-    assert objects.copy("copies/b", "runs/r/deep/out.png")  # over what is there
-    assert objects.get("runs/r/deep/out.png").data == b"another"
-    assert objects.copy("blobs/a", "blobs/a")
-    assert objects.get("blobs/a").data == data
-    objects.remove("blobs/a")
-    assert objects.get("copies/b").data == b"another"
-
-
-def test_without_a_source_there_is_no_copy(store):
-    store.objects.create("runs/r/out.png", b"before")
-    assert not store.objects.copy("blobs/a", "runs/r/out.png")
-    assert not store.objects.copy("blobs/a", "copies/a")
-    assert store.objects.get("runs/r/out.png").data == b"before"
-    assert store.objects.get("copies/a") is None
-    assert {entry.name for entry in store.objects.list("tmp/")} <= {"tmp/lock"}
-    for pair in (("../a", "b"), ("runs/r/out.png", "../b")):
-        with pytest.raises(ValueError, match="cannot name an object"):
-            store.objects.copy(*pair)
-
-
 def test_failures_never_stand_in_the_way_of_done(store):
     def note(reason):
         return FailureNote(digest("a"), "beach", reason, 3, "2026-01-02T03:04:05+00:00", "x 1")

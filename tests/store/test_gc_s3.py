@@ -75,7 +75,7 @@ def night(objects, seed: int, shared: list[str]) -> tuple[str, list]:
     several, records = seed % 2 == 0, []
 
     def make(some: list[str]) -> None:
-        done = dict(zip(some, store.find_all([digest(text) for text in some]), strict=True))
+        done = {text: (digest(text), store.find(digest(text))) for text in some}
         for text, (_, record) in done.items():
             time.sleep(rng.random() * 0.2)
             records.append(record or keep(store, text, twins.get(text)))
@@ -132,7 +132,7 @@ def test_beside_runs_nothing_needed_goes_and_garbage_does(objects):
         cleaner.join()
     assert problems == []
     needed = [record for _, (_, records) in nights for record in records]
-    found = dict(store.find_all({record.key for record in needed}))
+    found = {record.key: store.find(record.key) for record in needed}
     assert all(found[record.key] for record in needed)
     assert not any(has for _, has in store.has_all([digest(text) for text in garbage]))
     Sweep(objects, POLICY).run()

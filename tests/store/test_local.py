@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
+import fcntl
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from flows.store import atomic
-from flows.store.base import BlobDamaged, StoreError, StoreFull, StoreReadOnly, StoreUnfit
+from flows.store.address import open_cells
+from flows.store.base import FailureNote, StoreError, StoreFull, StoreReadOnly, StoreUnfit
 from flows.store.local import LocalStore
 
 from .samples import digest, make_record
@@ -30,11 +32,6 @@ def done(store):
     return record
 
 
-def quarantined(store) -> dict[str, str]:
-    notes = sorted((store.root / "quarantine").glob("*.json"))
-    return {note["kind"]: note["why"] for note in (json.loads(path.read_text()) for path in notes)}
-
-
 def names(store, folder) -> list[str]:
     return sorted(path.name for path in (store.root / folder).iterdir())
 
@@ -48,41 +45,6 @@ def test_layout(store, done):
 def test_reading_makes_no_folder(store):
     assert store.find(KEY) is None
     assert not store.root.exists()
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b'{"schema": "kontext.record", "version": 1}'])
-def test_a_damaged_record_is_set_aside_and_remade(store, done, data):
-    (store.root / "records" / KEY).write_bytes(data)
-    assert not store.has(KEY)
-    assert store.find(KEY) is None
-    assert names(store, "records") == []
-    assert "the record" in quarantined(store)["record"]
-    assert store.put(done, b"picture") == done
-
-
-def test_a_damaged_blob_is_set_aside_with_its_record(store, done):
-    (store.root / "blobs" / done.blob).write_bytes(b"picturf")
-    assert store.find(KEY) is None
-    assert names(store, "records") == names(store, "blobs") == []
-    assert quarantined(store) == {
-        "blob": "another digest",
-        "record": "the blob has another digest than its name",
-    }
-    assert store.put(done, b"picture") == done
-    assert store.find(KEY) == done
-
-
-def test_a_missing_blob_means_not_done(store, done):
-    (store.root / "blobs" / done.blob).unlink()
-    assert not store.has(KEY)
-    assert store.find(KEY) is None
-    assert quarantined(store) == {"record": "the blob is missing"}
-
-
-def test_reading_a_damaged_blob_says_so(store, done):
-    (store.root / "blobs" / done.blob).write_bytes(b"")
-    with pytest.raises(BlobDamaged, match=r"the picture of 'beach\[product=shoe\]' has another"):
-        store.read(done)
 
 
 def test_put_heals_a_damaged_blob_without_a_record(store, done):
@@ -192,27 +154,50 @@ def test_without_links_and_locks_the_place_is_refused(store, no_links, monkeypat
     def refuse(handle, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(StoreUnfit, match="neither hard links nor locks"):
         store.put(make_record(KEY, b"x"), b"x")
     assert store.find(KEY) is None
 
 
-def test_only_files_of_the_dead_and_the_forgotten_are_cleaned(store, done):
+def test_only_forgotten_temporary_files_are_cleaned(store, done):
     scratch = store.root / "tmp"
-    dead = 2**22 + 1  # above the kernel's largest pid
     hour, days = 3600, 3 * 24 * 3600
-    cases = {  # name: (age in seconds, stays)
-        f"{atomic._host()}-{dead}-aa": (hour, False),
-        f"{atomic._host()}-{dead}-bb": (1, True),
-        f"{atomic._host()}-{os.getpid()}-cc": (hour, True),
-        f"{atomic._host()}-{os.getpid()}-dd": (days, False),
-        f"0badf00d-{dead}-ee": (hour, True),
-        f"0badf00d-{dead}-ff": (days, False),
-        "somebody's notes": (days, True),
-    }
+    cases = {"aa.tmp": (hour, True), "bb.tmp": (days, False), "somebody's notes": (days, True)}
     for name, (age, _) in cases.items():
         (scratch / name).write_bytes(b"")
         os.utime(scratch / name, (time.time() - age,) * 2)
     LocalStore(store.root).put(make_record(digest("b"), b"b"), b"b")
     assert names(store, "tmp") == sorted(name for name, (_, stays) in cases.items() if stays)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o027, 0o640)])
+def test_who_may_use_the_files_is_decided_by_the_umask(tmp_path, monkeypatch, umask, mode):
+    """Of two users with one group both write to one store."""
+    modes, replace, link = {}, Path.replace, os.link
+
+    def noting(act, from_, to):
+        modes[Path(from_)] = Path(from_).stat().st_mode & 0o777
+        return act(from_, to)
+
+    monkeypatch.setattr(Path, "replace", lambda self, to: noting(replace, self, to))
+    monkeypatch.setattr(os, "link", lambda from_, to: noting(link, from_, to))
+    before = os.umask(umask)
+    try:
+        store = LocalStore(tmp_path / "store")
+        store.prepare()
+        store.put(make_record(KEY, b"picture"), b"picture")
+        store.note_failure(FailureNote(KEY, "beach", "why", 1, "now", "x 1"))
+        store.objects.copy(f"blobs/{make_record(KEY, b'picture').blob}", "runs/r/out.png")
+        cells = open_cells(tmp_path / "store")
+        cells.prepare()
+        cells.write("leases/a", b"words")
+    finally:
+        os.umask(before)
+    found = list(store.root.rglob("*"))
+    assert len(found) > 10
+    for path in found:
+        wanted = 0o777 & ~umask if path.is_dir() else mode
+        assert path.stat().st_mode & 0o777 == wanted, path
+    assert len(modes) >= 5
+    assert set(modes.values()) == {mode}  # while they were written, too

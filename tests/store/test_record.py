@@ -36,8 +36,8 @@ def edited(**changes) -> bytes:
         (edited(version=99), "has version 99, expected 1"),
         (edited(record=None), "own checksum"),
         (encode_record(make_record(digest("b"), b"x")), "belongs to key"),
-        (encode_record(make_record(KEY, b"x", seconds="1")), "wrong 'seconds'"),
-        (encode_record(replace(make_record(KEY, b"x"), blob="../../x")), "names no SHA-256"),
+        (encode_record(make_record(KEY, b"x", seconds="1")), "no right 'seconds'"),
+        (encode_record(replace(make_record(KEY, b"x"), blob="../../x")), "no right 'blob'"),
     ],
 )
 def test_these_bytes_are_not_a_record(data, why):

@@ -102,12 +102,6 @@ def test_the_winner_whose_answers_were_lost_knows_it_is_the_winner(objects, faul
     assert not plain.create("new", BYTES)  # the same bytes, but somebody else's
 
 
-def test_who_lost_and_hears_it_late_is_no_winner(objects, faults, plain):
-    plain.create("new", BYTES)
-    faults.harm(LoseAnswer(), "PUT")
-    assert not objects.create("new", BYTES)
-
-
 @pytest.mark.parametrize(
     "answer", [Answer(409, "ConditionalRequestConflict"), Answer(412, "PreconditionFailed")]
 )
@@ -123,6 +117,14 @@ def test_a_conflict_with_a_holder_is_lost(objects, faults, plain):
     assert not objects.create("new", b"ours")
 
 
+def test_an_upload_that_is_cut_is_tried_again(objects, faults, plain):
+    faults.harm(CutUpload(), "PUT", times=2)
+    assert objects.create("new", BYTES)
+    assert plain.get("new").data == BYTES
+    faults.harm(LoseAnswer(), "PUT")  # who lost and hears it late is no winner
+    assert not objects.create("ready", BYTES)
+
+
 def test_an_upload_that_is_cut_leaves_nothing_under_the_name(faulty_place, faults, objects, plain):
     faults.harm(CutUpload(), "PUT", times=None)
     hasty = faulty_place.objects(**ONCE)
@@ -133,14 +135,6 @@ def test_an_upload_that_is_cut_leaves_nothing_under_the_name(faulty_place, fault
     faults.heal()
     assert hasty.create("new", BYTES)
     assert plain.get("new").data == BYTES
-
-
-def test_an_upload_that_is_cut_is_tried_again(objects, faults, plain):
-    faults.harm(CutUpload(), "PUT", times=2)
-    assert objects.create("new", BYTES)
-    faults.harm(CutUpload(), "PUT", times=2)
-    objects.replace("ready", BYTES)
-    assert plain.get("new").data == plain.get("ready").data == BYTES
 
 
 def test_replacing_that_is_cut_leaves_the_old_object(faulty_place, faults, objects, plain):
@@ -376,28 +370,37 @@ def refusal(objects, name="a") -> str:
     return str(caught.value)
 
 
-def test_no_credentials(s3_place, become):
-    become(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
-    assert refusal(s3_place.objects()) == (
-        f"{s3_place.url}/a: reading it failed: no credentials were found; set AWS_ACCESS_KEY_ID "
-        "and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role"
-    )
-
-
-def test_half_of_the_credentials(s3_place, become):
-    become(AWS_SECRET_ACCESS_KEY=None)
-    assert refusal(s3_place.objects()) == (
-        f"{s3_place.url}/a: reading it failed: the credentials are incomplete; set both "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or complete the profile"
-    )
-
-
-def test_a_profile_that_does_not_exist(s3_place, become):
-    become(AWS_PROFILE="nightly")
-    assert refusal(s3_place.objects()) == (
-        f"{s3_place.url}/a: reading it failed: there is no such AWS profile; check AWS_PROFILE "
-        "and the AWS config file"
-    )
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE, or give this machine a role",
+        ),
+        (
+            {"AWS_SECRET_ACCESS_KEY": None},
+            "the credentials are incomplete; set both AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or complete the profile",
+        ),
+        (
+            {"AWS_PROFILE": "nightly"},
+            "there is no such AWS profile; check AWS_PROFILE and the AWS config file",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIANOBODYKNOWSTHIS1"},
+            "the server {server} does not know these credentials; check that they are for this "
+            "server, and not others that come first (AWS_* variables, then AWS_PROFILE)",
+        ),
+    ],
+)
+def test_credentials_that_will_not_do(s3_place, become, changes, words):
+    become(**changes)
+    words = words.format(server=s3_place.endpoint)
+    assert refusal(s3_place.objects()) == f"{s3_place.url}/a: reading it failed: {words}"
+    with pytest.raises(StoreError) as caught:  # a write goes another way
+        s3_place.objects().prepare()
+    assert str(caught.value) == f"{s3_place.url}: writing it failed: {words}"
 
 
 def test_a_wrong_secret(s3_place, become):
@@ -414,15 +417,6 @@ def test_a_wrong_secret(s3_place, become):
     with pytest.raises(StoreError) as caught:
         objects.prepare()
     assert str(caught.value) == f"{s3_place.url}: writing it failed: {expected}"
-
-
-def test_a_key_that_the_server_does_not_know(s3_place, become):
-    become(AWS_ACCESS_KEY_ID="AKIANOBODYKNOWSTHIS1")
-    assert refusal(s3_place.objects()) == (
-        f"{s3_place.url}/a: reading it failed: the server {s3_place.endpoint} does not know these "
-        "credentials; check that they are for this server, and not others that come first (AWS_* "
-        "variables, then AWS_PROFILE)"
-    )
 
 
 def test_no_such_bucket(s3_place):
@@ -456,6 +450,11 @@ def test_no_such_bucket(s3_place):
             Answer(400, "ExpiredToken"),
             "the credentials have expired; log in again, or check AWS_PROFILE and the role of "
             "this machine",
+        ),
+        (
+            Answer(501, "NotImplemented"),
+            "the server does not offer what was asked of it (NotImplemented, status 501); an older "
+            "server may want s3.checksums: when_required (KONTEXT_S3__CHECKSUMS)",
         ),
         (
             Answer(403, "AccessDenied"),
