@@ -18,8 +18,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.execution.outcome import Ending, Outcome, State, StepOutcome
-from flows.execution.provenance import now, plain, software
-from flows.recipe.step import ContextRef, ParentStep, Plan, SourceImage, Step
+from flows.execution.provenance import now, plain, software, sources_of
+from flows.recipe.step import ContextRef, ParentStep, Plan, Step
 from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
@@ -157,8 +157,13 @@ def one_large(size: int) -> AbstractContextManager[object]:
     return _ONE_LARGE if size > LARGE else contextlib.nullcontext()
 
 
-def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
-    """The manifest of a run, its outputs not written yet."""
+def build_manifest(
+    plan: Plan,
+    outcome: Outcome,
+    outputs: tuple[OutputEntry, ...],
+    problems: Mapping[str, str],
+) -> Manifest:
+    """The manifest of a run; ``problems`` tell of sources, by digest."""
     return Manifest(
         recipe=plan.recipe,
         recipe_file=plan.recipe_path.name,
@@ -181,7 +186,16 @@ def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
             VariantEntry(id=variant.id, values=dict(variant.values), keys=variant.keys)
             for variant in plan.variants
         ),
-        sources=tuple(_sources(plan).values()),
+        sources=tuple(
+            SourceEntry(
+                digest=ref.digest,
+                input=ref.input,
+                file=ref.file,
+                problem=problems.get(ref.digest, ""),
+            )
+            for ref in sources_of(plan)
+        ),
+        outputs=outputs,
     )
 
 
@@ -211,15 +225,6 @@ def _context(ref: ContextRef) -> ContextEntry:
     if isinstance(ref, ParentStep):
         return ContextEntry(kind="step", name=ref.key)
     return ContextEntry(kind="source", name=ref.digest)
-
-
-def _sources(plan: Plan) -> Mapping[str, SourceEntry]:
-    found: dict[str, SourceEntry] = {}
-    for step in plan.steps.values():
-        for ref in step.contexts:
-            if isinstance(ref, SourceImage) and ref.digest not in found:
-                found[ref.digest] = SourceEntry(digest=ref.digest, input=ref.input, file=ref.file)
-    return found
 
 
 def read_manifest(run: Path | RunFolder) -> Manifest:

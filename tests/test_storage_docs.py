@@ -29,10 +29,12 @@ from flows.configured import leaves
 from flows.execution import sources, stages
 from flows.execution.cutting import cut
 from flows.execution.ends import ChunkEnds, gather
-from flows.execution.sources import put_sources, sources_of
-from flows.execution.stages import StageSheet, named, read_stage, write_stage
+from flows.execution.execute import run_plan
+from flows.execution.look import look
+from flows.execution.provenance import sources_of
+from flows.execution.sources import put_sources
+from flows.execution.stages import StageSheet, read_stage, write_stage
 from flows.execution.verdicts import VERDICTS, give, verdict, words_of
-from flows.execution.work import do_work, look_for_missing
 from flows.listing import PINS
 from flows.manifest import read_manifest
 from flows.pipeline import publish, run_folder
@@ -337,9 +339,9 @@ def begin_as_parent(order: str, monkeypatch) -> None:
             put_sources(plan, store)
             put_sources(plan, store)
             store.keep(os.urandom(PART + 1))
-            missing = look_for_missing(plan, store)
-            chunks = named("0-0", cut(plan, missing, tuple(store.sample(8)), 1))
-            assert len(missing.keys) == 2
+            seen = look(plan, store)
+            chunks = cut(plan, seen, tuple(store.sample(8)), 1, "0-0")
+            assert len(seen.missing) == 2
             sheet = StageSheet(
                 folder=folder,
                 recipe="",
@@ -373,12 +375,11 @@ def make_as_worker(guarded: Guarded) -> None:
         lease = Lease(cells, name, "w", renew=0.05)
         assert is_taken(lease)
         assert verdict(store.objects, name, 0) is None
-        outcome = do_work(
-            stage.plan, sheet.keys, store, lambda: FakeEngine(FAKE_SPEC), outputs=sheet.outputs
-        )
+        seen = look(stage.plan, store, sheet.keys, sheet.outputs)
+        outcome = run_plan(stage.plan, store, lambda: FakeEngine(FAKE_SPEC), seen=seen)
         assert outcome.why == ""
         assert lease.sure(time.sleep)
-        ends = ChunkEnds.of(outcome, sheet.keys, outcome.problems)
+        ends = ChunkEnds.of(outcome, sheet.keys)
         assert give(store.objects, name, 0, ends.to_json())
         lease.free()
     assert guarded.names(LEASES) == []

@@ -78,7 +78,7 @@ def plan(
 
 
 def _progress(planned: Plan, asked: Settings) -> Progress:
-    from flows.estimate import SAMPLE, estimate_seconds
+    from flows.estimate import SAMPLE, StepTimes
     from flows.store.address import open_store
     from flows.store.base import StoreError
 
@@ -86,7 +86,7 @@ def _progress(planned: Plan, asked: Settings) -> Progress:
         store = open_store(asked.store, asked)
         done = frozenset(key for key, has in store.has_all(planned.steps) if has)
         todo = [step for key, step in planned.steps.items() if key not in done]
-        seconds = estimate_seconds(planned, todo, store.sample(SAMPLE))
+        seconds = StepTimes(planned, store.sample(SAMPLE)).total(todo)
         notes = store.failures([step.key for step in todo])
         failed = [note for _, note in notes if note is not None]
         return Progress(done, seconds, {note.key: note.reason for note in failed})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.defaults import DEFAULT_BATCH
-from flows.execution.execute import EngineFactory
+from flows.execution.asking import EngineFactory
 from flows.recipe.step import Plan
 from flows.store.address import is_s3
 from kontext_engine.api import Engine, EngineOptions

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.chunk import Chunk
 from flows.recipe.planfile import PlanFileError, decode_plan, encode_plan
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
@@ -35,7 +34,12 @@ class _Sheet(BaseModel):
 
 
 class ChunkSheet(_Sheet):
-    """A chunk as it is written: what one worker makes in one go, after other chunks."""
+    """A chunk: what one engine makes in one go, when the chunks that it comes ``after`` have ended.
+
+    ``keys`` are in the plan's order; ``seconds`` of engine time are expected, ``None`` when nothing
+    was measured. ``outputs`` are keys of output files to be encoded: of these steps, or, in a chunk
+    without steps, of pictures that are there; that takes no engine.
+    """
 
     name: str
     keys: tuple[str, ...]
@@ -73,22 +77,6 @@ class Stage:
             if chunk.name == name:
                 return chunk
         raise StageError(f"no chunk '{name}' in the stage of {self.sheet.folder}")
-
-
-def named(prefix: str, chunks: tuple[Chunk, ...]) -> tuple[ChunkSheet, ...]:
-    """Chunks under names that stay: ``<prefix>-<number>``."""
-    width = len(str(len(chunks)))
-    names = {chunk.id: f"{prefix}-{number:0{width}d}" for number, chunk in enumerate(chunks, 1)}
-    return tuple(
-        ChunkSheet(
-            name=names[chunk.id],
-            keys=chunk.keys,
-            outputs=chunk.outputs,
-            after=tuple(sorted(names[one] for one in chunk.after)),
-            seconds=chunk.seconds,
-        )
-        for chunk in chunks
-    )
 
 
 def write_stage(objects: Objects, run: str, number: str, plan: Plan, sheet: StageSheet) -> None:

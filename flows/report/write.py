@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def write_report(
-    run: RunFolder, manifest: Manifest, store: KeyedStore, links: Links = RELATIVE
+    run: RunFolder,
+    manifest: Manifest,
+    store: KeyedStore,
+    links: Links = RELATIVE,
+    thumbs: Thumbnails | None = None,
 ) -> str:
     """Write the page and the thumbnails it lacks; what people call the page.
 
@@ -35,7 +39,7 @@ def write_report(
     Raises:
         StoreError: the store cannot be read, or the run's home cannot be written.
     """
-    thumbs = Thumbnails(run)
+    thumbs = thumbs or Thumbnails(run)
     for _ in in_lanes(lambda step: _bring(step, thumbs, store), manifest.steps, LANES):
         pass
     run.write(PAGE, render(manifest, thumbs, links))

@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.objects import State as FlowState
 from prefect.deployments import run_deployment
 
-from flows.execution.ends import ChunkEnds, EndsError, StepEnd
-from flows.execution.outcome import State
+from flows.execution.ends import ChunkEnds
+from flows.execution.outcome import State, StepOutcome
 from flows.execution.stages import ChunkSheet
 from flows.execution.verdicts import give, verdict
 from flows.recipe.step import Plan
@@ -200,7 +200,7 @@ class Family:
             return False
         try:
             child.ends = ChunkEnds.from_json(words)
-        except EndsError as error:
+        except ValueError as error:
             log.warning("%s: %s", name, error)
         return child.ends is not None
 
@@ -234,7 +234,7 @@ class Family:
     def _give_up(self, child: Child, row: Sequence[Try], why: str) -> None:
         reason = f"given up after {len(row)} attempts that made nothing: {why}"
         steps = {
-            key: StepEnd(
+            key: StepOutcome(
                 state=State.DONE if there else State.FAILED, reason="" if there else reason
             )
             for key, there in self.store.has_all(child.sheet.keys)

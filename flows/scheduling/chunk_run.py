@@ -14,13 +14,14 @@ from typing import Any
 from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
+from flows.execution.asking import EngineFactory
 from flows.execution.ends import ChunkEnds
 from flows.execution.events import Event, Settled, both
-from flows.execution.execute import EngineFactory
+from flows.execution.execute import run_plan
+from flows.execution.look import look
 from flows.execution.outcome import Ending, Outcome, State
 from flows.execution.stages import ChunkSheet, Stage, read_stage
 from flows.execution.verdicts import give, verdict
-from flows.execution.work import do_work
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
 from flows.resident.pooled import PooledEngine
@@ -113,7 +114,7 @@ def _carry_out(
             if event.outcome.state is State.DONE:
                 hand.lease.made += 1
                 site.setbacks.fruitful()
-            if event.outcome.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
+            if event.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
                 made[0] += 1
                 words = f"{made[0]} of {len(sheet.keys)} pictures"
                 site.progress.tell(hand.run, made[0] / len(sheet.keys), words)
@@ -128,14 +129,13 @@ def _carry_out(
     wanted = set(keys)
     listener = both(lambda event: site.counts.hear(event, wanted), hear)
     try:
-        return do_work(
+        return run_plan(
             plan,
-            keys,
             store,
             _engines(site, hand, plan),
+            seen=look(plan, store, keys, sheet.outputs),
             on_event=listener,
             cancelled=stop,
-            outputs=sheet.outputs,
         )
     finally:
         hand.stopped = None
@@ -167,7 +167,7 @@ def _ended(
     sheet: ChunkSheet,
     outcome: Outcome,
 ) -> FlowState[Any]:
-    ends = ChunkEnds.of(outcome, sheet.keys, outcome.problems)
+    ends = ChunkEnds.of(outcome, sheet.keys)
     made = sum(end.state in (State.DONE, State.CACHED) for end in ends.steps.values())
     count = f"{made} of {len(sheet.keys)} made"
     if outcome.ending is Ending.INTERRUPTED:

@@ -96,13 +96,13 @@ class Store(Protocol):
         """``find``, and the picture's bytes that it has read."""
 
     def has(self, key: str) -> bool:
-        """Whether ``find`` would most likely succeed: record sound, blob there with its size.
+        """Whether ``find`` would most likely succeed: its record is there and sound.
 
-        Cheap (no blob is read), changes nothing; for counting what is left to do.
+        Cheap (no blob is asked for), changes nothing; for counting what is left to do.
         """
 
     def peek(self, key: str) -> Record | None:
-        """The record, by which ``has`` judges: sound, its blob there with its size, unread."""
+        """The record, by which ``has`` judges: sound, nothing asked of its blob."""
 
     def peek_all(self, keys: Iterable[str]) -> Iterator[tuple[str, Record | None]]:
         """``peek`` for each key, in their order; several at once where the store is far."""

@@ -67,19 +67,18 @@ class KeyedStore:
             return None
 
     def has(self, key: str) -> bool:
-        """Whether the record is sound and its blob there with the right size."""
+        """Whether the record is there and sound."""
         return self.peek(key) is not None
 
     def peek(self, key: str) -> Record | None:
-        """The record, if it is sound and its blob there with the right size; reads no picture."""
+        """The record, if it is there and sound; nothing is asked of its blob (``read`` does)."""
         held = self.objects.get(_name("records", key))
         if held is None:
             return None
         try:
-            record = decode_record(held.data, key)
+            return decode_record(held.data, key)
         except RecordError:
             return None
-        return record if self.holds(record.blob, record.size) else None
 
     def holds(self, blob: str, size: int) -> bool:
         """Whether a blob of this digest and size is there, unread."""

@@ -8,15 +8,9 @@ from flows.execution.events import Retrying
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
 from flows.resident.errors import EngineDied
-from flows.store.local import LocalStore
 from kontext_engine.errors import EngineError, ModelError
 
 from .samples import PlanMaker, WatchedEngine
-
-
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path / "out")
 
 
 def pictures(number: int):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from flows.execution.ends import ChunkEnds, EndsError, StepEnd, gather
+from flows.execution.ends import ChunkEnds, gather
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, Outcome, State, StepOutcome
-from flows.execution.work import do_work
 from flows.outputs import keyed_outputs
-from flows.store.local import LocalStore
 from kontext_engine.fake import FakeFaults
 
-from .samples import PlanMaker, WatchedEngine, product_plan, ten_products
+from .samples import PlanMaker, WatchedEngine, make, product_plan, ten_products
 
 
 @pytest.fixture
@@ -20,17 +20,12 @@ def plan(tmp_path):
     return product_plan(ten_products(tmp_path / "in")[:2])
 
 
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path / "out")
-
-
 def told(states: dict, problems=None, why="") -> ChunkEnds:
     """``states`` by key: a state, or a state, a reason and attempts."""
     steps = {}
     for key, end in states.items():
         state, reason, attempts = end if isinstance(end, tuple) else (end, "", 1)
-        steps[key] = StepEnd(state=state, reason=reason, attempts=attempts)
+        steps[key] = StepOutcome(state=state, reason=reason, attempts=attempts)
     return ChunkEnds(steps=steps, problems=problems or {}, engine_seconds=0.0, why=why)
 
 
@@ -44,10 +39,10 @@ def states(found: Outcome) -> list[str]:
 
 def test_ends_are_told_as_they_were(plan, store):
     engine = WatchedEngine(faults=FakeFaults(prompts=("snow",)))
-    made = do_work(plan, list(plan.steps), store, engine.load)
+    made = make(plan, store, engine=engine)
     keys = list(plan.steps)[:2]
-    ends = ChunkEnds.of(made, keys, {"an output": "ValueError: why"})
-    assert ChunkEnds.from_json(ends.to_json()) == ends
+    ends = ChunkEnds.of(replace(made, problems={"an output": "ValueError: why"}), keys)
+    ends = ChunkEnds.from_json(ends.to_json())
     done, failed = (ends.steps[key] for key in keys)
     assert (done.state, done.attempts, done.reason) == (State.DONE, 1, "")
     assert (failed.state, failed.attempts, failed.reason) == (State.FAILED, 1, "failed on purpose")
@@ -68,7 +63,7 @@ def test_a_parent_that_had_to_be_made_anew_on_the_way_is_told_too(plan, store):
     record = found.steps[parent].record
     (store.root / "blobs" / record.blob).write_bytes(b"rotten")
     (store.root / "records" / child).unlink()
-    ends = ChunkEnds.of(do_work(plan, [child], store, WatchedEngine().load), [child])
+    ends = ChunkEnds.of(make(plan, store, [child]), [child])
     assert {key: end.state for key, end in ends.steps.items()} == {
         parent: State.DONE,
         child: State.DONE,
@@ -77,7 +72,7 @@ def test_a_parent_that_had_to_be_made_anew_on_the_way_is_told_too(plan, store):
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"steps": {}}', b"\xff"])
 def test_other_bytes_tell_nothing(data):
-    with pytest.raises(EndsError):
+    with pytest.raises(ValueError):
         ChunkEnds.from_json(data)
 
 
@@ -118,7 +113,7 @@ def test_a_failure_blocks_its_descendants_in_whatever_chunk(store):
     plan = maker.plan()
     found = outcome(plan, store, [told({root.key: (State.FAILED, "broken", 3)})])
     assert states(found) == ["failed", "blocked", "blocked", "pending"]
-    assert found.steps[root.key] == StepOutcome(root.key, State.FAILED, None, "broken", None, 3)
+    assert found.steps[root.key] == StepOutcome(state=State.FAILED, reason="broken", attempts=3)
     for below in (middle, leaf):
         end = found.steps[below.key]
         assert (end.blocked_by, end.reason) == (root.key, "needs 'root[x]', which failed")
@@ -136,7 +131,7 @@ def test_everything_ended_and_some_failed_is_failed_whoever_stopped_it(plan, sto
 
 def test_what_failed_first_and_was_made_later_is_made(plan, store):
     first, second, *_ = plan.steps
-    do_work(plan, [first, second], store, WatchedEngine().load)
+    make(plan, store, [first, second])
     ends = [
         told({first: (State.FAILED, "broken", 3), second: (State.BLOCKED, "needs it", 0)}),
         told({first: State.DONE, second: State.DONE}),
@@ -148,7 +143,7 @@ def test_what_failed_first_and_was_made_later_is_made(plan, store):
 
 def test_one_that_was_blocked_by_what_was_made_later_is_pending(plan, store):
     first, second, *_ = plan.steps
-    do_work(plan, [first], store, WatchedEngine().load)
+    make(plan, store, [first])
     ends = [told({first: (State.FAILED, "broken", 3), second: (State.BLOCKED, "needs it", 0)})]
     assert states(outcome(plan, store, ends)) == ["done", "pending", "pending", "pending"]
 

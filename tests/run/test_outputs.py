@@ -15,22 +15,16 @@ from PIL import Image
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending
 from flows.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
+from flows.pipeline import publish, run_folder
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreFull
 from flows.store.folder import LocalObjects
 from flows.store.local import LocalStore
 from flows.store.runfolder import RunFolder
 
-from .samples import PlanMaker, WatchedEngine, decoded, product_plan, ten_products
+from .samples import PlanMaker, WatchedEngine, decoded, product_plan, run, ten_products
 
 HOSTILE = "put <b>it</b> & “Größe” 雪 \x00\x07 ]]> on a beach\nsecond line"
-
-
-def run(plan, out, engine=None):
-    load = (engine or WatchedEngine()).load
-    hooks = Hooks(factory=lambda plan, out, batch: load)
-    return run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
 
 
 def one_output(tmp_path, prompt=HOSTILE, **output):

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -14,33 +13,21 @@ import pytest
 from PIL import Image
 
 from flows.execution.outcome import Ending, State
-from flows.execution.work import do_work
 from flows.manifest import FILE_NAME, Manifest
 from flows.outputs import keyed_outputs
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
+from flows.pipeline import publish, run_folder
 from flows.settings import Settings
 from flows.store.address import open_objects, open_store
 from flows.store.s3 import S3Objects
 
 from ..servers.fixtures import set_environment
 from ..servers.seaweed import ADMIN, BUCKET
-from .samples import WatchedEngine, product_plan, ten_products
-
-
-@pytest.fixture
-def products(tmp_path) -> list[Path]:
-    return ten_products(tmp_path / "in")[:3]
+from .samples import WatchedEngine, make, product_plan, run
 
 
 @pytest.fixture
 def settings(s3_place) -> Settings:
     return Settings(s3=s3_place.settings())
-
-
-def run(plan, where, settings=None, engine=None):
-    load = (engine or WatchedEngine()).load
-    hooks = Hooks(factory=lambda plan, out, batch: load)
-    return run_recipe(plan, RunRequest(Path("x.yaml"), where, settings=settings), hooks)
 
 
 def files(finished) -> dict[str, bytes]:
@@ -140,7 +127,7 @@ def test_the_manifest_is_written_last_and_the_second_run_sends_no_picture(
 def test_no_picture_passes_through_whoever_publishes(s3_place, settings, products, moved):
     plan = product_plan(products)
     store = open_store(s3_place.url, settings)
-    outcome = do_work(plan, list(plan.steps), store, WatchedEngine().load)
+    outcome = make(plan, store)
     assert moved
     moved.clear()
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))

@@ -15,15 +15,14 @@ from flows import outputs
 from flows.execution import pictures
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
-from flows.execution.work import do_work
 from flows.manifest import read_manifest
 from flows.outputs import keyed_outputs
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
+from flows.pipeline import publish, run_folder
 from flows.report import sources as report_sources
 from flows.store.local import LocalStore
 from flows.thumbs import Thumbnail
 
-from .samples import WatchedEngine, draw_picture, product_plan, ten_products
+from .samples import WatchedEngine, draw_picture, make, product_plan, run
 
 RECIPE = """\
 version: 1
@@ -110,17 +109,6 @@ def test_such_a_picture_that_is_broken_is_named(kontext, tmp_path):
     assert manifest.counts[State.DONE] == manifest.counts[State.FAILED] == 1
     for told in (ended.stderr, page):
         assert "prod\\udce9.png (input 'pic'): not a picture that can be read" in told
-
-
-def run(plan, out, **engine):
-    load = WatchedEngine(**engine).load
-    hooks = Hooks(factory=lambda plan, out, batch: load)
-    return run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
-
-
-@pytest.fixture
-def products(tmp_path) -> list[Path]:
-    return ten_products(tmp_path / "in")[:3]
 
 
 def breaking(real, when):
@@ -221,7 +209,7 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
 def test_a_surprise_in_one_outputs_record_is_its_own(tmp_path, products):
     plan = product_plan(products)
     store = LocalStore(tmp_path / "out")
-    outcome = do_work(plan, list(plan.steps), store, WatchedEngine().load)
+    outcome = make(plan, store)
     keys = [key for own in keyed_outputs(plan).values() for key in own]
     (store.root / "outputs" / keys[1]).write_bytes(b'{"schema": "kontext.output", "version": 1}')
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))

@@ -49,7 +49,7 @@ def page_of(counts, engines):
 def test_the_metrics_page_tells_all_in_prometheus_text():
     counts = Counts()
     for state in (State.DONE, State.DONE, State.CACHED, State.FAILED):
-        counts.hear(Settled(StepOutcome("k", state), "hat"))
+        counts.hear(Settled("k", StepOutcome(state=state), "hat"))
     counts.ended("handed_back")
     engines = (stats(1), stats(2, restarts=5, edits=2, loads=6, memory=50))
     page = page_of(counts, engines)
@@ -87,5 +87,5 @@ def test_ancestors_that_a_chunk_looks_up_are_no_hits(tmp_path):
         run_plan(sub_plan(plan, own), store, lambda: FakeEngine(plan.model), on_event=heard)
     assert counts.steps == {State.CACHED: 1, State.DONE: 2}
     # What had to be made anew, whosever it was, is work.
-    counts.hear(Settled(StepOutcome(trunk.key, State.DONE), "trunk"), own={keys[2]})
+    counts.hear(Settled(trunk.key, StepOutcome(state=State.DONE), "trunk"), own={keys[2]})
     assert counts.steps[State.DONE] == 3
