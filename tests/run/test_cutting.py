@@ -286,7 +286,7 @@ def test_nothing_missing_is_no_chunk():
 
 
 def test_chunks_are_numbered_in_one_width():
-    names = [chunk.name for chunk in cut_all(loose_steps(160, steps=6))]
+    names = [chunk.name for chunk in cut_all(loose_steps(200, steps=60))]
     assert names == [f"0-{number:02d}" for number in range(1, len(names) + 1)]
     assert len(names) > 9
 
