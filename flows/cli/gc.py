@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,6 +53,14 @@ def gc(
         list[str] | None,
         typer.Option("--unpin", metavar="RUN", help="Keep it no longer; nothing else is done."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read everything and set aside what is damaged, so that the next run makes it "
+            "again; nothing else is done.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Show what nobody needs any more in a store; with --delete, delete it.
@@ -68,6 +78,8 @@ def gc(
         objects = open_objects(settings.store, settings)
         if pin or unpin:
             _pins(objects, pin or [], unpin or [])
+        elif verify:
+            _verify(settings, as_json=as_json)
         else:
             _clean(objects, policy, delete=delete, as_json=as_json)
     except RunNotFound as error:
@@ -114,11 +126,27 @@ def _pins(objects: Objects, pins: list[str], unpins: list[str]) -> None:
         typer.echo(f"{run}: {'no longer pinned' if unpin(objects, run) else 'was not pinned'}")
 
 
-def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:
+def _verify(settings: Settings, *, as_json: bool) -> None:
+    from flows.store.address import open_store
+    from flows.store.verify import verify
+
+    with _bars() as tell:
+        found = verify(open_store(settings.store, settings), tell)
+    if as_json:
+        typer.echo(json.dumps({"read": found.read, "damaged": found.damaged}, indent=1))
+    else:
+        for line in found.damaged:
+            typer.echo(f"set aside {line}")
+        typer.echo(f"{found.read} objects read, {len(found.damaged)} of them damaged")
+    if found.damaged:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on a terminal, told what is done, how many, of how many."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from flows.gc.sweep import Sweep, survey
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -128,18 +156,25 @@ def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> 
     def tell(what: str, done: int, total: int) -> None:
         bars.update(task, description=what, completed=done, total=total)
 
+    with bars:
+        yield tell
+
+
+def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:
+    from flows.gc.sweep import Sweep, survey
+
     found: Survey | None = None
     if not delete:
-        with bars:
+        with _bars() as tell:
             found = survey(objects, policy, time.time(), tell)
         _report(found, None, as_json=as_json)
         return
-    sweep = Sweep(objects, policy, tell=tell)
-    try:
-        with bars:
+    with _bars() as tell:
+        sweep = Sweep(objects, policy, tell=tell)
+        try:
             found = sweep.run()
-    finally:
-        _report(found, sweep.swept, as_json=as_json)
+        finally:
+            _report(found, sweep.swept, as_json=as_json)
 
 
 def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None:

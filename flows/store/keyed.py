@@ -119,6 +119,17 @@ class KeyedStore:
             "remake it"
         )
 
+    def check_blob(self, digest: str) -> str:
+        """Read and hash a blob; what is wrong with it, if something is: then it is set aside."""
+        name = _name("blobs", digest)
+        held = self.objects.get(name)
+        if held is None:
+            return "is missing"
+        if _sha256(held.data) == digest:
+            return ""
+        self._set_aside(name, held, "another digest")
+        return "has another digest than its name"
+
     def put(self, record: Record, blob: bytes) -> Record:
         """Blob first, record last; the record that holds the key afterwards."""
         if _sha256(blob) != record.blob or len(blob) != record.size:

@@ -144,6 +144,7 @@ def test_a_file_that_is_not_there_is_an_entry_with_its_problem(tmp_path):
     plan = product_plan(ten_products(tmp_path / "in")[:1])
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
+    store.objects.remove(f"outputs/{output_key(plan, plan.outputs[0])}")
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     (entry,) = finished.manifest.outputs
     assert entry.problem == "product=p0.png: its file has not been made; run again to make it"

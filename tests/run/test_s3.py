@@ -22,6 +22,7 @@ from flows.store.s3 import S3Objects
 
 from ..servers.fixtures import set_environment
 from ..servers.seaweed import ADMIN, BUCKET
+from . import reads
 from .samples import WatchedEngine, make, product_plan, run
 
 
@@ -165,31 +166,32 @@ def fetched(url: str) -> tuple[bytes, str]:
 # what happens to a done step's objects -> what must lie in quarantine afterwards
 DAMAGE = {
     "corrupted blob": {"blob", "record"},
-    "truncated blob": {"blob"},
+    "truncated blob": {"blob", "record"},
     "truncated record": {"record"},
-    "missing blob": set(),  # the same picture under its record again
+    "missing blob": {"record"},
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_found_set_aside_and_only_it_is_made_again(s3_place, settings, products, damage):
     plan = product_plan(products)
-    before = files(run(plan, s3_place.url, settings))
+    first = run(plan, s3_place.url, settings)
+    before = files(first)
     store = open_store(s3_place.url, settings)
     victim = next(step for step in plan.steps.values() if step.label == "snow[product=p1]")
     record = store.find(victim.key)
     blob, proof = f"blobs/{record.blob}", f"records/{victim.key}"
-    if damage == "corrupted blob":
-        # Of the same size, so it is found when it is read: here, because its file is missing.
-        store.objects.replace(blob, store.read(record)[:-1] + b"?")
-        (output,) = keyed_outputs(plan)[victim.key]
-        store.objects.remove(f"outputs/{output}")
-    elif damage == "truncated blob":
-        store.objects.replace(blob, store.read(record)[:-1])
-    elif damage == "truncated record":
+    if damage == "truncated record":
         store.objects.replace(proof, store.objects.get(proof).data[:100])
     else:
+        data = store.read(record)[:-1]
         store.objects.remove(blob)
+        if damage != "missing blob":
+            store.objects.replace(blob, data + b"?" * (damage == "corrupted blob"))
+        # It is found where it is read: for its file, which is gone.
+        (output,) = keyed_outputs(plan)[victim.key]
+        store.objects.remove(f"outputs/{output}")
+        store.objects.remove(f"runs/{first.run.name}/product=p1.png")
     engine = WatchedEngine()
     again = run(plan, s3_place.url, settings, engine)
     assert [request.id for batch in engine.asked for request in batch] == [victim.key]
@@ -201,6 +203,30 @@ def test_damage_is_found_set_aside_and_only_it_is_made_again(s3_place, settings,
     assert kinds == DAMAGE[damage]
     after = files(again)
     assert pixels(after["product=p1.png"]) == pixels(before["product=p1.png"])
+
+
+CLAIMED = {"PUT claims", "HEAD claims", "DELETE claims", "GET gc.lock"}
+
+
+def test_a_run_with_nothing_to_do_asks_for_a_record_a_picture(s3_place, settings, faults):
+    watched = reads.settings_for(faults.endpoint)
+    run(reads.pictures(12), s3_place.url, settings)
+    open_store(s3_place.url, watched).prepare()
+    with reads.counted(faults) as counts:
+        reads.again(reads.pictures(12), s3_place.url, watched)
+    asked = {kind: n for kind, n in counts.items() if kind not in CLAIMED | {"LIST tmp"}}
+    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 3}
+
+
+def test_a_chain_in_chunks_reads_what_other_chunks_made_and_publishing_reads_nothing(
+    s3_place, s3_environment, faults
+):
+    watched = reads.settings_for(faults.endpoint)
+    assert reads.in_chunks(reads.chain(), s3_place.url, watched, faults)["GET blobs"] == 3
+    with reads.counted(faults) as counts:
+        reads.into_a_new_folder(reads.chain(), s3_place.url, watched)
+    assert (counts["GET blobs"], counts["PUT copy runs"]) == (0, 9)
+    assert not [kind for kind in counts if kind.startswith("PUT blobs")]
 
 
 def test_no_claim_stays_and_no_secret_is_in_anything(s3_place, settings, products):

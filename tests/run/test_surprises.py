@@ -18,7 +18,7 @@ from flows.execution.outcome import Ending, State
 from flows.manifest import read_manifest
 from flows.outputs import keyed_outputs
 from flows.pipeline import publish, run_folder
-from flows.report import sources as report_sources
+from flows.report import thumbs as report_thumbs
 from flows.store.local import LocalStore
 from flows.thumbs import Thumbnail
 
@@ -190,6 +190,8 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
     plan = product_plan(products)
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
+    for thumb in (store.root / "thumbs").iterdir():
+        thumb.unlink()
     products[0].unlink()
     products[1].write_bytes(b"another")
 
@@ -198,7 +200,7 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
             raise MemoryError
         return pictures.open_source(ref)
 
-    monkeypatch.setattr(report_sources, "open_source", open_source)
+    monkeypatch.setattr(report_thumbs, "open_source", open_source)
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     gone, other, surprise = (entry.problem for entry in finished.manifest.sources)
     assert "the file is gone" in gone
