@@ -15,7 +15,7 @@ from flows.execution.asking import describe
 from flows.manifest import Manifest, StepEntry
 from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
-from flows.report.view import build_page
+from flows.report.view import page_of
 from flows.store.base import StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
@@ -83,5 +83,5 @@ def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     template = environment.get_template("report.html.j2")
-    page = build_page(manifest, thumbs.get, links)
-    return template.render(page=page, script=Markup(script), policy=policy)  # noqa: S704 - our own file
+    given = {"script": Markup(script), "policy": policy, "href": links.href}  # noqa: S704 - our own file
+    return template.render(**page_of(manifest, thumbs.get), **given)

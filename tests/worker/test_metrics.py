@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows.execution.events import Settled
 from flows.execution.execute import run_plan
+from flows.execution.look import look
 from flows.execution.outcome import State, StepOutcome
 from flows.metrics import Counts, Metrics, Recent, Scheduler
-from flows.recipe.planfile import sub_plan
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 
@@ -79,12 +79,12 @@ def test_ancestors_that_a_chunk_looks_up_are_no_hits(tmp_path):
         maker.variant(str(number), {}, [leaf])
     plan, store = maker.plan(), LocalStore(tmp_path / "out")
     keys = [leaf.key for leaf in leaves]
-    run_plan(sub_plan(plan, keys[:1]), store, lambda: FakeEngine(plan.model))
+    run_plan(plan, store, lambda: FakeEngine(plan.model), seen=look(plan, store, keys[:1]))
 
     counts = Counts()
     for own in ({keys[0], keys[1]}, {keys[2]}):
-        heard = partial(counts.hear, own=own)
-        run_plan(sub_plan(plan, own), store, lambda: FakeEngine(plan.model), on_event=heard)
+        heard, seen = partial(counts.hear, own=own), look(plan, store, own)
+        run_plan(plan, store, lambda: FakeEngine(plan.model), seen=seen, on_event=heard)
     assert counts.steps == {State.CACHED: 1, State.DONE: 2}
     # What had to be made anew, whosever it was, is work.
     counts.hear(Settled(trunk.key, StepOutcome(state=State.DONE), "trunk"), own={keys[2]})
