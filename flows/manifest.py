@@ -12,7 +12,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -227,23 +226,20 @@ def _context(ref: ContextRef) -> ContextEntry:
     return ContextEntry(kind="source", name=ref.digest)
 
 
-def read_manifest(run: Path | RunFolder) -> Manifest:
-    """The manifest of a run's folder (or, on this machine, the file itself).
+def read_manifest(run: RunFolder) -> Manifest:
+    """The manifest of a run's folder.
 
     Raises:
         ManifestError: there is none, or it is not one this version can read.
-        StoreError: a run's home fails.
+        StoreError: the run's home fails.
     """
-    if isinstance(run, RunFolder):
-        data, shown = run.read(FILE_NAME), run.at(FILE_NAME)
-        if data is None:
-            raise _missing(run.where, "no such file")
-        return parse_manifest(data, shown)
-    path = run if run.name == FILE_NAME else run / FILE_NAME
-    try:
-        return parse_manifest(path.read_bytes(), str(path))
-    except OSError as error:
-        raise _missing(str(run), error.strerror or "unreadable") from None
+    data = run.read(FILE_NAME)
+    if data is None:
+        raise ManifestError(
+            f"{run.where}: no {FILE_NAME} here (no such file); expected the folder of a run, such "
+            "as out/runs/<date>-<recipe>-<id>"
+        )
+    return parse_manifest(data, run.at(FILE_NAME))
 
 
 def parse_manifest(data: bytes, shown: str) -> Manifest:
@@ -261,10 +257,3 @@ def parse_manifest(data: bytes, shown: str) -> Manifest:
             f"{shown}: not a manifest this version can read ({where}: {first['msg']}); run the "
             "recipe again to write a new one"
         ) from None
-
-
-def _missing(run: str, why: str) -> ManifestError:
-    return ManifestError(
-        f"{run}: no {FILE_NAME} here ({why.lower()}); expected the folder of a run, such as "
-        "out/runs/<date>-<recipe>-<id>"
-    )

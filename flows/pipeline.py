@@ -16,7 +16,6 @@ from pathlib import Path
 from flows.defaults import DEFAULT_BATCH, DEFAULT_OUT
 from flows.delivery import Delivered, Delivery
 from flows.execution.asking import CancelSignal, EngineFactory
-from flows.execution.engines import engine_factory
 from flows.execution.events import Listener, ignore
 from flows.execution.execute import never, run_plan
 from flows.execution.look import look
@@ -34,6 +33,9 @@ from flows.store.keyed import KeyedStore
 from flows.store.lock import Say, silent
 from flows.store.objects import Objects
 from flows.store.runfolder import RunFolder
+from kontext_engine.api import Engine, EngineOptions
+
+CALL_LOG = "calls.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,22 @@ class Finished:
     def manifest_path(self) -> str:
         """Where ``manifest.json`` is."""
         return self.run.at(MANIFEST_NAME)
+
+
+def engine_factory(plan: Plan, out: str | Path, batch: int) -> EngineFactory:
+    """A call that loads the plan's model with the plan's numerics, when it is made.
+
+    The engine's calls are logged beside a store in a folder; S3 has nothing to append to.
+    """
+    log = None if is_s3(out) else str(Path(out) / CALL_LOG)
+    options = EngineOptions(numerics=plan.numerics, max_batch=batch, call_log=log)
+
+    def load() -> Engine:
+        from kontext_engine.engine import KontextEngine
+
+        return KontextEngine.load(plan.model, options)
+
+    return load
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import threading
 import time
 import tomllib
 import types
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,7 +130,7 @@ class Guarded:
         for module, name, empty in (
             (s3_guard, "_puts", {}),
             (s3_guard, "_parts", {}),
-            (stages, "_kept", OrderedDict()),
+            (stages, "_kept", {}),
         ):
             self._monkeypatch.setattr(module, name, empty)
 

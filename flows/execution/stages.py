@@ -7,8 +7,6 @@ parent that was killed goes on by it, whatever has become of the recipe meanwhil
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,8 +19,7 @@ from flows.store.objects import Objects, checked
 STAGES = "stages/"
 KEPT = 4  # stages that a process remembers: a plan of 10^5 steps takes seconds to read
 
-_kept: OrderedDict[tuple[str, str], Stage] = OrderedDict()
-_keeping = threading.Lock()
+_kept: dict[tuple[str, str], Stage] = {}
 
 
 class StageError(StoreError):
@@ -93,10 +90,8 @@ def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
         StoreError: the store fails.
     """
     key = (f"{objects.where}/{run}", number)
-    with _keeping:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
+    if (kept := _kept.get(key)) is not None:
+        return kept
     name = _name(run, number, "json")
     held, plan = objects.get(name), objects.get(_name(run, number, "plan"))
     if held is None or plan is None:
@@ -107,10 +102,9 @@ def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
         raise StageError(f"{objects.where}/{name}: {error}") from None
     except ValidationError as error:
         raise StageError(f"{objects.where}/{name}: {error.errors()[0]['msg']}") from None
-    with _keeping:
-        _kept[key] = stage
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
+    _kept[key] = stage
+    for old in list(_kept)[:-KEPT]:
+        _kept.pop(old, None)
     return stage
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.manifest import Manifest, read_manifest
+from flows.manifest import Manifest
 from flows.store.s3 import S3Objects
 
+from ..run.samples import manifest_in
 from ..servers.faults import Faults
 from ..servers.fixtures import Place, set_environment
 from ..servers.seaweed import ADMIN, BUCKET, Seaweed
@@ -174,10 +175,10 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
     """Bit for bit, but for the times in provenance, manifest and page."""
     mine, other = contents(ours), contents(theirs)
     assert mine.keys() == other.keys()
-    manifest = read_manifest(ours)
-    assert timeless(manifest) == timeless(read_manifest(theirs))
+    manifest = manifest_in(ours)
+    assert timeless(manifest) == timeless(manifest_in(theirs))
     assert {step.blob for step in manifest.steps} == {
-        step.blob for step in read_manifest(theirs).steps
+        step.blob for step in manifest_in(theirs).steps
     }
     for name in mine.keys() - {"manifest.json", "report.html"}:
         if name == "recipe.yaml" or name.startswith("thumbs/"):
@@ -219,7 +220,7 @@ def assert_no_secret(ended: Ended) -> None:
 
 def test_damage_in_the_bucket_is_set_aside_and_exactly_that_is_made_again(both, monkeypatch):
     objects, name = both.objects(monkeypatch), "storyboard"
-    steps = {step.label: step for step in read_manifest(both.folder(name)).steps}
+    steps = {step.label: step for step in manifest_in(both.folder(name)).steps}
     # The first is read, and so found to be bitten, because the second is made from it.
     victims = ["street[character=raccoon]", "snow[character=raccoon]", "face[character=monkey]"]
     bitten, torn, lost = (steps[label] for label in victims)

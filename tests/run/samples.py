@@ -13,6 +13,7 @@ from PIL import Image
 from flows.execution.events import ignore
 from flows.execution.execute import run_plan
 from flows.execution.look import look
+from flows.manifest import FILE_NAME, Manifest, parse_manifest
 from flows.pipeline import Hooks, RunRequest, run_recipe
 from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.step import (
@@ -144,6 +145,11 @@ def run(plan, out, settings=None, engine=None, on_event=ignore, **options):
     load = (engine or WatchedEngine(**options)).load
     hooks = Hooks(on_event=on_event, factory=lambda plan, out, batch: load)
     return run_recipe(plan, RunRequest(Path("x.yaml"), out, settings=settings), hooks)
+
+
+def manifest_in(folder: Path) -> Manifest:
+    """The manifest of a run that lies in a folder of this machine."""
+    return parse_manifest((folder / FILE_NAME).read_bytes(), str(folder))
 
 
 def decoded(store, record) -> bytes:

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from flows.cli import build_app
 from flows.execution.outcome import State
-from flows.manifest import read_manifest
+
+from .samples import manifest_in
 
 
 def manifest(out):
     (folder,) = (out / "runs").iterdir()
-    return read_manifest(folder)
+    return manifest_in(folder)
 
 
 def pictures(out) -> dict[str, bytes]:

@@ -15,14 +15,13 @@ from flows import outputs
 from flows.execution import pictures
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
-from flows.manifest import read_manifest
 from flows.outputs import keyed_outputs
 from flows.pipeline import publish, run_folder
 from flows.report import thumbs as report_thumbs
 from flows.store.local import LocalStore
 from flows.thumbs import Thumbnail
 
-from .samples import WatchedEngine, draw_picture, make, product_plan, run
+from .samples import WatchedEngine, draw_picture, make, manifest_in, product_plan, run
 
 RECIPE = """\
 version: 1
@@ -50,7 +49,7 @@ def run_in(kontext, folder: Path, expected: int) -> tuple:
     assert "Traceback" not in ended.stderr, ended.stderr
     assert ended.returncode == expected, ended.stderr
     told = json.loads(ended.stdout)
-    manifest = read_manifest(Path(folder / told["folder"]))
+    manifest = manifest_in(Path(folder / told["folder"]))
     page = html.unescape((folder / told["report"]).read_text())
     return ended, manifest, page
 
@@ -64,7 +63,7 @@ def test_a_picture_that_cannot_be_converted_fails_alone(kontext, tmp_path):
     ended = kontext("0", "run", "r.yaml", "--json")
     assert "Traceback" not in ended.stderr, ended.stderr
     told = json.loads(ended.stdout)
-    manifest = read_manifest(tmp_path / told["folder"])
+    manifest = manifest_in(tmp_path / told["folder"])
     steps = {step.label: step for step in manifest.steps}
     assert steps["out[pic=good]"].state == "done"
     assert (tmp_path / told["folder"] / "out/good.png").is_file()
@@ -130,7 +129,7 @@ def test_a_reason_can_be_written_whatever_names_are_in_it(tmp_path, products, mo
     finished = run(product_plan(products), tmp_path / "out")
     (failed, *_) = finished.manifest.in_state(State.FAILED)
     assert failed.reason.endswith("OSError: [Errno 5] Input/output error: 'in/prod\\udce9.png'")
-    assert read_manifest(Path(finished.folder)) == finished.manifest
+    assert manifest_in(Path(finished.folder)) == finished.manifest
 
 
 WHY = "KeyError: 'surprise\\nof two lines'"
