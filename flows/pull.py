@@ -37,7 +37,7 @@ JOBS = 16
 _THUMB = re.compile(rf"{THUMBS}/[0-9a-f]{{64}}-\d+x\d+\.webp")
 _TURNS = 3  # how often a run may change while it is pulled
 
-Tell = Callable[["Progress"], None]
+Tell = Callable[["PullProgress"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PullProgress:
     """How far a pull is."""
 
     files: int
@@ -60,7 +60,7 @@ class Progress:
     of_bytes: int
 
 
-def ignore(progress: Progress) -> None:
+def ignore(progress: PullProgress) -> None:
     """Tell nobody."""
 
 
@@ -222,7 +222,7 @@ class _Pull:
             for ended, future in enumerate(as_completed(futures), 1):
                 self._note(futures[future], future.result())
                 self._bytes += futures[future].size
-                self._tell(Progress(ended, len(wanted), self._bytes, total))
+                self._tell(PullProgress(ended, len(wanted), self._bytes, total))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -32,7 +32,7 @@ _FAILURES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PlanStatus:
     """How far a plan is: keys that are done, engine seconds left, what failed the last time."""
 
     done: frozenset[str]
@@ -77,7 +77,7 @@ def plan(
     _print_table(planned, progress)
 
 
-def _progress(planned: Plan, asked: Settings) -> Progress:
+def _progress(planned: Plan, asked: Settings) -> PlanStatus:
     from flows.estimate import SAMPLE, StepTimes
     from flows.store.address import open_store
     from flows.store.base import StoreError
@@ -89,7 +89,7 @@ def _progress(planned: Plan, asked: Settings) -> Progress:
         seconds = StepTimes(planned, store.sample(SAMPLE)).total(todo)
         notes = store.failures([step.key for step in todo])
         failed = [note for _, note in notes if note is not None]
-        return Progress(done, seconds, {note.key: note.reason for note in failed})
+        return PlanStatus(done, seconds, {note.key: note.reason for note in failed})
     except StoreError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.FAILED) from None
@@ -102,7 +102,7 @@ def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
     return notes if more <= 0 else [*notes[:_FAILURES_SHOWN], f"{more} more failed last time"]
 
 
-def _print_table(planned: Plan, progress: Progress) -> None:
+def _print_table(planned: Plan, progress: PlanStatus) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -143,7 +143,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _as_json(planned: Plan, progress: Progress) -> dict[str, Any]:
+def _as_json(planned: Plan, progress: PlanStatus) -> dict[str, Any]:
     labels: dict[str, list[str]] = {}
     for label, key in planned.labels.items():
         labels.setdefault(key, []).append(label)

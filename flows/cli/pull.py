@@ -83,7 +83,7 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
     from rich.progress import BarColumn, DownloadColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    from flows.pull import Progress, pull
+    from flows.pull import PullProgress, pull
 
     console = Console(stderr=True)
     columns = (
@@ -95,7 +95,7 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(run, total=None, files="0")
 
-        def tell(at: Progress) -> None:
+        def tell(at: PullProgress) -> None:
             files = f"{at.files}/{at.of_files}"
             bars.update(task, total=at.of_bytes, completed=at.bytes, files=files)
 

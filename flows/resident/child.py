@@ -28,12 +28,12 @@ from flows.resident.messages import (
     Began,
     Broken,
     Cancel,
+    Denoised,
     Ended,
     Load,
     Loaded,
     Loading,
     Model,
-    Progress,
     Ready,
     Refused,
     Run,
@@ -164,7 +164,7 @@ class _Server:
 
     def _answer(self, order: Run, engine: Engine) -> None:
         def on_step(progress: StepProgress) -> None:
-            self._channel.send(Progress(order.job, progress))
+            self._channel.send(Denoised(order.job, progress))
             self._stop_if_unwanted(order.job)
 
         self._stop_if_unwanted(order.job)

@@ -9,9 +9,9 @@ from flows.resident.job import Job
 from flows.resident.messages import (
     Answered,
     Cancel,
+    Denoised,
     Ended,
     Model,
-    Progress,
     Refused,
     error_of,
     pack_requests,
@@ -123,7 +123,7 @@ def converse(
             tiding = job.inbox.get()
             over = isinstance(tiding, Ended | Refused | EngineDied | EnginesStopping)
             match tiding:
-                case Progress(progress=progress):
+                case Denoised(progress=progress):
                     if on_step is not None:
                         on_step(progress)
                 case Answered(answer=answer):

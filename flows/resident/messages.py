@@ -126,7 +126,7 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Denoised:
     """A batch of the job has done a step."""
 
     job: int
@@ -177,7 +177,7 @@ class Broken:
 
 
 Order = Load | Run | Cancel | Stop
-Tiding = Ready | Loading | Loaded | Began | Progress | Answered | Ended | Refused | Broken
+Tiding = Ready | Loading | Loaded | Began | Denoised | Answered | Ended | Refused | Broken
 
 
 # --- packing

@@ -22,6 +22,7 @@ from flows.resident.messages import (
     Began,
     Broken,
     Cancel,
+    Denoised,
     Ended,
     Load,
     Loaded,
@@ -29,7 +30,6 @@ from flows.resident.messages import (
     Model,
     PackedRequest,
     PackedResult,
-    Progress,
     Ready,
     Refused,
     Run,
@@ -260,14 +260,14 @@ class EngineProcess:
                 self._enter(EngineState.BUSY)
             case Answered(answer=PackedResult()):
                 self.tally.edits += 1
-            case Progress(progress=progress):
+            case Denoised(progress=progress):
                 self.tally.batches += progress.phase is Phase.ENCODE
         if job is None:
             return
         match tiding:
             case Began():
                 job.began = True
-            case Progress(progress=progress):
+            case Denoised(progress=progress):
                 job.at = progress
             case Ended() | Refused():
                 self._rest()
