@@ -24,7 +24,7 @@ from flows.manifest import FILE_NAME as MANIFEST_NAME
 from flows.manifest import Manifest, build_manifest
 from flows.numerics import Device, Dtype, choose_numerics
 from flows.recipe.step import Plan
-from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
+from flows.report.links import PAGE, RELATIVE, Links
 from flows.settings import Settings, load_settings
 from flows.store.address import is_s3, open_store
 from flows.store.base import StoreError
@@ -165,7 +165,7 @@ def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFold
 def links_for(run: RunFolder, settings: Settings) -> Links:
     """How the page names its pictures; a folder has no other links than relative ones."""
     if settings.links == "presigned" and is_s3(run.where):
-        return PresignedLinks(run, settings.presign_seconds)
+        return Links(run, settings.presign_seconds)
     return RELATIVE
 
 

@@ -13,13 +13,13 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.planbody import from_body, to_body
-from flows.recipe.step import Plan, Step
+from flows.recipe.step import Plan
 from flows.store.objects import Objects
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import resolve_model
@@ -73,36 +73,6 @@ def decode_plan(data: bytes, home: Objects | None = None) -> Plan:
         raise _wrong(f"lacks a field or has a wrong one ({why})", _SAME_RELEASE) from None
     _check_keys(plan)
     return plan
-
-
-def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
-    """The plan of these steps and all their ancestors, which a run finds done or else makes.
-
-    In the order of ``keys``, each after its parents. Without variants and outputs, because a chunk
-    publishes nothing; so its digest is its own. Takes time by what is wanted, not by the plan.
-
-    Raises:
-        KeyError: a key that is not of this plan.
-    """
-    found: dict[str, Step] = {}
-    for key in keys:
-        below = [key]  # each waits for its parents, which are put on top
-        while below:
-            step = plan.steps[below[-1]]
-            open_parents = [parent for parent in step.parents if parent not in found]
-            if open_parents:
-                below.extend(open_parents)
-            else:
-                found[below.pop()] = step
-    return replace(
-        plan,
-        steps=found,
-        variants=(),
-        outputs=(),
-        labels={step.label: key for key, step in found.items()},
-        warnings=(),
-        digest=plan_digest(found, ()),
-    )
 
 
 def local_model(spec: ModelSpec) -> ModelSpec:
