@@ -49,42 +49,6 @@ def test_everything_is_made_in_full_batches(store, products):
     assert engine.loads == 1
 
 
-def test_the_second_time_no_engine_is_loaded(store, products):
-    plan = product_plan(products)
-    first = run_plan(plan, store, WatchedEngine().load)
-    engine = WatchedEngine()
-    second = run_plan(plan, LocalStore(store.root), engine.load)
-    assert engine.loads == 0
-    assert second.ending is Ending.COMPLETE
-    assert second.counts[State.CACHED] == 20
-    assert [s.record for s in second.steps.values()] == [s.record for s in first.steps.values()]
-
-
-def test_after_changing_one_prompt_only_it_and_its_descendants_are_made(store, tmp_path):
-    picture = draw_picture(tmp_path / "in/a.png", 1)
-
-    def plan(middle: str):
-        maker = PlanMaker()
-        first = maker.step("first", "remove the cover", [source(picture)], "a")
-        second = maker.step("second", middle, [first], "a")
-        third = maker.step("third", "make it snow", [second], "a")
-        side = maker.step("side", "make it red", [first], "a")
-        maker.variant("a", {}, [first, second, third, side])
-        return maker.plan()
-
-    run_plan(plan("move to a street"), store, WatchedEngine().load)
-    engine = WatchedEngine()
-    changed = plan("move to a beach")
-    outcome = run_plan(changed, store, engine.load)
-    assert engine.prompts == ["move to a beach", "make it snow"]
-    assert states(outcome, changed) == {
-        "first[a]": "cached",
-        "second[a]": "done",
-        "third[a]": "done",
-        "side[a]": "cached",
-    }
-
-
 def test_a_broken_input_fails_alone(store, products):
     products[3].write_bytes(b"not a picture at all")
     plan = product_plan(products)

@@ -302,24 +302,6 @@ def test_a_server_that_goes_away_ends_the_run_cleanly_and_a_rerun_goes_on(
     assert manifest.whole
 
 
-@pytest.mark.parametrize(
-    ("where", "told"),
-    [
-        ("s3://b/x", "'b' cannot be a bucket; expected s3://bucket/prefix with 3 to 63 letters"),
-        ("s3://bucket/../x", "'../x' cannot be a prefix; expected at most"),
-        ("s3:/bucket/x", "'s3:…' is no place for pictures; expected a folder or s3://bucket"),
-        ("gs://bucket/x", "is no place for pictures; expected a folder or s3://bucket/prefix"),
-        ("s3://key:secret@bucket/x", "holds credentials or a signature"),
-    ],
-)
-def test_an_address_that_is_none_is_told_in_one_line(kontext, recipe, where, told):
-    ended = kontext("real", "run", recipe, "--store", where)
-    assert ended.returncode == 2
-    assert told in ended.stderr
-    assert "secret" not in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
 def test_a_folder_has_no_presigned_links(kontext, recipe, tmp_path):
     ended = kontext("real", "run", recipe, "--links", "presigned")
     assert ended.returncode == 2

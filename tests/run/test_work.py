@@ -20,7 +20,6 @@ from flows.store import atomic
 from flows.store.folder import LocalObjects
 from flows.store.outputs import OutputStore
 from flows.thumbs import Thumbnail
-from kontext_engine.fake import FakeFaults
 
 from .samples import PlanMaker, WatchedEngine, make, product_plan, run, source
 
@@ -241,13 +240,6 @@ def test_the_second_writer_of_a_step_makes_its_outputs_of_the_winners_picture(st
         Image.open(store.root / "blobs" / record.blob) as picture,
     ):
         assert output.convert("RGB").tobytes() == picture.convert("RGB").tobytes()
-
-
-def test_a_failing_step_ends_nothing_else_and_tells(store, products):
-    plan = product_plan(products)
-    engine = WatchedEngine(faults=FakeFaults(prompts=("beach",)))
-    outcome = make(plan, store, list(plan.steps)[:2], engine=engine)
-    assert [end.state for end in outcome.steps.values()] == [State.FAILED, State.BLOCKED]
 
 
 def test_one_can_stop_between_two_files(store, products, encoded):
