@@ -213,16 +213,14 @@ class Family:
         for child in self.children.values():
             steps = child.ends.steps if child.ends is not None else {}
             made = (key for key, end in steps.items() if end.state in (State.DONE, State.CACHED))
-            if child.order < AGAIN and any(self._is_lost(key, records.get(key)) for key in made):
+            if child.order < AGAIN and any(self._is_lost(records.get(key)) for key in made):
                 child.ends, lost = None, True
                 self._order_again(child, "has lost pictures since")
         return lost
 
-    def _is_lost(self, key: str, record: Record | None) -> bool:
-        """Whether its record or its picture is gone; then the record is, too."""
-        if record is None:
-            return True
-        return not self.store.holds(record.blob, record.size) and self.store.find(key) is None
+    def _is_lost(self, record: Record | None) -> bool:
+        """Whether its record or its picture is gone; its chunk will look closer (``chunk_run``)."""
+        return record is None or not self.store.holds(record.blob, record.size)
 
     def _came_to_nothing(self, child: Child, worker: str, why: str) -> None:
         """An attempt ended without a verdict: again, unless it has come to nothing too often."""

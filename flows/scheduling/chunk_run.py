@@ -31,6 +31,7 @@ from flows.scheduling.names import PRIORITIES, chunks_of
 from flows.scheduling.site import Site, here
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
+from flows.store.lanes import LANES, in_lanes
 from kontext_engine.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def _make(form: ChunkForm) -> FlowState[Any]:
     sheet = stage.chunk(form.chunk)
     plan = replace(stage.plan, model=_model(site, stage.plan))
     keys = _not_blocked(plan, sheet, _failed_before(store, form, stage, sheet))
-    outcome = _carry_out(site, hand, store, plan, sheet, keys)
+    outcome = _carry_out(site, hand, store, plan, sheet, keys, form.order)
     return _ended(site, hand, store, form, sheet, outcome)
 
 
@@ -106,6 +107,7 @@ def _carry_out(
     plan: Plan,
     sheet: ChunkSheet,
     keys: tuple[str, ...],
+    order: int,
 ) -> Outcome:
     made, settled_since = [0], [0]
 
@@ -126,6 +128,9 @@ def _carry_out(
         why = hand.why()
         return why is not None and (hand.at_once() or settled_since[0] > 0)
 
+    if order:  # it is ordered again because pictures were lost: what is damaged is set aside
+        for _ in in_lanes(store.find, keys, LANES):
+            pass
     wanted = set(keys)
     listener = both(lambda event: site.counts.hear(event, wanted), hear)
     try:
