@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flows.execution.asking import describe
 from flows.execution.provenance import software
@@ -77,25 +78,18 @@ def entry_of(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """Brings the outputs of one plan into one run's folder.
 
     ``problems`` tell by output key why a file was not made.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: KeyedStore,
-        run: RunFolder,
-        there: Delivered,
-        problems: Mapping[str, str],
-    ) -> None:
-        self._plan = plan
-        self._outputs = OutputStore(store)
-        self._run = run
-        self._there = there
-        self._problems = problems
+    plan: Plan
+    store: KeyedStore
+    run: RunFolder
+    there: Delivered
+    problems: Mapping[str, str]
 
     def bring(self, records: Mapping[str, Record]) -> tuple[OutputEntry, ...]:
         """Every planned output; those whose step has a record are brought.
@@ -110,17 +104,17 @@ class Delivery:
             record = records.get(planned.key)
             if record is None:
                 return entry_of(planned, None)
-            return self._there.current(planned, record) or self._brought(planned, record)
+            return self.there.current(planned, record) or self._brought(planned, record)
 
-        return tuple(entry for _, entry in in_lanes(entry, self._plan.outputs, LANES))
+        return tuple(entry for _, entry in in_lanes(entry, self.plan.outputs, LANES))
 
     def _brought(self, planned: PlannedOutput, record: Record) -> OutputEntry:
         try:
             check_output_name(planned.path)
-            key = output_key(self._plan, planned)
-            file = self._outputs.recorded(key, record.blob)
+            key = output_key(self.plan, planned)
+            file = OutputStore(self.store).recorded(key, record.blob)
             if file is None:
-                problem = f"{planned.path}: {self._problems.get(key, NOT_MADE)}"
+                problem = f"{planned.path}: {self.problems.get(key, NOT_MADE)}"
             elif not (problem := self._copied(file, planned.path)):
                 return entry_of(planned, record, file.blob, file.size)
         except LASTING:  # no file of it can be written then
@@ -128,7 +122,7 @@ class Delivery:
         except (StoreError, OutputError) as error:
             # A folder fails for one name (a folder of that name is there); a server that fails
             # for one fails for all.
-            if isinstance(error, StoreError) and not self._run.is_near:
+            if isinstance(error, StoreError) and not self.run.is_near:
                 raise
             problem = str(error)
         except Exception as error:
@@ -137,11 +131,11 @@ class Delivery:
 
     def _copied(self, file: OutputRecord, path: str) -> str:
         """Copy it; why that came to nothing."""
-        if not self._run.copy(f"blobs/{file.blob}", path):
+        if not self.run.copy(f"blobs/{file.blob}", path):
             return f"{path}: {NOT_MADE}"
-        if self._run.is_near:
-            data = self._run.read(path) or b""
+        if self.run.is_near:
+            data = self.run.read(path) or b""
             if hashlib.sha256(data).hexdigest() != file.blob:
-                self._outputs.discard(file)
+                OutputStore(self.store).discard(file)
                 return f"{path}: its file was damaged in the store; run again to remake it"
         return ""

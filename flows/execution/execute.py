@@ -105,43 +105,39 @@ def run_plan(
     )
 
 
+@dataclass
 class _Run:
     """One pass over a plan. Holds the board and the attempts."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: KeyedStore,
-        asker: Asker,
-        keeper: Keeper,
-        on_event: Listener,
-        limits: Limits,
-    ) -> None:
-        self.board = Board(plan, on_event)
-        self._plan = plan
-        self._store = store
-        self._asker = asker
-        self._keeper = keeper
-        self._tell = on_event
-        self._limits = limits
-        self._attempts: Counter[str] = Counter()
-        self._pictures = ContextPictures(store, self.board, keeper.opened, limits.pixels)
+    plan: Plan
+    store: KeyedStore
+    asker: Asker
+    keeper: Keeper
+    tell: Listener
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.plan, self.tell)
+        self.attempts: Counter[str] = Counter()
+        self.pictures = ContextPictures(
+            self.store, self.board, self.keeper.opened, self.limits.pixels
+        )
 
     def work(self, seen: Look) -> None:
-        self._tell(Started(len(seen.records) + len(seen.missing), len(seen.missing)))
+        self.tell(Started(len(seen.records) + len(seen.missing), len(seen.missing)))
         self.board.take(seen)
-        damaged = self._keeper.found(seen.records)
+        damaged = self.keeper.found(seen.records)
         for key in damaged:
             self._look_again(key)
         if seen.missing or damaged:
-            self._store.prepare()  # before minutes are spent on a model for a place like /dev/null
-        for keys in in_groups(self._plan, (*seen.missing, *damaged), self._limits.requests):
+            self.store.prepare()  # before minutes are spent on a model for a place like /dev/null
+        for keys in in_groups(self.plan, (*seen.missing, *damaged), self.limits.requests):
             while ready := self.board.ready(keys):
                 self._ask(self._requests(self._next(ready)))
 
     def _look_again(self, key: str) -> None:
-        self._pictures.drop(key)
-        self.board.reopen(key, look(self._plan, self._store, [key]))
+        self.pictures.drop(key)
+        self.board.reopen(key, look(self.plan, self.store, [key]))
 
     def _next(self, ready: Sequence[str]) -> Sequence[str]:
         """One that has failed before goes alone, and first, so that its children meet others'.
@@ -149,18 +145,18 @@ class _Run:
         Fresh steps go together, alike side by side.
         """
         for key in ready:
-            if self._attempts[key]:
+            if self.attempts[key]:
                 return [key]
-        alike = sorted(ready, key=lambda key: shape_hint(self._plan.steps[key]))
-        return alike[: self._limits.requests]
+        alike = sorted(ready, key=lambda key: shape_hint(self.plan.steps[key]))
+        return alike[: self.limits.requests]
 
     def _requests(self, keys: Sequence[str]) -> list[EditRequest]:
-        self._pictures.begin()
+        self.pictures.begin()
         requests: list[EditRequest] = []
         for key in keys:
-            self._asker.stop_if_cancelled()
+            self.asker.stop_if_cancelled()
             try:
-                requests.append(self._pictures.request(self._plan.steps[key]))
+                requests.append(self.pictures.request(self.plan.steps[key]))
             except PictureError as error:
                 self._fail(key, str(error))
             except BlobDamaged as error:
@@ -170,32 +166,32 @@ class _Run:
             except Exception as error:  # decoders of untrusted data raise nearly anything
                 log.debug("a picture could not be opened", exc_info=True)
                 self._fail(key, describe(error))
-            if self._pictures.full:
+            if self.pictures.full:
                 break
         return requests
 
     def _remake_parents(self, key: str, why: str) -> None:
-        self._attempts[key] += 1
-        if self._attempts[key] >= self._limits.attempts:
+        self.attempts[key] += 1
+        if self.attempts[key] >= self.limits.attempts:
             self._fail(key, why)
             return
-        for parent in self._plan.steps[key].parents:
-            if self._store.peek(parent) != self.board.record(parent):
+        for parent in self.plan.steps[key].parents:
+            if self.store.peek(parent) != self.board.record(parent):
                 self._look_again(parent)
 
     def _ask(self, requests: Sequence[EditRequest]) -> None:
         if not requests:
             return
-        for answer in self._asker.answers(requests):
+        for answer in self.asker.answers(requests):
             if isinstance(answer, EditResult):
                 self._keep(answer)
             else:
                 self._retry_or_fail(answer)
 
     def _keep(self, result: EditResult) -> None:
-        step = self._plan.steps[result.id]
-        self._attempts[step.key] += 1
-        attempts = self._attempts[step.key]
+        step = self.plan.steps[result.id]
+        self.attempts[step.key] += 1
+        attempts = self.attempts[step.key]
         try:
             picture = result.image.convert("RGB")
             blob = encode_png(picture)
@@ -203,30 +199,30 @@ class _Run:
             log.debug("a picture could not be encoded", exc_info=True)
             self._fail(step.key, describe(error))
             return
-        record = new_record(self._plan, step, result, blob, attempts)
-        held = self._store.put(record, blob)
+        record = new_record(self.plan, step, result, blob, attempts)
+        held = self.store.put(record, blob)
         end = StepOutcome(state=State.DONE, record=held, attempts=attempts)
         self.board.settle(step.key, end)
         if held.blob == record.blob:
             if self.board.is_wanted(step.key):
-                self._pictures.hold(step.key, picture)
-            self._keeper.made(held, picture)
-        elif self._keeper.found({step.key: held}):  # another writer was first, and is damaged
+                self.pictures.hold(step.key, picture)
+            self.keeper.made(held, picture)
+        elif self.keeper.found({step.key: held}):  # another writer was first, and is damaged
             self._look_again(step.key)
             self._retry_or_fail(EditFailure(step.key, "its picture was damaged", retryable=True))
 
     def _retry_or_fail(self, failure: EditFailure) -> None:
-        self._attempts[failure.id] += 1
-        attempt = self._attempts[failure.id]
-        if failure.retryable and attempt < self._limits.attempts:
-            label = self._plan.steps[failure.id].label
-            self._tell(Retrying(failure.id, label, failure.reason, attempt))
+        self.attempts[failure.id] += 1
+        attempt = self.attempts[failure.id]
+        if failure.retryable and attempt < self.limits.attempts:
+            label = self.plan.steps[failure.id].label
+            self.tell(Retrying(failure.id, label, failure.reason, attempt))
         else:
             self._fail(failure.id, failure.reason)
 
     def _fail(self, key: str, reason: str) -> None:
-        attempts = max(1, self._attempts[key])
-        self._store.note_failure(failure_note(self._plan.steps[key], reason, attempts))
+        attempts = max(1, self.attempts[key])
+        self.store.note_failure(failure_note(self.plan.steps[key], reason, attempts))
         end = StepOutcome(state=State.FAILED, reason=reason, attempts=attempts)
         self.board.settle(key, end)
 

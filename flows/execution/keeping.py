@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from PIL import Image
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 LANES = 8  # stored pictures read and encoded at once
 
 
+@dataclass
 class Keeper:
     """Makes the ``wanted`` outputs of a plan, and thumbnails.
 
@@ -38,61 +40,58 @@ class Keeper:
     each stored picture that is read.
     """
 
-    def __init__(
-        self, plan: Plan, wanted: Wanted, store: KeyedStore, cancelled: CancelSignal
-    ) -> None:
-        self.problems: dict[str, str] = {}
-        self._plan = plan
-        self._wanted = wanted
-        self._store = store
-        self._outputs = OutputStore(store)
-        self._cancelled = cancelled
-        self._shown: set[str] = set()  # digests of sources that have thumbnails
+    plan: Plan
+    wanted: Wanted
+    store: KeyedStore
+    cancelled: CancelSignal
+    problems: dict[str, str] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)  # digests of sources that have thumbnails
 
     def opened(self, digest: str, picture: Image.Image) -> None:
         """A source picture was opened: its thumbnail is made."""
-        if digest not in self._shown:
-            self._shown.add(digest)
+        if digest not in self.shown:
+            self.shown.add(digest)
             self._thumbnail(digest, picture)
 
     def made(self, record: Record, picture: Image.Image) -> None:
         """A step's picture is in hand: its outputs and its thumbnail are made."""
         self._thumbnail(record.blob, picture)
-        for key, planned in self._wanted.get(record.key, {}).items():
+        for key, planned in self.wanted.get(record.key, {}).items():
             self.problems.pop(key, None)
             if problem := _guarded(partial(self._put, key, planned, record, picture)):
                 self.problems[key] = problem
 
     def found(self, records: Mapping[str, Record]) -> list[str]:
         """The wanted outputs of stored pictures are made; keys of pictures that prove damaged."""
-        asked = [record for key, record in records.items() if key in self._wanted]
+        asked = [record for key, record in records.items() if key in self.wanted]
         return [record.key for record, sound in in_lanes(self._complete, asked, LANES) if not sound]
 
     def _complete(self, record: Record) -> bool:
         """Make what a stored picture lacks; whether that is sound."""
-        if self._cancelled():
+        if self.cancelled():
             raise Cancelled("asked to stop")
         try:
-            data = self._store.read(record)
+            data = self.store.read(record)
         except BlobDamaged:
             return False
         try:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 picture = image.convert("RGB")
         except Exception as error:
-            self.problems.update(dict.fromkeys(self._wanted[record.key], describe(error)))
+            self.problems.update(dict.fromkeys(self.wanted[record.key], describe(error)))
             return True
         self.made(record, picture)
         return True
 
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
-        data = encode_output(self._plan, planned, record, picture)
+        data = encode_output(self.plan, planned, record, picture)
         blob = hashlib.sha256(data).hexdigest()
         media = MEDIA_TYPES[planned.format]
-        self._outputs.put(OutputRecord(key, record.key, record.blob, blob, len(data), media), data)
+        file = OutputRecord(key, record.key, record.blob, blob, len(data), media)
+        OutputStore(self.store).put(file, data)
 
     def _thumbnail(self, digest: str, picture: Image.Image) -> None:
-        if problem := _guarded(lambda: keep_thumbnail(self._store.objects, digest, picture)):
+        if problem := _guarded(lambda: keep_thumbnail(self.store.objects, digest, picture)):
             log.warning("no thumbnail of %s: %s", digest[:12], problem)
 
 
