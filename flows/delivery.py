@@ -1,17 +1,22 @@
-"""Delivering a run: files and thumbnails of the store copied into the run's folder, in the home.
+"""Delivering a run: files of the store copied into the run's folder, in the home.
 
-No picture is read and nothing is encoded. What cannot be delivered is told per file.
+No picture is read and nothing is encoded; what the folder holds already is not even asked for.
+What cannot be delivered is told per file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flows.execution.asking import describe
-from flows.manifest import Manifest, OutputEntry
+from flows.execution.provenance import software
+from flows.manifest import FILE_NAME, ManifestError, OutputEntry, read_manifest
 from flows.outputs import OutputError, check_output_name, output_key
 from flows.recipe.step import Plan, PlannedOutput
-from flows.store.base import StoreError, StoreFull, StoreReadOnly, StoreUnfit
+from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
 from flows.store.outputs import OutputRecord, OutputStore
@@ -20,30 +25,71 @@ from flows.store.runfolder import RunFolder
 
 NOT_MADE = "its file has not been made; run again to make it"
 
-_OF_THE_HOME = (StoreFull, StoreReadOnly, StoreUnfit)  # no file of it can be written then
+
+class Delivered:
+    """A run's folder as it is: one listing, and the manifest of an earlier run of the same plan.
+
+    A file that the manifest tells of is taken for current if it was made by this software from
+    the same picture, and the listing shows it with its size, unchanged since the manifest.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.files = run.files()
+        self._entries: dict[str, OutputEntry] = {}
+        self._written = 0.0
+        if FILE_NAME in self.files:
+            self._written = self.files[FILE_NAME].modified
+            with contextlib.suppress(ManifestError):
+                manifest = read_manifest(run)
+                if manifest.software == software():
+                    self._entries = {entry.path: entry for entry in manifest.outputs}
+
+    def current(self, planned: PlannedOutput, record: Record) -> OutputEntry | None:
+        """The entry of a file that need not be brought."""
+        old, file = self._entries.get(planned.path), self.files.get(planned.path)
+        if old is None or file is None or file.size != old.size or file.modified > self._written:
+            return None
+        new = entry_of(planned, record, old.sha256, old.size)
+        return old if old.sha256 is not None and old == new else None
+
+    def has(self, planned: PlannedOutput, record: Record) -> bool:
+        """Whether there is one."""
+        return self.current(planned, record) is not None
 
 
+def entry_of(
+    planned: PlannedOutput,
+    record: Record | None,
+    sha256: str | None = None,
+    size: int | None = None,
+    problem: str = "",
+) -> OutputEntry:
+    """What the manifest tells of a file."""
+    return OutputEntry(
+        path=planned.path,
+        key=planned.key,
+        variant=planned.variant,
+        format=planned.format,
+        quality=planned.quality,
+        blob=record.blob if record else None,
+        sha256=sha256,
+        size=size,
+        problem=problem,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """Brings the outputs of one plan into one run's folder.
 
-    ``before`` is the manifest of an earlier run in the same folder: a file it tells of, and that
-    is still there, is not copied again. ``problems`` tell by output key why a file was not made.
+    ``problems`` tell by output key why a file was not made.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: KeyedStore,
-        run: RunFolder,
-        before: Manifest | None,
-        problems: Mapping[str, str],
-    ) -> None:
-        self._plan = plan
-        self._store = store
-        self._outputs = OutputStore(store)
-        self._run = run
-        self._known = {entry.path: entry for entry in before.outputs} if before else {}
-        self._problems = problems
+    plan: Plan
+    store: KeyedStore
+    run: RunFolder
+    there: Delivered
+    problems: Mapping[str, str]
 
     def bring(self, records: Mapping[str, Record]) -> tuple[OutputEntry, ...]:
         """Every planned output; those whose step has a record are brought.
@@ -55,62 +101,41 @@ class Delivery:
         """
 
         def entry(planned: PlannedOutput) -> OutputEntry:
-            return self._entry(planned, records.get(planned.key))
+            record = records.get(planned.key)
+            if record is None:
+                return entry_of(planned, None)
+            return self.there.current(planned, record) or self._brought(planned, record)
 
-        return tuple(entry for _, entry in in_lanes(entry, self._plan.outputs, LANES))
+        return tuple(entry for _, entry in in_lanes(entry, self.plan.outputs, LANES))
 
-    def _entry(self, planned: PlannedOutput, record: Record | None) -> OutputEntry:
-        entry = OutputEntry(
-            path=planned.path,
-            key=planned.key,
-            variant=planned.variant,
-            format=planned.format,
-            quality=planned.quality,
-            blob=record.blob if record else None,
-        )
-        if record is None:
-            return entry
+    def _brought(self, planned: PlannedOutput, record: Record) -> OutputEntry:
         try:
             check_output_name(planned.path)
-            return self._brought(planned, entry, record)
-        except _OF_THE_HOME:
+            key = output_key(self.plan, planned)
+            file = OutputStore(self.store).recorded(key, record.blob)
+            if file is None:
+                problem = f"{planned.path}: {self.problems.get(key, NOT_MADE)}"
+            elif not (problem := self._copied(file, planned.path)):
+                return entry_of(planned, record, file.blob, file.size)
+        except LASTING:  # no file of it can be written then
             raise
-        except StoreError as error:
+        except (StoreError, OutputError) as error:
             # A folder fails for one name (a folder of that name is there); a server that fails
             # for one fails for all.
-            if not self._run.is_near:
+            if isinstance(error, StoreError) and not self.run.is_near:
                 raise
-            return entry.model_copy(update={"problem": str(error)})
-        except OutputError as error:
-            return entry.model_copy(update={"problem": str(error)})
+            problem = str(error)
         except Exception as error:
-            return entry.model_copy(update={"problem": f"{planned.path}: {describe(error)}"})
-
-    def _brought(self, planned: PlannedOutput, entry: OutputEntry, record: Record) -> OutputEntry:
-        key = output_key(self._plan, planned)
-        file = self._outputs.recorded(key, record.blob)
-        old = self._known.get(entry.path)
-        if old is not None and self._is_current(old, entry, file):
-            return old
-        why = self._problems.get(key, NOT_MADE) if file is None else self._copied(file, entry.path)
-        if file is None or why:
-            return entry.model_copy(update={"problem": f"{entry.path}: {why}"})
-        return entry.model_copy(update={"sha256": file.blob, "size": file.size})
+            problem = f"{planned.path}: {describe(error)}"
+        return entry_of(planned, record, problem=problem)
 
     def _copied(self, file: OutputRecord, path: str) -> str:
         """Copy it; why that came to nothing."""
-        if not self._run.copy(f"blobs/{file.blob}", path):
-            return NOT_MADE
-        if self._run.is_near and not self._run.holds(path, file.size, file.blob):
-            self._outputs.discard(file)
-            return "its file was damaged in the store; run again to remake it"
+        if not self.run.copy(f"blobs/{file.blob}", path):
+            return f"{path}: {NOT_MADE}"
+        if self.run.is_near:
+            data = self.run.read(path) or b""
+            if hashlib.sha256(data).hexdigest() != file.blob:
+                OutputStore(self.store).discard(file)
+                return f"{path}: its file was damaged in the store; run again to remake it"
         return ""
-
-    def _is_current(self, old: OutputEntry, new: OutputEntry, file: OutputRecord | None) -> bool:
-        if old.sha256 is None or old.size is None:
-            return False
-        if old.model_copy(update={"sha256": None, "size": None}) != new:
-            return False
-        if file is not None and old.sha256 != file.blob:
-            return False
-        return self._run.holds(old.path, old.size, old.sha256)

@@ -1,4 +1,4 @@
-"""How long a plan will take, by the times in the store's own records; no guess without them."""
+"""How long steps take, by the times in the store's own records; no guess without them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,51 @@ from flows.store.record import Record
 
 SAMPLE = 256  # records that are enough for a median
 
+Kind = tuple[int, int, int]  # denoise steps, passes of each, pictures looked at
 
-def estimate_seconds(plan: Plan, todo: Iterable[Step], records: Iterable[Record]) -> float | None:
-    """Engine seconds for ``todo``: the median rate of ``records`` times the steps' work.
 
-    Only records of the same weights and numerics count; ``None`` when there are none.
+class StepTimes:
+    """Seconds of engine time for the steps of one plan, by records of its weights and numerics.
+
+    A time is the median rate (seconds per pixel and pass) of the records of the step's kind, else
+    of all kinds, times the step's work. Steps of one kind differ in area at most, so attention's
+    cost, which grows faster than its tokens, is measured and not assumed.
     """
-    rates = [
-        record.seconds / work
-        for record in records
-        if tells_of(record, plan)
-        if (work := recorded_work(record)) > 0
-    ]
-    if not rates:
-        return None
-    return median(rates) * sum(planned_work(plan, step) for step in todo)
+
+    def __init__(self, plan: Plan, records: Iterable[Record]) -> None:
+        self._area = plan.model.pixel_area  # what ``match`` is taken for
+        numerics = asdict(plan.numerics)
+        rates: dict[Kind, list[float]] = {}
+        for record in records:
+            if record.model_digest == plan.model.digest and dict(record.numerics) == numerics:
+                asked, pictures = record.params, len(record.parents) + len(record.sources)
+                kind = _kind(asked.get("steps", 0), asked.get("true_cfg", 1), pictures)
+                if work := _work(kind, record.width * record.height):
+                    rates.setdefault(kind, []).append(record.seconds / work)
+        self._rates = {kind: median(some) for kind, some in rates.items()}
+        every = [rate for some in rates.values() for rate in some]
+        self._usual = median(every) if every else None
+
+    def seconds(self, step: Step) -> float | None:
+        """What one step will take, or ``None`` when nothing has been measured."""
+        params = step.params
+        kind = _kind(params.steps, params.true_cfg, len(step.contexts))
+        rate = self._rates.get(kind, self._usual)
+        area = params.size.area if params.size is not None else self._area
+        return None if rate is None else rate * _work(kind, area)
+
+    def total(self, steps: Iterable[Step]) -> float | None:
+        """What they will take together, likewise."""
+        if self._usual is None:
+            return None
+        return sum(self.seconds(step) or 0.0 for step in steps)
 
 
-def tells_of(record: Record, plan: Plan) -> bool:
-    """Whether a record's time says something about the plan's: same weights and numerics."""
-    return record.model_digest == plan.model.digest and dict(record.numerics) == asdict(
-        plan.numerics
-    )
+def _kind(steps: int, true_cfg: float, pictures: int) -> Kind:
+    return int(steps), 2 if true_cfg > 1 else 1, pictures
 
 
-def recorded_work(record: Record) -> float:
-    """Pixels through the model: denoise steps, passes of each, area, pictures looked at."""
-    pictures = 1 + len(record.parents) + len(record.sources)
-    passes = 2 if record.params.get("true_cfg", 1) > 1 else 1
-    return float(record.params.get("steps", 0)) * passes * record.width * record.height * pictures
-
-
-def planned_work(plan: Plan, step: Step) -> float:
-    """The same of a step to come; ``match`` is taken for the model's own area."""
-    area = step.params.size.area if step.params.size is not None else plan.model.pixel_area
-    passes = 2 if step.params.true_cfg > 1 else 1
-    return float(step.params.steps * passes * area * (1 + len(step.contexts)))
+def _work(kind: Kind, area: int) -> float:
+    """Pixels through the model: denoise steps, passes of each, area, pictures and the one made."""
+    steps, passes, pictures = kind
+    return float(steps * passes * area * (1 + pictures))

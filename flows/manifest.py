@@ -12,14 +12,13 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.execution.outcome import Ending, Outcome, State, StepOutcome
-from flows.execution.provenance import now, plain, software
-from flows.recipe.step import ContextRef, ParentStep, Plan, SourceImage, Step
+from flows.execution.provenance import now, plain, software, sources_of
+from flows.recipe.step import ContextRef, ParentStep, Plan, Step
 from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
@@ -157,8 +156,13 @@ def one_large(size: int) -> AbstractContextManager[object]:
     return _ONE_LARGE if size > LARGE else contextlib.nullcontext()
 
 
-def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
-    """The manifest of a run, its outputs not written yet."""
+def build_manifest(
+    plan: Plan,
+    outcome: Outcome,
+    outputs: tuple[OutputEntry, ...],
+    problems: Mapping[str, str],
+) -> Manifest:
+    """The manifest of a run; ``problems`` tell of sources, by digest."""
     return Manifest(
         recipe=plan.recipe,
         recipe_file=plan.recipe_path.name,
@@ -181,7 +185,16 @@ def build_manifest(plan: Plan, outcome: Outcome) -> Manifest:
             VariantEntry(id=variant.id, values=dict(variant.values), keys=variant.keys)
             for variant in plan.variants
         ),
-        sources=tuple(_sources(plan).values()),
+        sources=tuple(
+            SourceEntry(
+                digest=ref.digest,
+                input=ref.input,
+                file=ref.file,
+                problem=problems.get(ref.digest, ""),
+            )
+            for ref in sources_of(plan)
+        ),
+        outputs=outputs,
     )
 
 
@@ -213,32 +226,20 @@ def _context(ref: ContextRef) -> ContextEntry:
     return ContextEntry(kind="source", name=ref.digest)
 
 
-def _sources(plan: Plan) -> Mapping[str, SourceEntry]:
-    found: dict[str, SourceEntry] = {}
-    for step in plan.steps.values():
-        for ref in step.contexts:
-            if isinstance(ref, SourceImage) and ref.digest not in found:
-                found[ref.digest] = SourceEntry(digest=ref.digest, input=ref.input, file=ref.file)
-    return found
-
-
-def read_manifest(run: Path | RunFolder) -> Manifest:
-    """The manifest of a run's folder (or, on this machine, the file itself).
+def read_manifest(run: RunFolder) -> Manifest:
+    """The manifest of a run's folder.
 
     Raises:
         ManifestError: there is none, or it is not one this version can read.
-        StoreError: a run's home fails.
+        StoreError: the run's home fails.
     """
-    if isinstance(run, RunFolder):
-        data, shown = run.read(FILE_NAME), run.at(FILE_NAME)
-        if data is None:
-            raise _missing(run.where, "no such file")
-        return parse_manifest(data, shown)
-    path = run if run.name == FILE_NAME else run / FILE_NAME
-    try:
-        return parse_manifest(path.read_bytes(), str(path))
-    except OSError as error:
-        raise _missing(str(run), error.strerror or "unreadable") from None
+    data = run.read(FILE_NAME)
+    if data is None:
+        raise ManifestError(
+            f"{run.where}: no {FILE_NAME} here (no such file); expected the folder of a run, such "
+            "as out/runs/<date>-<recipe>-<id>"
+        )
+    return parse_manifest(data, run.at(FILE_NAME))
 
 
 def parse_manifest(data: bytes, shown: str) -> Manifest:
@@ -256,10 +257,3 @@ def parse_manifest(data: bytes, shown: str) -> Manifest:
             f"{shown}: not a manifest this version can read ({where}: {first['msg']}); run the "
             "recipe again to write a new one"
         ) from None
-
-
-def _missing(run: str, why: str) -> ManifestError:
-    return ManifestError(
-        f"{run}: no {FILE_NAME} here ({why.lower()}); expected the folder of a run, such as "
-        "out/runs/<date>-<recipe>-<id>"
-    )

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from xml.sax.saxutils import escape
@@ -49,27 +47,23 @@ def check_output_name(relative: str) -> None:
         raise OutputError(f"output '{relative}' takes a name that the run itself needs; rename it")
 
 
-def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, PlannedOutput]]:
-    """For each step with outputs its output keys, and one of the outputs of each, in their order.
+def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, list[PlannedOutput]]]:
+    """For each step with outputs its output keys, and the outputs of each, in their order.
 
-    Worked out once for the plans that were asked for last.
+    Worked out once for the plans that were asked for last, which may be large.
     """
-    with _KNOWN_LOCK:
-        for known, before in _KNOWN:
-            if known is plan:
-                return before
-    found: dict[str, dict[str, PlannedOutput]] = {}
+    for known, before in _known:
+        if known is plan:
+            return before
+    found: dict[str, dict[str, list[PlannedOutput]]] = {}
     for planned in plan.outputs:
-        found.setdefault(planned.key, {}).setdefault(output_key(plan, planned), planned)
-    with _KNOWN_LOCK:
-        _KNOWN.append((plan, found))
+        own = found.setdefault(planned.key, {})
+        own.setdefault(output_key(plan, planned), []).append(planned)
+    _known[:] = [*_known[-1:], (plan, found)]
     return found
 
 
-_KNOWN: deque[tuple[Plan, dict[str, dict[str, PlannedOutput]]]] = deque(
-    maxlen=2
-)  # they may be large
-_KNOWN_LOCK = threading.Lock()
+_known: list[tuple[Plan, Mapping[str, Mapping[str, list[PlannedOutput]]]]] = []
 
 
 def output_key(plan: Plan, planned: PlannedOutput) -> str:

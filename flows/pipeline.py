@@ -1,30 +1,30 @@
 """A run from recipe to report, in plain functions, which command line and Prefect flow call.
 
-``plan_recipe`` -> ``claimed`` (keys, against a clean-up) -> ``execute`` (what is missing, pictures
-and files, into the store) -> ``publish`` (copies, report, and the manifest last).
+``plan_recipe`` -> ``run_recipe``: a claim on its keys, against a clean-up; a look at what is there;
+``run_plan`` (what is missing, pictures and files, into the store); ``publish`` (copies, report, and
+the manifest last).
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from flows.delivery import Delivery
+from flows.delivery import Delivered, Delivery
+from flows.engines.loading import engine_class
 from flows.execution.asking import CancelSignal, EngineFactory
-from flows.execution.engines import engine_factory
-from flows.execution.events import Event, Listener, Settled, Started, ignore
-from flows.execution.execute import never
-from flows.execution.outcome import Outcome, State, StepOutcome
-from flows.execution.work import do_work, look
+from flows.execution.events import Listener, ignore
+from flows.execution.execute import never, run_plan
+from flows.execution.look import look
+from flows.execution.outcome import Outcome
 from flows.manifest import FILE_NAME as MANIFEST_NAME
-from flows.manifest import Manifest, ManifestError, build_manifest, read_manifest
+from flows.manifest import Manifest, build_manifest
 from flows.numerics import Dtype, choose_numerics
 from flows.recipe.step import Plan
-from flows.report.links import PAGE, RELATIVE, Links, PresignedLinks
+from flows.report.links import PAGE, RELATIVE, Links
 from flows.settings import DEFAULT_OUT, Settings
 from flows.settings.load import load_settings
 from flows.store.address import is_s3, open_store
@@ -34,6 +34,9 @@ from flows.store.keyed import KeyedStore
 from flows.store.lock import Say, silent
 from flows.store.objects import Objects
 from flows.store.runfolder import RunFolder
+from kontext_engine.api import Engine, EngineOptions
+
+CALL_LOG = "calls.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,20 @@ class Finished:
         return self.run.at(MANIFEST_NAME)
 
 
+def engine_factory(plan: Plan, out: str | Path, batch: int) -> EngineFactory:
+    """A call that loads the plan's model with the plan's numerics, when it is made.
+
+    The engine's calls are logged beside a store in a folder; S3 has nothing to append to.
+    """
+    log = None if is_s3(out) else str(Path(out) / CALL_LOG)
+    options = EngineOptions(numerics=plan.numerics, max_batch=batch, call_log=log)
+
+    def load() -> Engine:
+        return engine_class().load(plan.model, options)
+
+    return load
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """How a run is watched, stopped and given its engine; the defaults do what people expect.
@@ -114,59 +131,26 @@ def plan_recipe(request: RunRequest) -> Plan:
 
 
 def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finished:
-    """Make what is missing of ``plan`` and publish it under ``request.out``.
+    """Make what is missing of ``plan``, pictures and files, and publish it under ``request.out``.
+
+    No clean-up takes what the plan needs from the first look on.
 
     Raises:
         StoreError: the store is full, cannot be written, or is away; what is stored stays.
     """
     store = open_store(request.out, request.effective)
-    run = run_folder(plan, store.objects)
-    with claimed(plan, run, hooks):
-        outcome = execute(plan, request, hooks, store)
-        return publish(plan, outcome, store, run, links_for(run, request.effective))
-
-
-def claimed(plan: Plan, run: RunFolder, hooks: Hooks) -> contextlib.AbstractContextManager[None]:
-    """Within it no clean-up takes what ``plan`` needs; around everything from the first look-up.
-
-    Raises:
-        StoreError: on entering, if the home fails.
-    """
-    keys = tuple(plan.steps)
-    return claim(run.objects, run=run.name, plan=plan.digest, keys=keys, say=hooks.say)
-
-
-def execute(plan: Plan, request: RunRequest, hooks: Hooks, store: KeyedStore) -> Outcome:
-    """Make what is missing of ``plan``, pictures and files; the outcome of all its steps.
-
-    Raises:
-        StoreError: the store cannot even be looked at; whatever goes wrong later, the outcome
-            tells.
-    """
-    seen = look(plan, store)
-    hooks.on_event(Started(len(plan.steps), len(seen.missing.keys)))
-    for key, record in seen.records.items():
-        hooks.on_event(Settled(StepOutcome(key, State.CACHED, record), plan.steps[key].label))
-    outcome = do_work(
-        plan,
-        seen.missing.keys,
-        store,
-        hooks.factory(plan, request.out, request.effective.batch),
-        on_event=_without_start(hooks.on_event),
-        cancelled=hooks.cancelled,
-        outputs=seen.missing.outputs,
-    )
-    return seen.complete(plan, outcome)
-
-
-def _without_start(listener: Listener) -> Listener:
-    """The whole plan's start was told already."""
-
-    def hear(event: Event) -> None:
-        if not isinstance(event, Started):
-            listener(event)
-
-    return hear
+    run, keys = run_folder(plan, store.objects), tuple(plan.steps)
+    with claim(store.objects, run=run.name, plan=plan.digest, keys=keys, say=hooks.say):
+        there = Delivered(run)
+        outcome = run_plan(
+            plan,
+            store,
+            hooks.factory(plan, request.out, request.effective.batch),
+            seen=look(plan, store, delivered=there.has),
+            on_event=hooks.on_event,
+            cancelled=hooks.cancelled,
+        )
+        return publish(plan, outcome, store, run, links_for(run, request.effective), there)
 
 
 def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
@@ -181,7 +165,7 @@ def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFold
 def links_for(run: RunFolder, settings: Settings) -> Links:
     """How the page names its pictures; a folder has no other links than relative ones."""
     if settings.links == "presigned" and is_s3(run.where):
-        return PresignedLinks(run, settings.presign_seconds)
+        return Links(run, settings.presign_seconds)
     return RELATIVE
 
 
@@ -191,11 +175,13 @@ def publish(
     store: KeyedStore,
     run: RunFolder,
     links: Links = RELATIVE,
+    there: Delivered | None = None,
 ) -> Finished:
     """Bring outputs and thumbnails into the run's folder, write report and manifest.
 
     Everything is copied within the home: no picture is read, nothing is encoded. An output that
-    is not there, and a source that could not be opened, are told with their problems.
+    is not there, and a source that could not be opened, are told with their problems. ``there``
+    is what the folder holds already, if that is known.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -203,28 +189,18 @@ def publish(
     Raises:
         StoreError: the home is full, cannot be written, or is away.
     """
-    from flows.report.sources import bring_sources
-    from flows.report.thumbs import Thumbnails
+    from flows.report.thumbs import Thumbnails, bring_sources
     from flows.report.write import write_report
 
     if outcome.store_failed and not run.is_near:
         raise StoreError(outcome.why)
-    manifest = build_manifest(plan, outcome)
+    there = there or Delivered(run)
+    thumbs = Thumbnails(run, there.files)
     records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
-    outputs = Delivery(plan, store, run, _before(run), outcome.problems).bring(records)
-    problems = bring_sources(plan, outcome, Thumbnails(run), store.objects, near=run.is_near)
-    sources = tuple(
-        source.model_copy(update={"problem": problems.get(source.digest, "")})
-        for source in manifest.sources
-    )
-    manifest = manifest.model_copy(update={"outputs": outputs, "sources": sources})
-    write_report(run, manifest, store, links)
+    outputs = Delivery(plan, store, run, there, outcome.problems).bring(records)
+    problems = bring_sources(plan, outcome, thumbs, store.objects)
+    manifest = build_manifest(plan, outcome, outputs, problems)
+    write_report(run, manifest, store, links, thumbs)
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)
-
-
-def _before(run: RunFolder) -> Manifest | None:
-    with contextlib.suppress(ManifestError):
-        return read_manifest(run)
-    return None

@@ -36,7 +36,7 @@ JOBS = 16
 _THUMB = re.compile(rf"{THUMBS}/[0-9a-f]{{64}}-\d+x\d+\.webp")
 _TURNS = 3  # how often a run may change while it is pulled
 
-Tell = Callable[["Progress"], None]
+Tell = Callable[["PullProgress"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PullProgress:
     """How far a pull is."""
 
     files: int
@@ -59,7 +59,7 @@ class Progress:
     of_bytes: int
 
 
-def ignore(progress: Progress) -> None:
+def ignore(progress: PullProgress) -> None:
     """Tell nobody."""
 
 
@@ -218,7 +218,7 @@ class _Pull:
                 except (NameLeaves, Refused) as why:
                     self._done.problems.append(str(why))
                 came += item.size
-                self._tell(Progress(ended, len(wanted), came, total))
+                self._tell(PullProgress(ended, len(wanted), came, total))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import told
+from flows.cli import ExitCode, told
 from flows.cli.options import Store, effective
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def gc(
         list[str] | None,
         typer.Option(metavar="RUN", help="Keep it no longer; nothing else is done."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read everything and set aside what is damaged, so that the next run makes it "
+            "again; nothing else is done.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Show what nobody needs any more in a store; with --delete, delete it.
@@ -67,6 +75,8 @@ def gc(
         objects = open_objects(settings.store, settings)
         if pin or unpin:
             _pins(objects, pin or [], unpin or [])
+        elif verify:
+            _verify(settings, as_json=as_json)
         else:
             _clean(objects, policy, delete=delete, as_json=as_json)
 
@@ -102,6 +112,27 @@ def _pins(objects: Objects, pins: list[str], unpins: list[str]) -> None:
     for text in unpins:
         run = find_run(objects, text)
         typer.echo(f"{run}: {'no longer pinned' if unpin(objects, run) else 'was not pinned'}")
+
+
+def _verify(settings: Settings, *, as_json: bool) -> None:
+    from flows.cli.bars import bar
+    from flows.store.address import open_store
+    from flows.store.verify import verify
+
+    with bar("looking") as move:
+
+        def tell(what: str, done: int, total: int) -> None:
+            move(description=what, completed=done, total=total)
+
+        found = verify(open_store(settings.store, settings), tell)
+    if as_json:
+        typer.echo(json.dumps({"read": found.read, "damaged": found.damaged}, indent=1))
+    else:
+        for line in found.damaged:
+            typer.echo(f"set aside {line}")
+        typer.echo(f"{found.read} objects read, {len(found.damaged)} of them damaged")
+    if found.damaged:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:

@@ -32,7 +32,7 @@ _FAILURES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PlanStatus:
     """How far a plan is: keys that are done, engine seconds left, what failed the last time."""
 
     done: frozenset[str]
@@ -76,8 +76,8 @@ def plan(
     _print_table(planned, progress)
 
 
-def _progress(planned: Plan, settings: Settings) -> Progress:
-    from flows.estimate import SAMPLE, estimate_seconds
+def _progress(planned: Plan, settings: Settings) -> PlanStatus:
+    from flows.estimate import SAMPLE, StepTimes
     from flows.store.address import open_store
     from flows.store.base import StoreError
 
@@ -85,10 +85,10 @@ def _progress(planned: Plan, settings: Settings) -> Progress:
         store = open_store(settings.store, settings)
         done = frozenset(key for key, has in store.has_all(planned.steps) if has)
         todo = [step for key, step in planned.steps.items() if key not in done]
-        seconds = estimate_seconds(planned, todo, store.sample(SAMPLE))
+        seconds = StepTimes(planned, store.sample(SAMPLE)).total(todo)
         notes = store.failures([step.key for step in todo])
         failed = [note for _, note in notes if note is not None]
-        return Progress(done, seconds, {note.key: note.reason for note in failed})
+        return PlanStatus(done, seconds, {note.key: note.reason for note in failed})
 
 
 def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
@@ -98,7 +98,7 @@ def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
     return notes if more <= 0 else [*notes[:_FAILURES_SHOWN], f"{more} more failed last time"]
 
 
-def _print_table(planned: Plan, progress: Progress) -> None:
+def _print_table(planned: Plan, progress: PlanStatus) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -138,7 +138,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _as_json(planned: Plan, progress: Progress) -> dict[str, Any]:
+def _as_json(planned: Plan, progress: PlanStatus) -> dict[str, Any]:
     labels: dict[str, list[str]] = {}
     for label, key in planned.labels.items():
         labels.setdefault(key, []).append(label)

@@ -45,9 +45,9 @@ class Tally:
                 self._began = self._clock()
             case Denoising(keys=keys, step=step, steps=steps):
                 self._under_way.update(dict.fromkeys(keys, step / max(1, steps)))
-            case Settled(outcome=outcome):
-                self._states[outcome.key] = outcome.state
-                self._under_way.pop(outcome.key, None)
+            case Settled(key=key, outcome=outcome):
+                self._states[key] = outcome.state
+                self._under_way.pop(key, None)
 
     def count(self, state: State) -> int:
         """Steps that ended so."""

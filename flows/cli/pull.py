@@ -72,11 +72,11 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
     from rich.progress import DownloadColumn, TextColumn
 
     from flows.cli.bars import bar
-    from flows.pull import Progress, pull
+    from flows.pull import PullProgress, pull
 
     with bar(run, (TextColumn("{task.fields[files]} files"), DownloadColumn()), files="0") as move:
 
-        def tell(at: Progress) -> None:
+        def tell(at: PullProgress) -> None:
             move(total=at.of_bytes, completed=at.bytes, files=f"{at.files}/{at.of_files}")
 
         return pull(objects, run, folder, prefix=prefix, jobs=jobs, tell=tell)

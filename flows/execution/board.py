@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from flows.execution.events import Listener, Settled
-from flows.execution.outcome import State, StepOutcome
+from flows.execution.look import Look
+from flows.execution.outcome import NOT_REACHED, State, StepOutcome
 from flows.recipe.step import Plan
-from flows.store.keyed import KeyedStore
 from flows.store.record import Record
 
 
 class Board:
-    """Every step of a plan is open until it is settled, once; settling tells the listener."""
+    """Every step that was looked at is open until it is settled, once; settling tells the listener.
+
+    A step that was thought done and is not is looked at anew, and so are parents nobody needed.
+    """
 
     def __init__(self, plan: Plan, listener: Listener) -> None:
         self._plan = plan
         self._listener = listener
+        self._known: set[str] = set()
         self._settled: dict[str, StepOutcome] = {}
-        self._children: dict[str, list[str]] = {key: [] for key in plan.steps}
-        for key, step in plan.steps.items():
-            for parent in step.parents:
+        self._children: defaultdict[str, list[str]] = defaultdict(list)
+        self._late: dict[str, None] = {}  # open ones that came up after the first look
+
+    def take(self, seen: Look) -> None:
+        """Settle as cached what the store holds; what is missing is open."""
+        for key in seen.missing:
+            self._known.add(key)
+            for parent in self._plan.steps[key].parents:
                 self._children[parent].append(key)
+        for key, record in seen.records.items():
+            self._known.add(key)
+            self.settle(key, StepOutcome(state=State.CACHED, record=record))
 
-    def take_from(self, store: KeyedStore) -> Mapping[str, Record]:
-        """Settle as cached whatever the store holds; no picture is read."""
-        found: dict[str, Record] = {}
-        for key, record in store.peek_all(self._plan.steps):
-            if record is not None:
-                found[key] = record
-                self.settle(StepOutcome(key, State.CACHED, record))
-        return found
-
-    def settle(self, outcome: StepOutcome) -> None:
-        """A step has ended; when it failed, its descendants are blocked."""
-        if outcome.key in self._settled:
-            return
-        self._settled[outcome.key] = outcome
-        self._listener(Settled(outcome, self._plan.steps[outcome.key].label))
-        if outcome.state is State.FAILED:
-            self._block(outcome.key)
-
-    def reopen(self, key: str) -> None:
-        """A step thought done is not: its picture was found damaged."""
+    def reopen(self, key: str, seen: Look) -> None:
+        """A step thought done was found damaged; ``seen`` is another look at it."""
         self._settled.pop(key, None)
+        self._late.update(dict.fromkeys(one for one in seen.missing if one not in self._known))
+        self._late[key] = None
+        self.take(seen)
 
-    def is_open(self, key: str) -> bool:
-        """Whether this step has not ended yet."""
-        return key not in self._settled
+    def settle(self, key: str, outcome: StepOutcome) -> None:
+        """A step has ended; when it failed, its descendants are blocked."""
+        if key in self._settled:
+            return
+        self._settled[key] = outcome
+        self._late.pop(key, None)
+        self._listener(Settled(key, outcome, self._plan.steps[key].label))
+        if outcome.state is State.FAILED:
+            reason = f"needs '{self._plan.steps[key].label}', which failed"
+            blocked = StepOutcome(state=State.BLOCKED, reason=reason, blocked_by=key)
+            below = list(self._children[key])
+            while below:
+                child = below.pop()
+                if child not in self._settled:
+                    self.settle(child, blocked)
+                    below.extend(self._children[child])
 
-    def missing(self) -> tuple[str, ...]:
-        """Open steps in the plan's order."""
-        return tuple(key for key in self._plan.steps if key not in self._settled)
+    def is_wanted(self, key: str) -> bool:
+        """Whether an open step looks at this one's picture."""
+        return any(child not in self._settled for child in self._children[key])
 
     def ready(self, keys: Collection[str]) -> tuple[str, ...]:
-        """Those of ``keys`` that are open and whose parents all have pictures, in their order."""
-        return tuple(key for key in keys if self.is_open(key) and self._has_parents(key))
+        """Those of ``keys``, and of what came up late, that are open and have all parents."""
+        asked = (*self._late, *(key for key in keys if key not in self._late))
+        return tuple(key for key in asked if key not in self._settled and self._has_parents(key))
 
     def record(self, key: str) -> Record:
         """The record of a done or cached step."""
@@ -65,22 +77,12 @@ class Board:
         return record
 
     def outcomes(self) -> Mapping[str, StepOutcome]:
-        """Every step's end in the plan's order; open ones are pending."""
-        why = "the run ended before its turn"
+        """The end of every step that was looked at, in the plan's order; open ones are pending."""
+        pending = StepOutcome(state=State.PENDING, reason=NOT_REACHED)
         return {
-            key: self._settled.get(key) or StepOutcome(key, State.PENDING, reason=why)
-            for key in self._plan.steps
+            key: self._settled.get(key, pending) for key in self._plan.steps if key in self._known
         }
 
     def _has_parents(self, key: str) -> bool:
         parents = (self._settled.get(parent) for parent in self._plan.steps[key].parents)
         return all(parent is not None and parent.record is not None for parent in parents)
-
-    def _block(self, failed: str) -> None:
-        reason = f"needs '{self._plan.steps[failed].label}', which failed"
-        below = list(self._children[failed])
-        while below:
-            key = below.pop()
-            if self.is_open(key):
-                self.settle(StepOutcome(key, State.BLOCKED, reason=reason, blocked_by=failed))
-                below.extend(self._children[key])

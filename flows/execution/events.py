@@ -44,6 +44,7 @@ class Denoising:
 class Settled:
     """A step has ended: found, made, failed or blocked."""
 
+    key: str
     outcome: StepOutcome
     label: str
 

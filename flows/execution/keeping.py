@@ -10,11 +10,13 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from PIL import Image
 
 from flows.execution.asking import CancelSignal, describe
+from flows.execution.look import Wanted
 from flows.outputs import MEDIA_TYPES, encode_output
 from flows.recipe.step import Plan, PlannedOutput
 from flows.store.base import BlobDamaged, StoreError
@@ -29,87 +31,67 @@ log = logging.getLogger(__name__)
 
 LANES = 8  # stored pictures read and encoded at once
 
-Wanted = Mapping[str, Mapping[str, PlannedOutput]]  # by step key, by output key
 
-
+@dataclass
 class Keeper:
-    """Makes the ``wanted`` outputs of a plan, and thumbnails; a kind of ``Aftercare``.
+    """Makes the ``wanted`` outputs of a plan, and thumbnails.
 
     ``problems``, by output key, tell why some could not be encoded. ``cancelled`` is asked before
     each stored picture that is read.
     """
 
-    def __init__(
-        self, plan: Plan, wanted: Wanted, store: KeyedStore, cancelled: CancelSignal
-    ) -> None:
-        self.problems: dict[str, str] = {}
-        self._plan = plan
-        self._wanted = wanted
-        self._store = store
-        self._outputs = OutputStore(store)
-        self._cancelled = cancelled
-        self._shown: set[str] = set()  # digests of sources that have thumbnails
+    plan: Plan
+    wanted: Wanted
+    store: KeyedStore
+    cancelled: CancelSignal
+    problems: dict[str, str] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)  # digests of sources that have thumbnails
 
     def opened(self, digest: str, picture: Image.Image) -> None:
         """A source picture was opened: its thumbnail is made."""
-        if digest not in self._shown:
-            self._shown.add(digest)
+        if digest not in self.shown:
+            self.shown.add(digest)
             self._thumbnail(digest, picture)
 
     def made(self, record: Record, picture: Image.Image) -> None:
-        """A step's picture was made: its outputs and its thumbnail are."""
+        """A step's picture is in hand: its outputs and its thumbnail are made."""
         self._thumbnail(record.blob, picture)
-        self._encode(record, picture, self._wanted.get(record.key, {}))
+        for key, planned in self.wanted.get(record.key, {}).items():
+            self.problems.pop(key, None)
+            if problem := _guarded(partial(self._put, key, planned, record, picture)):
+                self.problems[key] = problem
 
-    def found(self, records: Mapping[str, Record]) -> set[str]:
-        """Outputs that these pictures lack are made; keys of pictures that prove damaged."""
-        asked = [record for key, record in records.items() if self._wanted.get(key)]
-        return {record.key for record, sound in in_lanes(self._complete, asked, LANES) if not sound}
+    def found(self, records: Mapping[str, Record]) -> list[str]:
+        """The wanted outputs of stored pictures are made; keys of pictures that prove damaged."""
+        asked = [record for key, record in records.items() if key in self.wanted]
+        return [record.key for record, sound in in_lanes(self._complete, asked, LANES) if not sound]
 
     def _complete(self, record: Record) -> bool:
-        """Make what is missing beside a stored picture; whether that is sound as far as is known.
-
-        One that lacks nothing is not read.
-        """
-        if self._cancelled():
+        """Make what a stored picture lacks; whether that is sound."""
+        if self.cancelled():
             raise Cancelled("asked to stop")
-        lacking = {
-            key: planned
-            for key, planned in self._wanted[record.key].items()
-            if self._outputs.find(key, record.blob) is None
-        }
-        if not lacking:
-            return True
         try:
-            data = self._store.read(record)
+            data = self.store.read(record)
         except BlobDamaged:
             return False
         try:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 picture = image.convert("RGB")
         except Exception as error:
-            self.problems.update(dict.fromkeys(lacking, describe(error)))
+            self.problems.update(dict.fromkeys(self.wanted[record.key], describe(error)))
             return True
-        self._thumbnail(record.blob, picture)
-        self._encode(record, picture, lacking)
+        self.made(record, picture)
         return True
 
-    def _encode(
-        self, record: Record, picture: Image.Image, lacking: Mapping[str, PlannedOutput]
-    ) -> None:
-        for key, planned in lacking.items():
-            self.problems.pop(key, None)
-            if problem := _guarded(partial(self._put, key, planned, record, picture)):
-                self.problems[key] = problem
-
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
-        data = encode_output(self._plan, planned, record, picture)
+        data = encode_output(self.plan, planned, record, picture)
         blob = hashlib.sha256(data).hexdigest()
         media = MEDIA_TYPES[planned.format]
-        self._outputs.put(OutputRecord(key, record.key, record.blob, blob, len(data), media), data)
+        file = OutputRecord(key, record.key, record.blob, blob, len(data), media)
+        OutputStore(self.store).put(file, data)
 
     def _thumbnail(self, digest: str, picture: Image.Image) -> None:
-        if problem := _guarded(lambda: keep_thumbnail(self._store.objects, digest, picture)):
+        if problem := _guarded(lambda: keep_thumbnail(self.store.objects, digest, picture)):
             log.warning("no thumbnail of %s: %s", digest[:12], problem)
 
 

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from flows.store.record import Record
+
+NOT_REACHED = "the run ended before its turn"
 
 
 class State(StrEnum):
@@ -29,19 +33,20 @@ class Ending(StrEnum):
     STOPPED = "stopped"  # nothing further could be done: no model, no space
 
 
-@dataclass(frozen=True, slots=True)
-class StepOutcome:
+class StepOutcome(BaseModel):
     """One step's end. ``record`` is there for done and cached, ``reason`` for the others.
 
-    ``blocked_by`` is the key of the failed ancestor.
+    ``blocked_by`` is the key of the failed ancestor. Told to another process without its record,
+    which is in the store.
     """
 
-    key: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     state: State
-    record: Record | None = None
     reason: str = ""
     blocked_by: str | None = None
     attempts: int = 0
+    record: Record | None = Field(default=None, exclude=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,20 @@ LEAST = 60.0  # seconds of engine time that a chunk is worth, if there is so muc
 MOST = 300.0  # seconds; only a single step may take longer
 ROOM = MOST - LEAST  # what a piece may be, so that a load that is still too small can take it
 
+SHARE = 6  # loads an engine should get of a run, so that the last ones end about together
+USUAL = 160.0  # seconds in a load where there is more than enough work
+
 Load = list[Piece]
+
+
+def load_seconds(total: float, engines: int) -> float:
+    """What a load should hold of ``total`` seconds of work for so many engines.
+
+    A minute at least, so that scheduling it (1 to 2 s) hardly shows; more where each engine gets
+    several all the same. Loads turn out longer and shorter than this: hence ``SHARE`` where three
+    would do, and ``USUAL`` well below what one may be.
+    """
+    return min(USUAL, max(LEAST, total / (SHARE * max(1, engines))))
 
 
 def pack(pieces: Iterable[Piece], target: float) -> list[Load]:

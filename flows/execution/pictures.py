@@ -23,17 +23,42 @@ Opened = Callable[[str, Image.Image], None]
 
 
 class ContextPictures:
-    """Opens what steps look at; each picture once, for as long as this object lives.
+    """Opens what steps look at, and holds the latest pictures while there is room for them.
 
-    ``opened`` is told each source picture by its digest.
+    ``opened`` is told each source picture by its digest; ``room`` is in pixels.
     """
 
-    def __init__(self, store: KeyedStore, board: Board, opened: Opened) -> None:
+    def __init__(self, store: KeyedStore, board: Board, opened: Opened, room: int) -> None:
         self._store = store
         self._board = board
         self._tell = opened
-        self._opened: dict[str, Image.Image] = {}
-        self.pixels = 0
+        self._room = room
+        self._held: dict[str, Image.Image] = {}  # the latest last
+        self._pixels = 0  # of them
+        self._asked: dict[str, int] = {}  # pixels of what this call looks at
+
+    def begin(self) -> None:
+        """Begin another call of the engine."""
+        self._asked.clear()
+
+    @property
+    def full(self) -> bool:
+        """Whether this call's pictures fill the room."""
+        return sum(self._asked.values()) > self._room
+
+    def hold(self, key: str, picture: Image.Image) -> None:
+        """A step's picture as it was stored a moment ago, 8 bits a channel: it need not be read."""
+        self.drop(key)
+        self._held[key] = picture
+        self._pixels += picture.width * picture.height
+        while self._pixels > self._room:
+            self.drop(next(iter(self._held)))
+
+    def drop(self, key: str) -> None:
+        """Read it again where it is needed again."""
+        picture = self._held.pop(key, None)
+        if picture is not None:
+            self._pixels -= picture.width * picture.height
 
     def request(self, step: Step) -> EditRequest:
         """What the engine is asked for ``step``; its id is the step's key.
@@ -58,11 +83,12 @@ class ContextPictures:
 
     def _open(self, ref: ContextRef) -> Image.Image:
         name = ref.key if isinstance(ref, ParentStep) else ref.digest
-        if name not in self._opened:
+        picture = self._held.get(name)
+        if picture is None:
             picture = self._parent(ref) if isinstance(ref, ParentStep) else self._source(ref)
-            self._opened[name] = picture
-            self.pixels += picture.width * picture.height
-        return self._opened[name]
+        self._asked[name] = picture.width * picture.height
+        self.hold(name, picture)
+        return picture
 
     def _source(self, ref: SourceImage) -> Image.Image:
         picture = open_source(ref)
@@ -70,8 +96,6 @@ class ContextPictures:
         return picture
 
     def _parent(self, ref: ParentStep) -> Image.Image:
-        # Always the stored 8-bit picture, also when it was made a moment ago: a resumed chain
-        # must equal an undisturbed one.
         data = self._store.read(self._board.record(ref.key))
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             return image.convert("RGB")

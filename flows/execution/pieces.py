@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.chunk import connected, shape_hint
-from flows.recipe.step import Plan
+from flows.recipe.step import Plan, Step
 
 _OVERLONG = 1.5  # times the target; what is shorter is not worth cutting
 _TRUNK = 0.75  # of a piece's steps; a larger shared part leaves too little beside it
@@ -107,3 +106,34 @@ def _stretches(
         stretches.setdefault(int((before + cost[key] / 2) / length), []).append(key)
         before += cost[key]
     return (tuple(stretch) for stretch in stretches.values())
+
+
+def shape_hint(step: Step) -> str:
+    """What is known of a request's shape before its pictures are opened; equal is batchable."""
+    params = step.params
+    cfg = params.true_cfg > 1.0
+    return f"{params.steps} {params.size or 'match'} {len(step.contexts)} {params.fit} {cfg}"
+
+
+def connected(plan: Plan, order: Sequence[str]) -> list[tuple[str, ...]]:
+    """The connected pieces of ``order``, each in its order. Takes time by ``order`` alone.
+
+    Steps that are done connect nothing: two chains that grow from one stored picture are two.
+    """
+    leader: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while leader[key] != key:
+            leader[key] = leader[leader[key]]  # halve the path, so that long chains stay cheap
+            key = leader[key]
+        return key
+
+    for key in order:
+        leader[key] = key
+        for parent in plan.steps[key].parents:
+            if parent in leader:
+                leader[find(key)] = find(parent)
+    pieces: dict[str, list[str]] = {}
+    for key in order:
+        pieces.setdefault(find(key), []).append(key)
+    return [tuple(keys) for keys in pieces.values()]

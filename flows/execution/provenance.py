@@ -36,6 +36,16 @@ def plain(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
+def sources_of(plan: Plan) -> list[SourceImage]:
+    """The pictures that a plan begins with, each once."""
+    found: dict[str, SourceImage] = {}
+    for step in plan.steps.values():
+        for ref in step.contexts:
+            if isinstance(ref, SourceImage):
+                found.setdefault(ref.digest, ref)
+    return list(found.values())
+
+
 def new_record(plan: Plan, step: Step, result: EditResult, blob: bytes, attempts: int) -> Record:
     """The record of ``result``, stored as ``blob`` (PNG)."""
     return Record(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from flows.execution.asking import describe
 from flows.execution.pictures import read_source
+from flows.execution.provenance import sources_of
 from flows.recipe.place import S3Object
 from flows.recipe.step import Plan, SourceImage
 from flows.store.base import StoreError
@@ -42,14 +43,6 @@ def put_sources(plan: Plan, store: KeyedStore) -> Mapping[str, str]:
         return ""
 
     return {ref.digest: why for ref, why in in_lanes(put, sources_of(plan), LANES) if why}
-
-
-def sources_of(plan: Plan) -> list[SourceImage]:
-    """The pictures that a plan begins with, each once."""
-    refs: Iterable[SourceImage] = (
-        ref for step in plan.steps.values() for ref in step.contexts if isinstance(ref, SourceImage)
-    )
-    return list({ref.digest: ref for ref in refs}.values())
 
 
 def _put(objects: Objects, ref: SourceImage) -> None:

@@ -7,13 +7,10 @@ parent that was killed goes on by it, whatever has become of the recipe meanwhil
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.chunk import Chunk
 from flows.recipe.planfile import PlanFileError, decode_plan, encode_plan
 from flows.recipe.step import Plan
 from flows.store.base import StoreError
@@ -22,8 +19,7 @@ from flows.store.objects import Objects, checked
 STAGES = "stages/"
 KEPT = 4  # stages that a process remembers: a plan of 10^5 steps takes seconds to read
 
-_kept: OrderedDict[tuple[str, str], Stage] = OrderedDict()
-_keeping = threading.Lock()
+_kept: dict[tuple[str, str], Stage] = {}
 
 
 class StageError(StoreError):
@@ -35,7 +31,12 @@ class _Sheet(BaseModel):
 
 
 class ChunkSheet(_Sheet):
-    """A chunk as it is written: what one worker makes in one go, after other chunks."""
+    """A chunk: what one engine makes in one go, when the chunks that it comes ``after`` have ended.
+
+    ``keys`` are in the plan's order; ``seconds`` of engine time are expected, ``None`` when nothing
+    was measured. ``outputs`` are keys of output files to be encoded: of these steps, or, in a chunk
+    without steps, of pictures that are there; that takes no engine.
+    """
 
     name: str
     keys: tuple[str, ...]
@@ -75,22 +76,6 @@ class Stage:
         raise StageError(f"no chunk '{name}' in the stage of {self.sheet.folder}")
 
 
-def named(prefix: str, chunks: tuple[Chunk, ...]) -> tuple[ChunkSheet, ...]:
-    """Chunks under names that stay: ``<prefix>-<number>``."""
-    width = len(str(len(chunks)))
-    names = {chunk.id: f"{prefix}-{number:0{width}d}" for number, chunk in enumerate(chunks, 1)}
-    return tuple(
-        ChunkSheet(
-            name=names[chunk.id],
-            keys=chunk.keys,
-            outputs=chunk.outputs,
-            after=tuple(sorted(names[one] for one in chunk.after)),
-            seconds=chunk.seconds,
-        )
-        for chunk in chunks
-    )
-
-
 def write_stage(objects: Objects, run: str, number: str, plan: Plan, sheet: StageSheet) -> None:
     """Write it, unless it is there."""
     objects.create(_name(run, number, "plan"), encode_plan(plan))
@@ -105,10 +90,8 @@ def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
         StoreError: the store fails.
     """
     key = (f"{objects.where}/{run}", number)
-    with _keeping:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
+    if (kept := _kept.get(key)) is not None:
+        return kept
     name = _name(run, number, "json")
     held, plan = objects.get(name), objects.get(_name(run, number, "plan"))
     if held is None or plan is None:
@@ -119,10 +102,9 @@ def read_stage(objects: Objects, run: str, number: str) -> Stage | None:
         raise StageError(f"{objects.where}/{name}: {error}") from None
     except ValidationError as error:
         raise StageError(f"{objects.where}/{name}: {error.errors()[0]['msg']}") from None
-    with _keeping:
-        _kept[key] = stage
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
+    _kept[key] = stage
+    for old in list(_kept)[:-KEPT]:
+        _kept.pop(old, None)
     return stage
 
 

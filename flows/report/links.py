@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from flows.store.runfolder import RunFolder
@@ -11,44 +10,28 @@ from flows.store.runfolder import RunFolder
 PAGE = "report.html"
 
 
-class Links(Protocol):
-    """Where the page finds files of the run's folder."""
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where the page finds files of the run's folder.
+
+    Beside it, on a disk, on a web server, wherever the folder is copied to; or, with ``signed``,
+    by URLs that work for everybody who has the page, wherever it is, for ``seconds``.
+    """
+
+    signed: RunFolder | None = None
+    seconds: int = 0
 
     @property
     def sources(self) -> str:
         """What the page's Content-Security-Policy allows pictures to come from."""
-
-    def href(self, name: str) -> str:
-        """The reference to a file by its name in the folder."""
-
-
-class RelativeLinks:
-    """Beside the page: on a disk, on a web server, wherever the folder is copied to."""
-
-    # To a page from a disk 'self' means nothing in some browsers.
-    sources = "'self' file:"
-
-    def href(self, name: str) -> str:
-        """The name, quoted; a colon in it does not become a scheme."""
-        return quote(name)
-
-
-RELATIVE = RelativeLinks()
-
-
-@dataclass(frozen=True, slots=True)
-class PresignedLinks:
-    """Signed URLs: the page works for everybody who has it, wherever it is, for ``seconds``."""
-
-    run: RunFolder
-    seconds: int
-
-    @property
-    def sources(self) -> str:
-        """The server that the URLs point to, and nothing else."""
-        url = urlsplit(self.run.link(PAGE, self.seconds))
+        if self.signed is None:
+            return "'self' file:"  # to a page from a disk 'self' means nothing in some browsers
+        url = urlsplit(self.href(PAGE))
         return f"{url.scheme}://{url.netloc}"
 
     def href(self, name: str) -> str:
-        """A URL that lets its holder read the file for so long."""
-        return self.run.link(name, self.seconds)
+        """The reference to a file: quoted, so that a colon in it does not become a scheme."""
+        return quote(name) if self.signed is None else self.signed.link(name, self.seconds)
+
+
+RELATIVE = Links()

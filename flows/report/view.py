@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flows.execution.outcome import Ending, State
-from flows.manifest import FILE_NAME, Manifest, OutputEntry, SourceEntry, StepEntry, VariantEntry
-from flows.report.links import Links
+from flows.manifest import Manifest, SourceEntry, StepEntry, VariantEntry
 from flows.thumbs import Thumbnail
 
 Lookup = Callable[[str], Thumbnail | None]  # by a source's or a blob's digest
+Facts = tuple[tuple[str, str], ...]
 
 _STATE_WORDS = {
     State.DONE: "new",
@@ -22,39 +24,22 @@ _STATE_WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """An output file: what it is called and where it is, from the page."""
-
-    name: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A thumbnail on the page: where it is, from the page, and its size in pixels."""
-
-    src: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture in a strip. ``follows`` tells that it reads the tile before it."""
+    """One picture in a strip: a step's, or a source's. ``follows``: it reads the one before it.
+
+    ``files`` are the names of its outputs.
+    """
 
     name: str
     state: str
     word: str
-    thumb: Shown | None
+    thumb: Thumbnail | None
     missing: str
+    step: StepEntry | None = None
     follows: bool = False
     origin: str = ""
-    prompt: str = ""
-    negative: str = ""
-    facts: tuple[tuple[str, str], ...] = ()
-    key: str = ""
-    notes: tuple[str, ...] = ()
-    links: tuple[Link, ...] = ()
+    facts: Facts = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,66 +47,37 @@ class Row:
     """One variant's strip."""
 
     anchor: str
-    title: str
-    values: tuple[tuple[str, str], ...]
+    variant: VariantEntry
     tiles: tuple[Tile, ...]
     troubled: bool
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class FailedStep:
-    """A failed step: where it is on the page and what waits for it."""
-
-    label: str
-    key: str
-    attempts: int
-    anchor: str
-    blocked: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One reason and all steps that failed for it: a broken input fails in many variants."""
-
-    reason: str
-    steps: tuple[FailedStep, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Everything the template reads."""
-
-    manifest: Manifest
-    headline: str
-    tone: str
-    figures: tuple[tuple[str, str, str], ...]  # value, name, tone
-    facts: tuple[tuple[str, str], ...]
-    problems: tuple[Problem, ...]
-    output_problems: tuple[OutputEntry, ...]
-    rows: tuple[Row, ...]
-    machine: str  # where manifest.json is, from the page
-
-
-def build_page(manifest: Manifest, thumbs: Lookup, links: Links) -> Page:
-    """The page of a run; ``thumbs`` finds thumbnails by digest."""
-    tiles = _Tiles(manifest, thumbs, links)
-    rows = tuple(
-        _row(f"v{number}", variant, tiles) for number, variant in enumerate(manifest.variants, 1)
-    )
-    anchors = {variant.id: row.anchor for variant, row in zip(manifest.variants, rows, strict=True)}
+def page_of(manifest: Manifest, thumbs: Lookup) -> dict[str, Any]:
+    """What the template reads, by name; ``thumbs`` finds thumbnails by digest."""
+    tiles = _Tiles(manifest, thumbs)
     headline, tone = _headline(manifest)
-    return Page(
-        manifest=manifest,
-        headline=headline,
-        tone=tone,
-        figures=_figures(manifest),
-        facts=_facts(manifest),
-        problems=_problems(manifest, anchors),
-        output_problems=tuple(entry for entry in manifest.outputs if entry.problem),
-        rows=rows,
-        machine=links.href(FILE_NAME),
-    )
+    rows = [
+        _row(f"v{number}", variant, tiles) for number, variant in enumerate(manifest.variants, 1)
+    ]
+    blocked: defaultdict[str, list[str]] = defaultdict(list)
+    for step in manifest.in_state(State.BLOCKED):
+        blocked[step.blocked_by or ""].append(step.label)
+    # By reason: a broken input fails in many variants.
+    problems: defaultdict[str, list[StepEntry]] = defaultdict(list)
+    for step in manifest.in_state(State.FAILED):
+        problems[step.reason].append(step)
+    return {
+        "manifest": manifest,
+        "headline": headline,
+        "tone": tone,
+        "figures": _figures(manifest),
+        "facts": _facts(manifest),
+        "problems": problems,
+        "blocked": blocked,
+        "anchors": {row.variant.id: row.anchor for row in rows},
+        "rows": rows,
+    }
 
 
 def _headline(manifest: Manifest) -> tuple[str, str]:
@@ -138,6 +94,7 @@ def _headline(manifest: Manifest) -> tuple[str, str]:
 
 
 def _figures(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
+    """Each a value, its name and its tone."""
     counts = manifest.counts
     always = [
         (str(len(manifest.variants)), "variants", ""),
@@ -150,71 +107,43 @@ def _figures(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
     return (*always, *found, (duration(manifest.seconds), "wall time", ""))
 
 
-def _facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+def _facts(manifest: Manifest) -> Facts:
     engine = sum(step.seconds or 0.0 for step in manifest.in_state(State.DONE))
     numerics = manifest.numerics
-    model = f"{manifest.model.name} ({manifest.model.digest[:12]})"
-    facts = [
-        ("Model", model),
+    facts = (
+        ("Model", f"{manifest.model.name} ({manifest.model.digest[:12]})"),
+        ("Licence", manifest.model.licence),
         ("Numerics", f"{numerics.get('dtype', '?')} on {numerics.get('device', '?')}"),
         ("Engine time", duration(engine)),
         ("Written", manifest.written.replace("T", " ").replace("+00:00", " UTC")),
         ("Recipe", manifest.recipe_file),
+        ("Set", ", ".join(manifest.sets)),
         ("Plan", manifest.plan[:12]),
         ("Software", manifest.software),
-    ]
-    if manifest.sets:
-        facts.insert(-2, ("Set", ", ".join(manifest.sets)))
-    if manifest.model.licence:
-        facts.insert(1, ("Licence", manifest.model.licence))
-    return tuple(facts)
-
-
-def _problems(manifest: Manifest, anchors: Mapping[str, str]) -> tuple[Problem, ...]:
-    blocked: dict[str, list[str]] = {}
-    for step in manifest.in_state(State.BLOCKED):
-        blocked.setdefault(step.blocked_by or "", []).append(step.label)
-    reasons: dict[str, list[FailedStep]] = {}
-    for step in manifest.in_state(State.FAILED):
-        failed = FailedStep(
-            label=step.label,
-            key=step.key,
-            attempts=step.attempts,
-            anchor=next((anchors[name] for name in step.variants if name in anchors), ""),
-            blocked=tuple(blocked.get(step.key, ())),
-        )
-        reasons.setdefault(step.reason, []).append(failed)
-    return tuple(Problem(reason, tuple(steps)) for reason, steps in reasons.items())
+    )
+    return tuple((name, value) for name, value in facts if value)
 
 
 def _row(anchor: str, variant: VariantEntry, tiles: _Tiles) -> Row:
     steps = tiles.steps_of(variant)
-    prompts = " ".join(f"{step.label} {step.params.get('prompt', '')}" for step in steps)
     strip = tuple(tiles.strip(steps))
-    words = " ".join((variant.id, *(tile.name for tile in strip), prompts))
-    return Row(
-        anchor=anchor,
-        title="" if variant.values else variant.id,
-        values=tuple(variant.values.items()),
-        tiles=strip,
-        troubled=any(step.state not in {State.DONE, State.CACHED} for step in steps),
-        words=words.casefold(),
-    )
+    prompts = (f"{step.label} {step.params.get('prompt', '')}" for step in steps)
+    words = " ".join((variant.id, *(tile.name for tile in strip), " ".join(prompts)))
+    troubled = any(step.state not in {State.DONE, State.CACHED} for step in steps)
+    return Row(anchor, variant, strip, troubled, words.casefold())
 
 
 class _Tiles:
     """Makes tiles; knows every step, source, thumbnail and output of the run."""
 
-    def __init__(self, manifest: Manifest, thumbs: Lookup, links: Links) -> None:
+    def __init__(self, manifest: Manifest, thumbs: Lookup) -> None:
         self._steps = {step.key: step for step in manifest.steps}
         self._sources = {source.digest: source for source in manifest.sources}
         self._thumbs = thumbs
-        self._href = links.href
-        self._links: dict[str, list[Link]] = {}
+        self._files: defaultdict[str, list[str]] = defaultdict(list)
         for output in manifest.outputs:
             if output.sha256:
-                link = Link(output.path, links.href(output.path))
-                self._links.setdefault(output.key, []).append(link)
+                self._files[output.key].append(output.path)
 
     def steps_of(self, variant: VariantEntry) -> list[StepEntry]:
         """The variant's steps, each once."""
@@ -223,9 +152,8 @@ class _Tiles:
     def strip(self, steps: list[StepEntry]) -> Iterator[Tile]:
         """The sources that these steps look at, then the steps."""
         before: str | None = None
-        for digest in dict.fromkeys(
-            context.name for step in steps for context in step.contexts if context.kind == "source"
-        ):
+        contexts = (context for step in steps for context in step.contexts)
+        for digest in dict.fromkeys(one.name for one in contexts if one.kind == "source"):
             if digest in self._sources:
                 yield self._source(self._sources[digest])
                 before = digest
@@ -233,53 +161,36 @@ class _Tiles:
             yield self._step(step, before)
             before = step.key
 
-    def _shown(self, digest: str | None) -> Shown | None:
-        thumb = self._thumbs(digest) if digest else None
-        if thumb is None:
-            return None
-        return Shown(self._href(thumb.name), thumb.width, thumb.height)
-
     def _source(self, source: SourceEntry) -> Tile:
-        thumb = self._shown(source.digest)
-        return Tile(
-            name=source.file,
-            state="source" if thumb else "broken",
-            word=source.input,
-            thumb=thumb,
-            missing="" if thumb else (source.problem or "not at hand"),
-        )
+        thumb = self._thumbs(source.digest)
+        state = "source" if thumb else "broken"
+        return Tile(source.file, state, source.input, thumb, source.problem or "not at hand")
 
     def _step(self, step: StepEntry, before: str | None) -> Tile:
         reads = [context.name for context in step.contexts]
-        thumb = self._shown(step.blob)
         return Tile(
             name=step.name,
             state=step.state.value,
             word=_STATE_WORDS[step.state],
-            thumb=thumb,
-            missing="" if thumb else (step.reason or "its picture is not in the store"),
+            thumb=self._thumbs(step.blob) if step.blob else None,
+            missing=step.reason or "its picture is not in the store",
+            step=step,
             follows=before in reads,
-            origin="" if reads == [before] else self._origin(reads),
-            prompt=str(step.params.get("prompt", "")),
-            negative=str(step.params.get("negative_prompt") or ""),
+            origin="" if reads == [before] else " + ".join(self._names(reads)),
             facts=_step_facts(step),
-            key=step.key,
-            notes=step.notes,
-            links=tuple(self._links.get(step.key, ())),
+            files=tuple(self._files[step.key]),
         )
 
-    def _origin(self, reads: list[str]) -> str:
-        names = []
+    def _names(self, reads: list[str]) -> Iterator[str]:
         for name in reads:
             if name in self._steps:
-                names.append(self._steps[name].name)
+                yield self._steps[name].name
             elif name in self._sources:
-                names.append(self._sources[name].file)
-        return " + ".join(names)
+                yield self._sources[name].file
 
 
-def _step_facts(step: StepEntry) -> tuple[tuple[str, str], ...]:
-    params = step.params
+def _step_facts(step: StepEntry) -> Facts:
+    params: Mapping[str, Any] = step.params
     facts = [("seed", str(params.get("seed", "?"))), ("steps", str(params.get("steps", "?")))]
     if params.get("guidance") is not None:
         facts.append(("guidance", f"{params['guidance']:g}"))

@@ -15,7 +15,7 @@ from flows.execution.asking import describe
 from flows.manifest import Manifest, StepEntry
 from flows.report.links import PAGE, RELATIVE, Links
 from flows.report.thumbs import Thumbnails
-from flows.report.view import build_page
+from flows.report.view import page_of
 from flows.store.base import StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def write_report(
-    run: RunFolder, manifest: Manifest, store: KeyedStore, links: Links = RELATIVE
+    run: RunFolder,
+    manifest: Manifest,
+    store: KeyedStore,
+    links: Links = RELATIVE,
+    thumbs: Thumbnails | None = None,
 ) -> str:
     """Write the page and the thumbnails it lacks; what people call the page.
 
@@ -35,7 +39,7 @@ def write_report(
     Raises:
         StoreError: the store cannot be read, or the run's home cannot be written.
     """
-    thumbs = Thumbnails(run)
+    thumbs = thumbs or Thumbnails(run)
     for _ in in_lanes(lambda step: _bring(step, thumbs, store), manifest.steps, LANES):
         pass
     run.write(PAGE, render(manifest, thumbs, links))
@@ -79,5 +83,5 @@ def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     template = environment.get_template("report.html.j2")
-    page = build_page(manifest, thumbs.get, links)
-    return template.render(page=page, script=Markup(script), policy=policy)  # noqa: S704 - our own file
+    given = {"script": Markup(script), "policy": policy, "href": links.href}  # noqa: S704 - our own file
+    return template.render(**page_of(manifest, thumbs.get), **given)

@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.objects import State as FlowState
 from prefect.deployments import run_deployment
 
-from flows.execution.ends import ChunkEnds, EndsError, StepEnd
-from flows.execution.outcome import State
+from flows.execution.ends import ChunkEnds
+from flows.execution.outcome import State, StepOutcome
 from flows.execution.stages import ChunkSheet
 from flows.execution.verdicts import give, verdict
 from flows.recipe.step import Plan
@@ -200,7 +200,7 @@ class Family:
             return False
         try:
             child.ends = ChunkEnds.from_json(words)
-        except EndsError as error:
+        except ValueError as error:
             log.warning("%s: %s", name, error)
         return child.ends is not None
 
@@ -213,10 +213,14 @@ class Family:
         for child in self.children.values():
             steps = child.ends.steps if child.ends is not None else {}
             made = (key for key, end in steps.items() if end.state in (State.DONE, State.CACHED))
-            if child.order < AGAIN and any(records.get(key) is None for key in made):
+            if child.order < AGAIN and any(self._is_lost(records.get(key)) for key in made):
                 child.ends, lost = None, True
                 self._order_again(child, "has lost pictures since")
         return lost
+
+    def _is_lost(self, record: Record | None) -> bool:
+        """Whether its record or its picture is gone; its chunk will look closer (``chunk_run``)."""
+        return record is None or not self.store.holds(record.blob, record.size)
 
     def _came_to_nothing(self, child: Child, worker: str, why: str) -> None:
         """An attempt ended without a verdict: again, unless it has come to nothing too often."""
@@ -234,7 +238,7 @@ class Family:
     def _give_up(self, child: Child, row: Sequence[Try], why: str) -> None:
         reason = f"given up after {len(row)} attempts that made nothing: {why}"
         steps = {
-            key: StepEnd(
+            key: StepOutcome(
                 state=State.DONE if there else State.FAILED, reason="" if there else reason
             )
             for key, there in self.store.has_all(child.sheet.keys)

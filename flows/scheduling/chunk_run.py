@@ -15,13 +15,14 @@ from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
 from flows.engines.pooled import PooledEngine
+from flows.execution.asking import EngineFactory
 from flows.execution.ends import ChunkEnds
 from flows.execution.events import Event, Settled, both
-from flows.execution.execute import EngineFactory
+from flows.execution.execute import run_plan
+from flows.execution.look import look
 from flows.execution.outcome import Ending, Outcome, State
 from flows.execution.stages import ChunkSheet, Stage, read_stage
 from flows.execution.verdicts import give, verdict
-from flows.execution.work import do_work
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
 from flows.scheduling.forms import ChunkForm
@@ -30,6 +31,7 @@ from flows.scheduling.names import chunks_of
 from flows.scheduling.site import Site, here
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
+from flows.store.lanes import LANES, in_lanes
 from kontext_engine.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def _make(form: ChunkForm) -> FlowState[Any]:
     sheet = stage.chunk(form.chunk)
     plan = replace(stage.plan, model=_model(site, stage.plan))
     keys = _not_blocked(plan, sheet, _failed_before(store, form, stage, sheet))
-    outcome = _carry_out(site, hand, store, plan, sheet, keys)
+    outcome = _carry_out(site, hand, store, plan, sheet, keys, form.order)
     return _ended(site, hand, store, form, sheet, outcome)
 
 
@@ -105,6 +107,7 @@ def _carry_out(
     plan: Plan,
     sheet: ChunkSheet,
     keys: tuple[str, ...],
+    order: int,
 ) -> Outcome:
     made, settled_since = [0], [0]
 
@@ -113,7 +116,7 @@ def _carry_out(
             if event.outcome.state is State.DONE:
                 hand.lease.made += 1
                 site.setbacks.fruitful()
-            if event.outcome.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
+            if event.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
                 made[0] += 1
                 words = f"{made[0]} of {len(sheet.keys)} pictures"
                 site.progress.tell(hand.run, made[0] / len(sheet.keys), words)
@@ -125,17 +128,19 @@ def _carry_out(
         why = hand.why()
         return why is not None and (hand.at_once() or settled_since[0] > 0)
 
+    if order:  # it is ordered again because pictures were lost: what is damaged is set aside
+        for _ in in_lanes(store.find, keys, LANES):
+            pass
     wanted = set(keys)
     listener = both(lambda event: site.counts.hear(event, wanted), hear)
     try:
-        return do_work(
+        return run_plan(
             plan,
-            keys,
             store,
             _engines(site, hand, plan),
+            seen=look(plan, store, keys, sheet.outputs),
             on_event=listener,
             cancelled=stop,
-            outputs=sheet.outputs,
         )
     finally:
         hand.stopped = None
@@ -162,7 +167,7 @@ def _ended(
     sheet: ChunkSheet,
     outcome: Outcome,
 ) -> FlowState[Any]:
-    ends = ChunkEnds.of(outcome, sheet.keys, outcome.problems)
+    ends = ChunkEnds.of(outcome, sheet.keys)
     made = sum(end.state in (State.DONE, State.CACHED) for end in ends.steps.values())
     count = f"{made} of {len(sheet.keys)} made"
     if outcome.ending is Ending.INTERRUPTED:

@@ -21,19 +21,19 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
+from flows.delivery import Delivered
 from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
 from flows.execution.ends import gather
+from flows.execution.look import look
 from flows.execution.outcome import Ending, Outcome
-from flows.execution.sources import sources_of
+from flows.execution.provenance import sources_of
 from flows.execution.stages import (
     Stage,
     StageSheet,
-    named,
     read_stage,
     write_stage,
 )
-from flows.execution.work import look_for_missing
 from flows.pipeline import run_folder
 from flows.recipe.errors import RecipeError
 from flows.recipe.step import Plan
@@ -54,6 +54,7 @@ from flows.store.claims import claim
 from flows.store.keyed import KeyedStore
 from flows.store.leases import LEASES, Lease
 from flows.store.record import Record
+from flows.store.runfolder import RunFolder
 from flows.store.words import EMPTY
 from kontext_engine.errors import EngineError
 
@@ -185,19 +186,19 @@ class _Run:
 
     def _cut(self, number: str, folder: str, plan: Plan | None) -> Stage:
         assert plan is not None  # noqa: S101 - there is no stage yet
-        missing = look_for_missing(plan, self.store)
-        sample = self.store.sample(SAMPLE) if missing.keys else ()
+        there = Delivered(RunFolder(self.objects, folder))
+        seen = look(plan, self.store, delivered=there.has)
+        sample = self.store.sample(SAMPLE) if seen.missing else ()
         serving = self.fleet.serving(plan.model.digest)
         engines = max(1, sum(one.engines for one in serving))
-        absent = set(missing.keys)
         sheet = StageSheet(
             folder=folder,
             recipe=recipe_digest(self.form, self.site) or "",
             engines=engines,
-            cached=tuple(key for key in plan.steps if key not in absent),
+            cached=tuple(seen.records),
             sources=tuple(ref.digest for ref in sources_of(plan)),
             began=time.time(),
-            chunks=named(number, cut(plan, missing, sample, engines)),
+            chunks=cut(plan, seen, sample, engines, number),
         )
         self.hand.look()
         write_stage(self.objects, str(self.hand.run), number, plan, sheet)

@@ -71,19 +71,18 @@ class KeyedStore:
             return None
 
     def has(self, key: str) -> bool:
-        """Whether ``find`` would most likely succeed; for counting what is left to do."""
+        """Whether the record is there and sound."""
         return self.peek(key) is not None
 
     def peek(self, key: str) -> Record | None:
-        """The record, if it is sound and its blob there with the right size; no blob is read."""
+        """The record, if it is there and sound; nothing is asked of its blob (``read`` does)."""
         held = self.objects.get(_name("records", key))
         if held is None:
             return None
         try:
-            record = decode_record(held.data, key)
+            return decode_record(held.data, key)
         except RecordError:
             return None
-        return record if self.holds(record.blob, record.size) else None
 
     def holds(self, blob: str, size: int) -> bool:
         """Whether a blob of this digest and size is there, unread."""
@@ -123,6 +122,17 @@ class KeyedStore:
             f"{self.objects.where}/{name}: the picture of '{record.label}' {what}; run again to "
             "remake it"
         )
+
+    def check_blob(self, digest: str) -> str:
+        """Read and hash a blob; what is wrong with it, if something is: then it is set aside."""
+        name = _name("blobs", digest)
+        held = self.objects.get(name)
+        if held is None:
+            return "is missing"
+        if _sha256(held.data) == digest:
+            return ""
+        self._set_aside(name, held, "another digest")
+        return "has another digest than its name"
 
     def put(self, record: Record, blob: bytes) -> Record:
         """Blob first, record last; the record that holds the key: this, or an earlier writer's.

@@ -5,8 +5,6 @@ Everything that a run writes for people goes through it, by names relative to th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,21 +63,10 @@ class RunFolder:
         """Copy an object of the home into the folder, over what is there; whether there was one."""
         return self.objects.copy(name, self._prefix + relative)
 
-    def holds(self, relative: str, size: int, sha256: str) -> bool:
-        """Whether a file of this size is there; on this machine, also with these bytes."""
-        if not self.is_near:
-            entry = self.stat(relative)
-            return entry is not None and entry.size == size
-        data = self.read(relative)
-        return data is not None and hashlib.sha256(data).hexdigest() == sha256
-
-    def names(self, folder: str) -> Iterator[str]:
-        """The names of the files directly in one of its folders."""
-        prefix = f"{self._prefix}{folder}/"
-        for entry in self.objects.list(prefix):
-            name = entry.name.removeprefix(prefix)
-            if "/" not in name:
-                yield name
+    def files(self) -> dict[str, Entry]:
+        """What is in the folder, by names relative to it: one listing."""
+        found = self.objects.list(self._prefix)
+        return {entry.name.removeprefix(self._prefix): entry for entry in found}
 
     def link(self, relative: str, seconds: int) -> str:
         """A URL that lets its holder read a file for so long.

@@ -52,7 +52,7 @@ class Counts:
         count it again.
         """
         if isinstance(event, Settled):
-            found, key = event.outcome.state is State.CACHED, event.outcome.key
+            found, key = event.outcome.state is State.CACHED, event.key
             if found and own is not None and key not in own:
                 return
             self._steps.labels(event.outcome.state.value).inc()

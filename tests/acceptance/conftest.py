@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.manifest import Manifest, read_manifest
+from flows.manifest import Manifest
 from flows.store.local import LocalStore
 from flows.target import MEMORY
 from kontext_engine.catalogue import MODELS_FOLDER
+from tests.run.samples import manifest_in
 
 ROOT = Path(__file__).parents[2]
 ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -147,7 +148,7 @@ class Results:
     def manifest(self) -> Manifest:
         """The only run's manifest."""
         (folder,) = (self.root / "runs").iterdir()
-        return read_manifest(folder)
+        return manifest_in(folder)
 
     @property
     def report(self) -> str:

@@ -13,34 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import Results, labels
+from .conftest import Results
 from .samples import noise, write_ten_products
-
-
-def test_one_broken_input_among_ten(kontext, model, tmp_path):
-    recipe, results = write_ten_products(tmp_path, model), Results(tmp_path / "out")
-    (tmp_path / "in" / "p3.png").write_bytes(b"broken")
-    ended = kontext("run", recipe)
-    assert ended.status == 1
-    assert "Traceback" not in ended.err
-    manifest = results.manifest
-    assert labels(manifest, "failed") == {"place[product=p3]", "red[product=p3]"}
-    assert labels(manifest, "blocked") == {"night[product=p3]"}
-    assert len(labels(manifest, "done")) == 27
-    assert ended.out.startswith("27 done, 2 failed, 1 blocked in ")
-    reason = "p3.png (input 'product'): not a picture that can be read; expected one of PNG, "
-    needs = "needs 'place[product=p3]', which failed"
-    for step in manifest.steps:
-        wanted = {"failed": reason, "blocked": needs}.get(step.state, "")
-        assert step.reason.startswith(wanted)
-        assert bool(step.reason) == bool(wanted)
-    assert f"failed place[product=p3]: {reason}" in ended.err
-    assert f"blocked night[product=p3]: {needs}" in ended.err
-    page = html.unescape(results.report)
-    for told in (reason, needs, "2 failed, 1 blocked by them"):
-        assert told in page
-    assert sum(output.sha256 is not None for output in manifest.outputs) == 18
-
 
 # name -> what its failure says; "" for a picture that is taken
 ODD = {

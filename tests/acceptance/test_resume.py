@@ -87,35 +87,6 @@ def test_the_second_run_calls_no_engine_and_imports_no_torch(made, kontext):
     assert imported & HEAVY == set()
 
 
-def test_after_changing_one_prompt_only_it_and_its_descendants_run(made, kontext, tmp_path):
-    calls, before = len(made.calls), labels(made.manifest, "done")
-    shutil.rmtree(made.root / "runs")
-    recipe = tmp_path / "ten.yaml"
-    recipe.write_text(recipe.read_text().replace("put it on a beach", "put it on snow"))
-    ended = kontext("run", recipe)
-    assert ended.status == 0, ended.err
-    changed = {label for label in before if not label.startswith("red")}
-    assert labels(made.manifest, "done") == changed
-    assert labels(made.manifest, "cached") == before - changed
-    keys = {step.key for step in made.manifest.steps if step.label in changed}
-    assert Counter(made.started(calls)) == Counter(keys)
-
-
-def test_a_reroll_tells_both_seeds_and_changes_one_chain(made, kontext):
-    calls = len(made.calls)
-    (old,) = [step for step in made.manifest.steps if step.label == "place[product=p4]"]
-    shutil.rmtree(made.root / "runs")
-    ended = kontext("run", "ten.yaml", "--reroll", "place[product=p4]")
-    assert ended.status == 0, ended.err
-    (new,) = [step for step in made.manifest.steps if step.label == "place[product=p4]"]
-    seeds = f"seed {old.params['seed']} becomes {new.params['seed']}"
-    assert f"place[product=p4]: {seeds}, kept in ten.overrides.yaml" in ended.err
-    assert labels(made.manifest, "done") == {"place[product=p4]", "night[product=p4]"}
-    assert len(made.started(calls)) == 2
-    again = kontext("run", "ten.yaml")
-    assert again.out.startswith(f"{STEPS} cached in ")
-
-
 def test_two_runs_at_once_share_a_store(undisturbed, kontext, model, tmp_path):
     recipe, results = write_ten_products(tmp_path, model), Results(tmp_path / "out")
     both = [kontext.start("run", recipe, "--batch", 3) for _ in range(2)]

@@ -169,15 +169,16 @@ def test_troubles_that_pass_change_nothing(team, tmp_path):
     for path in ("/blobs/", "/records/", "/runs/"):
         for fault in (SLOW_DOWN, CutUpload(), LoseAnswer(), SpoilUpload(), Hang()):
             team.faults.harm(fault, "PUT", path)
-        for fault in (CutDownload(), SpoilDownload(), EmptyAnswer()):
-            team.faults.harm(fault, "GET", path)
+        if path != "/blobs/":  # none is read
+            for fault in (CutDownload(), SpoilDownload(), EmptyAnswer()):
+                team.faults.harm(fault, "GET", path)
     ended = team.run(**NO_TIME)
     assert_whole(ended, team.place.objects())
     assert json.loads(ended.out)["counts"]["done"] == STEPS
     assert {type(request.fault) for request in team.faults.harmed()} >= {Hang, LoseAnswer}
     assert team.pull(tmp_path / "here").status == 0
     assert contents(tmp_path / "here") == everything(team.place.objects())
-    assert len(team.faults.harmed()) == 3 * 8
+    assert len(team.faults.harmed()) == 3 * 5 + 2 * 3
 
 
 OUTPUTS, THUMBS = "/place.png", "/thumbs/"

@@ -12,7 +12,6 @@ import pytest
 
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
-from flows.recipe.keys import plan_digest
 from flows.recipe.place import StoredSource
 from flows.recipe.planfile import (
     PlanFileError,
@@ -20,14 +19,13 @@ from flows.recipe.planfile import (
     encode_plan,
     local_model,
 )
-from flows.recipe.select import sub_plan
 from flows.recipe.step import ParentStep, Plan, SourceImage
 from flows.store.local import LocalStore
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import MODELS_FOLDER, resolve_model
 from kontext_engine.errors import ModelError
 from tests.recipe.workspace import MODEL, plan_text
-from tests.run.samples import PlanMaker, WatchedEngine, decoded, product_plan, ten_products
+from tests.run.samples import WatchedEngine, decoded, product_plan, ten_products
 
 RECIPE = """\
 version: 1
@@ -194,37 +192,6 @@ def test_names_in_a_file_lead_nowhere(folder):
         if isinstance(ref, SourceImage)
     }
     assert "passwd" in names
-
-
-def test_a_part_has_what_it_is_made_from_and_nothing_else(folder):
-    plan = plan_text(RECIPE, folder)
-    wanted = [plan.labels["scened[product=shoe,scene=snow]"], plan.labels["free[scene=beach]"]]
-    part = sub_plan(plan, wanted)
-    assert [step.label for step in part.steps.values()] == [
-        "clean[product=shoe]",
-        "scened[product=shoe,scene=snow]",
-        "free[scene=beach]",
-    ]
-    assert part.digest == plan_digest(part.steps, ()) != plan.digest
-    assert not part.outputs and not part.variants
-    assert set(part.labels.values()) == set(part.steps)
-    assert decode_plan(encode_plan(part)) == as_read(part)
-    with pytest.raises(KeyError):
-        sub_plan(plan, ["ab" * 32])
-
-
-def test_parents_come_first_also_where_lines_of_descent_cross():
-    maker = PlanMaker()
-    last = [maker.step("s", "0", [], "0"), maker.step("s", "1", [], "1")]
-    for number in range(2, 3000):  # each looks at the two before it
-        last = [last[1], maker.step("s", str(number), last, str(number))]
-    plan = maker.plan()
-    part = sub_plan(plan, [last[1].key])
-    seen: set[str] = set()
-    for key, step in part.steps.items():
-        assert seen.issuperset(step.parents)
-        seen.add(key)
-    assert seen == set(plan.steps)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from ..run.samples import (
     PlanMaker,
     WatchedEngine,
     draw_picture,
+    manifest_in,
     product_plan,
     source,
     ten_products,
@@ -211,7 +212,7 @@ def test_a_picture_lost_from_the_store_is_told(tmp_path, products):
     for folder in (Path(finished.folder) / "thumbs", out / "thumbs", out / "blobs"):
         for path in folder.iterdir():
             path.unlink()
-    manifest = read_manifest(Path(finished.folder))
+    manifest = read_manifest(finished.run)
     write_report(finished.run, manifest, LocalStore(tmp_path / "out"))
     assert "its picture is not in the store" in Page(Path(finished.report).read_text()).text
 
@@ -229,7 +230,7 @@ def test_the_manifest_holds_no_path_of_the_machine(tmp_path, products):
 def test_what_is_not_a_manifest_is_said_in_one_line(tmp_path, data):
     (tmp_path / "manifest.json").write_text(data)
     with pytest.raises(ManifestError, match=r"not a manifest this version can read \(.*\); run"):
-        read_manifest(tmp_path)
+        manifest_in(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from flows.execution import keeping
 from flows.outputs import encode_output
 from flows.store.folder import LocalObjects
+from flows.store.local import LocalStore
 
 from .samples import ten_products
 
@@ -87,6 +88,16 @@ def made(first_run, tmp_path) -> subprocess.CompletedProcess:
     folder, ended = first_run
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return ended
+
+
+@pytest.fixture
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "out")
+
+
+@pytest.fixture
+def products(tmp_path) -> list[Path]:
+    return ten_products(tmp_path / "in")[:3]
 
 
 @pytest.fixture

@@ -10,6 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from flows.execution.events import ignore
+from flows.execution.execute import run_plan
+from flows.execution.look import look
+from flows.manifest import FILE_NAME, Manifest, parse_manifest
+from flows.pipeline import Hooks, RunRequest, run_recipe
 from flows.recipe.keys import plan_digest, step_key
 from flows.recipe.step import (
     ContextRef,
@@ -127,6 +132,24 @@ class WatchedEngine:
         if self._trouble is not None:
             self._trouble(requests)
         yield from self._inner.run(requests, on_step)
+
+
+def make(plan, store, keys=None, outputs=(), engine=None, **more):
+    """Make these of a plan, default: all, as one chunk is made; the outcome."""
+    seen = look(plan, store, keys, outputs)
+    return run_plan(plan, store, (engine or WatchedEngine()).load, seen=seen, **more)
+
+
+def run(plan, out, settings=None, engine=None, on_event=ignore, **options):
+    """``kontext run`` of a plan, with a fake engine."""
+    load = (engine or WatchedEngine(**options)).load
+    hooks = Hooks(on_event=on_event, factory=lambda plan, out, batch: load)
+    return run_recipe(plan, RunRequest(Path("x.yaml"), out, settings=settings), hooks)
+
+
+def manifest_in(folder: Path) -> Manifest:
+    """The manifest of a run that lies in a folder of this machine."""
+    return parse_manifest((folder / FILE_NAME).read_bytes(), str(folder))
 
 
 def decoded(store, record) -> bytes:

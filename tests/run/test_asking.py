@@ -8,15 +8,9 @@ from flows.engines.errors import EngineDied
 from flows.execution.events import Retrying
 from flows.execution.execute import Limits, run_plan
 from flows.execution.outcome import Ending, State
-from flows.store.local import LocalStore
 from kontext_engine.errors import EngineError, ModelError
 
 from .samples import PlanMaker, WatchedEngine
-
-
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path / "out")
 
 
 def pictures(number: int):
@@ -48,7 +42,7 @@ def test_only_the_picture_that_kills_the_engine_is_charged(store, error):
     engine = WatchedEngine(dies_on(5, error=error))
     plan = pictures(16)
     outcome = run_plan(plan, store, engine.load, on_event=events.append)
-    ends = {end.key: end for end in outcome.steps.values()}
+    ends = dict(outcome.steps)
     guilty = next(key for key, step in plan.steps.items() if step.params.seed == 5)
     failed = ends.pop(guilty)
     assert (failed.state, failed.attempts) == (State.FAILED, 3)

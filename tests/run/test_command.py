@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 from flows.execution.outcome import State
-from flows.manifest import read_manifest
 from tests import shell
+
+from .samples import manifest_in
 
 
 def manifest(out):
     (folder,) = (out / "runs").iterdir()
-    return read_manifest(folder)
+    return manifest_in(folder)
 
 
 def pictures(out) -> dict[str, bytes]:

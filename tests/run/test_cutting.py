@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.estimate import StepTimes
 from flows.execution.cutting import COUNT, OUTPUTS, STEPS, cut
-from flows.execution.packing import pack
-from flows.execution.pieces import Piece
-from flows.execution.work import Missing
+from flows.execution.execute import in_groups
+from flows.execution.look import Look
+from flows.execution.packing import load_seconds, pack
+from flows.execution.pieces import Piece, connected
 from flows.outputs import keyed_outputs
 from flows.recipe.step import PlannedOutput
 
-from .measured import measured, timed_plan
+from .measured import measured, record_of, timed_plan
 from .samples import PlanMaker
 
 
 def cut_all(plan, engines=1, missing=None, sample=None):
     keys = tuple(plan.steps) if missing is None else tuple(missing)
     records = measured(plan) if sample is None else sample
-    return cut(plan, Missing(keys, ()), records, engines)
+    return cut(plan, Look({}, keys, {}), records, engines, "0")
+
+
+def lacking(plan, each: int) -> Look:
+    """All pictures are there, and so many files of each are not."""
+    outputs = {
+        step: {key: row[0] for key, row in list(own.items())[:each]}
+        for step, own in keyed_outputs(plan).items()
+    }
+    return Look(dict.fromkeys(plan.steps), (), outputs)
 
 
 def check(plan, missing, chunks) -> None:
@@ -37,7 +49,7 @@ def check(plan, missing, chunks) -> None:
         outside = (parents & set(missing)) - set(chunk.keys)
         assert outside <= set(holder), "a parent's chunk comes later"
         assert set(chunk.after) == {holder[parent] for parent in outside}
-        holder.update(dict.fromkeys(chunk.keys, chunk.id))
+        holder.update(dict.fromkeys(chunk.keys, chunk.name))
 
 
 # --- whatever the plan
@@ -170,7 +182,7 @@ def test_what_many_share_is_made_first_with_as_little_else_as_makes_a_minute():
     first, *others = chunks
     assert first.keys[0] == next(iter(plan.steps))
     assert 60 <= first.seconds < 72
-    assert {chunk.after for chunk in others} == {(first.id,)}
+    assert {chunk.after for chunk in others} == {(first.name,)}
     done = [key for key in plan.steps if key != first.keys[0]]
     assert {chunk.after for chunk in cut_all(plan, 2, done)} == {()}
 
@@ -181,7 +193,7 @@ def test_shared_beginnings_of_many_products_are_joined_too():
     check(plan, plan.steps, chunks)
     assert sizes(chunks) == [6] * 11
     assert chunks[0].after == ()
-    assert {chunk.after for chunk in chunks[1:]} == {(chunks[0].id,)}
+    assert {chunk.after for chunk in chunks[1:]} == {(chunks[0].name,)}
 
 
 def test_what_joins_everything_does_not_stand_alone_for_a_moments_work():
@@ -189,14 +201,14 @@ def test_what_joins_everything_does_not_stand_alone_for_a_moments_work():
     chunks = cut_all(plan)
     check(plan, plan.steps, chunks)
     assert all(chunk.seconds >= 60 for chunk in chunks)
-    assert set(chunks[-1].after) == {chunk.id for chunk in chunks[:-1]}
+    assert set(chunks[-1].after) == {chunk.name for chunk in chunks[:-1]}
 
 
 def test_a_long_chain_is_cut_into_even_stretches_each_after_the_one_before():
     plan = timed_plan([[at - 1] if at else [] for at in range(20)], [10] * 20)
     chunks = cut_all(plan, engines=1)
     assert sizes(chunks) == [7, 6, 7]
-    assert [chunk.after for chunk in chunks] == [(), *((c.id,) for c in chunks[:-1])]
+    assert [chunk.after for chunk in chunks] == [(), *((c.name,) for c in chunks[:-1])]
 
 
 def test_pieces_that_would_be_too_much_together_are_not_joined():
@@ -255,21 +267,107 @@ def test_outputs_ride_with_their_steps():
 
 def test_outputs_of_pictures_that_are_there_are_packed_by_themselves():
     plan = with_outputs(loose_steps(300, steps=4), 3)
-    known = keyed_outputs(plan)
-    lacking = tuple(file for own in known.values() for file in list(own)[:2])
-    chunks = cut(plan, Missing((), lacking), (), 4)
-    assert [file for chunk in chunks for file in chunk.outputs] == list(lacking)
+    seen = lacking(plan, 2)
+    chunks = cut(plan, seen, (), 4, "0")
+    assert [file for chunk in chunks for file in chunk.outputs] == list(seen.outputs)
     assert [len(chunk.outputs) for chunk in chunks] == [OUTPUTS, OUTPUTS, 600 - 2 * OUTPUTS]
     assert {(chunk.keys, chunk.after) for chunk in chunks} == {((), ())}
-    assert len({chunk.id for chunk in chunks}) == 3
+    assert len({chunk.name for chunk in chunks}) == 3
 
 
 def test_the_files_of_one_picture_stay_together():
     plan = with_outputs(loose_steps(100, steps=4), 3)
-    lacking = tuple(file for own in keyed_outputs(plan).values() for file in own)
-    chunks = cut(plan, Missing((), lacking), (), 1)
+    chunks = cut(plan, lacking(plan, 3), (), 1, "0")
     assert [len(chunk.outputs) for chunk in chunks] == [255, 45]
 
 
 def test_nothing_missing_is_no_chunk():
-    assert cut(loose_steps(3), Missing((), ()), (), 4) == ()
+    assert cut(loose_steps(3), Look({}, (), {}), (), 4, "0") == ()
+
+
+def test_chunks_are_numbered_in_one_width():
+    names = [chunk.name for chunk in cut_all(loose_steps(200, steps=60))]
+    assert names == [f"0-{number:02d}" for number in range(1, len(names) + 1)]
+    assert len(names) > 9
+
+
+@pytest.mark.parametrize(
+    ("total", "engines", "expected"),
+    [(0, 1, 60), (100, 1, 60), (720, 2, 60), (1200, 2, 100), (1e6, 8, 160), (1e6, 0, 160)],
+)
+def test_there_is_a_minute_in_a_chunk_and_more_where_there_is_enough_for_all(
+    total, engines, expected
+):
+    assert load_seconds(total, engines) == expected
+
+
+# --- the parts: connected pieces, groups that batch well, the time of a step
+
+
+def labels(plan, pieces) -> list[list[str]]:
+    return [[plan.steps[key].label for key in keys] for keys in pieces]
+
+
+def test_connected_steps_are_one_piece_and_what_is_done_connects_nothing():
+    maker = PlanMaker()
+    left, right = (maker.step("make", name, [], name) for name in ("left", "right"))
+    maker.step("other", "other", [], "other")
+    maker.step("both", "both", [left, right], "both")
+    maker.step("next", "next", [left], "next")
+    plan = maker.plan()
+    joined = ["make[left]", "make[right]", "both[both]", "next[next]"]
+    assert labels(plan, connected(plan, list(plan.steps))) == [joined, ["other[other]"]]
+    missing = [key for key in plan.steps if key != left.key]
+    assert labels(plan, connected(plan, missing)) == [
+        ["make[right]", "both[both]"],
+        ["other[other]"],
+        ["next[next]"],
+    ]
+    assert connected(plan, []) == []
+
+
+def test_a_long_chain_does_not_overflow():
+    plan = timed_plan([[at - 1] if at else [] for at in range(3000)], [1] * 3000)
+    assert connected(plan, list(plan.steps)) == [tuple(plan.steps)]
+
+
+def test_groups_gather_pieces_that_look_alike_until_they_are_wide_enough():
+    maker = PlanMaker()
+    for number in range(6):
+        maker.step("s", str(number), [], str(number), steps=4 if number % 2 else 8)
+    plan = maker.plan()
+    groups = [{plan.steps[key].params.steps for key in one} for one in groups_of(plan, 2)]
+    assert groups == [{4}, {4, 8}, {8}]
+
+
+def groups_of(plan, width: int):
+    return list(in_groups(plan, list(plan.steps), width))
+
+
+def test_times_are_the_median_of_what_was_measured_for_the_same_kind():
+    maker = PlanMaker()
+    root = maker.step("make", "a", [], "a", steps=10)
+    maker.step("edit", "b", [root], "b", steps=10)
+    maker.step("firm", "c", [root], "c", steps=10, true_cfg=2.0)
+    plan = maker.plan()
+    first, edit, firm = plan.steps.values()
+    seen = [record_of(plan, first, seconds) for seconds in (1.0, 3.0, 50.0)]
+    times = StepTimes(plan, seen)
+    assert times.seconds(first) == pytest.approx(3.0)
+    assert times.seconds(edit) == pytest.approx(6.0)  # no such record: by its work
+    times = StepTimes(plan, [*seen, record_of(plan, edit, 9.0)])
+    assert times.seconds(edit) == pytest.approx(9.0)
+    assert times.seconds(first) == pytest.approx(3.0)
+    assert times.seconds(firm) == pytest.approx(4 * statistics.median((1, 3, 50, 4.5)))
+    assert times.total([first, edit, edit]) == pytest.approx(21.0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"model_digest": "ab" * 32}, {"numerics": {"dtype": "bfloat16"}}, {"params": {"steps": 0}}],
+)
+def test_records_of_other_weights_or_numerics_tell_nothing(other):
+    plan = loose_steps(1)
+    (step,) = plan.steps.values()
+    times = StepTimes(plan, [record_of(plan, step, 9.0, **other)])
+    assert times.seconds(step) is times.total([step]) is None

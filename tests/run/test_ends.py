@@ -2,171 +2,170 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import pytest
 
-from flows.execution.ends import ChunkEnds, EndsError, StepEnd, gather
+from flows.execution.ends import ChunkEnds, gather
 from flows.execution.execute import run_plan
-from flows.execution.outcome import Ending, Outcome, State, StepOutcome
-from flows.execution.work import do_work
-from flows.outputs import keyed_outputs
-from flows.store.local import LocalStore
+from flows.execution.outcome import NOT_REACHED, Ending, Outcome, State, StepOutcome
 from kontext_engine.fake import FakeFaults
 
-from .samples import PlanMaker, WatchedEngine, product_plan, ten_products
+from .samples import PlanMaker, WatchedEngine, make, product_plan
+
+STOPPED = "somebody asked to stop"
+DONE, CACHED, PENDING = State.DONE, State.CACHED, State.PENDING
+BROKEN = StepOutcome(state=State.FAILED, reason="broken", attempts=3)
+BLOCKED = StepOutcome(state=State.BLOCKED, reason="needs it")
 
 
 @pytest.fixture
-def plan(tmp_path):
-    return product_plan(ten_products(tmp_path / "in")[:2])
+def plan(products):
+    """Two chains of two steps."""
+    return product_plan(products[:2])
 
 
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path / "out")
+def told(plan, ends: dict, problems=None) -> ChunkEnds:
+    """``ends`` by the number of the step: a state, or a whole outcome."""
+    steps = {
+        list(plan.steps)[at]: StepOutcome(state=end, attempts=1) if isinstance(end, State) else end
+        for at, end in ends.items()
+    }
+    return ChunkEnds(steps=steps, problems=problems or {}, engine_seconds=0.0)
 
 
-def told(states: dict, problems=None, why="") -> ChunkEnds:
-    """``states`` by key: a state, or a state, a reason and attempts."""
-    steps = {}
-    for key, end in states.items():
-        state, reason, attempts = end if isinstance(end, tuple) else (end, "", 1)
-        steps[key] = StepEnd(state=state, reason=reason, attempts=attempts)
-    return ChunkEnds(steps=steps, problems=problems or {}, engine_seconds=0.0, why=why)
+def gathered(plan, store, ends, cached=(), ending=None, why="") -> Outcome:
+    found = [list(plan.steps)[at] for at in cached]
+    return gather(plan, ends, found, dict(store.peek_all(plan.steps)), ending, why, 12.5)
 
 
-def outcome(plan, store, ends, *, cached=(), ending=None, why=""):
-    return gather(plan, ends, cached, dict(store.peek_all(plan.steps)), ending, why, 12.5)
+# --- what is told
 
 
-def states(found: Outcome) -> list[str]:
-    return [end.state.value for end in found.steps.values()]
-
-
-def test_ends_are_told_as_they_were(plan, store):
+def test_ends_are_told_as_they_were_without_their_records(plan, store):
     engine = WatchedEngine(faults=FakeFaults(prompts=("snow",)))
-    made = do_work(plan, list(plan.steps), store, engine.load)
-    keys = list(plan.steps)[:2]
-    ends = ChunkEnds.of(made, keys, {"an output": "ValueError: why"})
-    assert ChunkEnds.from_json(ends.to_json()) == ends
-    done, failed = (ends.steps[key] for key in keys)
-    assert (done.state, done.attempts, done.reason) == (State.DONE, 1, "")
-    assert (failed.state, failed.attempts, failed.reason) == (State.FAILED, 1, "failed on purpose")
+    made = replace(make(plan, store, engine=engine), problems={"an output": "ValueError: why"})
+    ends = ChunkEnds.from_json(ChunkEnds.of(made, list(plan.steps)[:2]).to_json())
+    failed = StepOutcome(state=State.FAILED, reason="failed on purpose", attempts=1)
+    # Another chunk's failure on the way is told, too.
+    assert list(ends.steps.values())[:2] == [StepOutcome(state=DONE, attempts=1), failed]
     assert ends.problems == {"an output": "ValueError: why"}
 
 
 def test_engine_time_is_that_of_what_was_made(plan, store):
     slow = WatchedEngine(seconds_per_edit=0.002)
-    first = run_plan(plan, store, slow.load)
+    first, again = (run_plan(plan, store, slow.load) for _ in range(2))
     assert ChunkEnds.of(first, plan.steps).engine_seconds == pytest.approx(4 * 0.002)
-    again = run_plan(plan, store, slow.load)
     assert ChunkEnds.of(again, plan.steps).engine_seconds == 0.0
 
 
 def test_a_parent_that_had_to_be_made_anew_on_the_way_is_told_too(plan, store):
     parent, child = list(plan.steps)[:2]
-    found = run_plan(plan, store, WatchedEngine().load)
-    record = found.steps[parent].record
+    record = make(plan, store).steps[parent].record
     (store.root / "blobs" / record.blob).write_bytes(b"rotten")
     (store.root / "records" / child).unlink()
-    ends = ChunkEnds.of(do_work(plan, [child], store, WatchedEngine().load), [child])
-    assert {key: end.state for key, end in ends.steps.items()} == {
-        parent: State.DONE,
-        child: State.DONE,
-    }
+    ends = ChunkEnds.of(make(plan, store, [child]), [child])
+    assert {key: end.state for key, end in ends.steps.items()} == {parent: DONE, child: DONE}
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"steps": {}}', b"\xff"])
 def test_other_bytes_tell_nothing(data):
-    with pytest.raises(EndsError):
+    with pytest.raises(ValueError, match="ChunkEnds"):
         ChunkEnds.from_json(data)
 
 
-def test_what_is_there_was_found_or_made(plan, store):
-    run_plan(plan, store, WatchedEngine().load)
-    first, _second, third, fourth = plan.steps
+# --- what is gathered
+
+
+@dataclass(frozen=True)
+class Case:
+    """``there`` are the steps with records; ``ends`` what the chunks told, one after the other."""
+
+    there: tuple[int, ...]
+    ends: tuple[dict[int, Any], ...]
+    states: str
+    ending: Ending
+    cached: tuple[int, ...] = ()
+    asked: Ending | None = None
+    why: str = ""
+    reasons: dict[int, str] | None = None
+    attempts: dict[int, int] | None = None
+
+
+CASES = {
     # The second is of an execution that did not live to tell; the third was found damaged and
     # made again; the fourth was met as cached by the second execution of its chunk.
-    ends = [told({third: State.DONE}), told({fourth: State.DONE}), told({fourth: State.CACHED})]
-    found = outcome(plan, store, ends, cached=[first, third])
-    assert states(found) == ["cached", "done", "done", "done"]
-    assert (found.ending, found.why, found.seconds) == (Ending.COMPLETE, "", 12.5)
-    assert found.steps[fourth].attempts == 2
+    "what is there was found or made": Case(
+        (0, 1, 2, 3),
+        ({2: DONE}, {3: DONE}, {3: CACHED}),
+        "cached done done done",
+        Ending.COMPLETE,
+        cached=(0, 2),
+        attempts={3: 2},
+    ),
+    "stopped too late is complete": Case(
+        (0, 1, 2, 3), (), "done done done done", Ending.COMPLETE, asked=Ending.INTERRUPTED,
+        why=STOPPED,
+    ),
+    "what is not reached is pending with the reason why": Case(
+        (), ({0: PENDING},), "pending pending pending pending", Ending.INTERRUPTED,
+        asked=Ending.INTERRUPTED, why=STOPPED, reasons=dict.fromkeys(range(4), STOPPED),
+    ),
+    "nobody told anything": Case(
+        (), (), "pending pending pending pending", Ending.STOPPED, reasons={0: NOT_REACHED},
+    ),
+    "all ended and some failed is failed, whoever stopped it": Case(
+        (), ({0: BROKEN}, {2: BROKEN}), "failed blocked failed blocked", Ending.FAILED,
+        asked=Ending.INTERRUPTED, why=STOPPED,
+        reasons={0: "broken", 1: "needs 'place[product=p0]', which failed"},
+    ),
+    "failed first and made later is made": Case(
+        (0, 1), ({0: BROKEN, 1: BLOCKED}, {0: DONE, 1: DONE}), "done done pending pending",
+        Ending.STOPPED, attempts={0: 4},
+    ),
+    "blocked by what was made later is pending": Case(
+        (0,), ({0: BROKEN, 1: BLOCKED},), "done pending pending pending", Ending.STOPPED,
+    ),
+    "a failure is told although a later execution did not get there": Case(
+        (), ({0: BROKEN}, {0: PENDING}), "failed blocked pending pending", Ending.STOPPED,
+        reasons={0: "broken"},
+    ),
+    "a picture that was lost since is no picture": Case(
+        (), ({0: DONE},), "failed blocked failed blocked", Ending.FAILED, cached=(2,),
+        reasons={0: "its picture was damaged since; run again"},
+    ),
+}  # fmt: skip
 
 
-def test_a_run_that_was_stopped_too_late_is_complete(plan, store):
-    run_plan(plan, store, WatchedEngine().load)
-    found = outcome(plan, store, [], ending=Ending.INTERRUPTED, why="somebody asked to stop")
-    assert (found.ending, found.why) == (Ending.COMPLETE, "")
-
-
-def test_what_is_not_reached_is_pending_with_the_reason_why(plan, store):
-    first, _second, *_ = plan.steps
-    ends = [told({first: (State.PENDING, "the run ended before its turn", 0)})]
-    found = outcome(plan, store, ends, ending=Ending.INTERRUPTED, why="somebody asked to stop")
-    assert states(found) == ["pending"] * 4
-    assert {end.reason for end in found.steps.values()} == {"somebody asked to stop"}
-    assert (found.ending, found.why) == (Ending.INTERRUPTED, "somebody asked to stop")
-    assert outcome(plan, store, []).ending is Ending.STOPPED
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_ends_by_its_records_and_what_was_told_last(plan, store, name):
+    case, keys = CASES[name], list(plan.steps)
+    make(plan, store, [keys[at] for at in case.there])
+    ends = [told(plan, one) for one in case.ends]
+    found = gathered(plan, store, ends, case.cached, case.asked, case.why)
+    assert [end.state.value for end in found.steps.values()] == case.states.split()
+    over = case.ending in (Ending.COMPLETE, Ending.FAILED)
+    assert (found.ending, found.why, found.seconds) == (case.ending, "" if over else case.why, 12.5)
+    for at, reason in (case.reasons or {}).items():
+        assert found.steps[keys[at]].reason == reason
+    for at, attempts in (case.attempts or {}).items():
+        assert found.steps[keys[at]].attempts == attempts
 
 
 def test_a_failure_blocks_its_descendants_in_whatever_chunk(store):
     maker = PlanMaker()
     root = maker.step("root", "a", [], "x")
     middle = maker.step("middle", "b", [root], "x")
-    leaf = maker.step("leaf", "c", [middle], "x")
-    other = maker.step("other", "d", [], "x")
+    maker.step("leaf", "c", [middle], "x")
+    maker.step("other", "d", [], "x")
     plan = maker.plan()
-    found = outcome(plan, store, [told({root.key: (State.FAILED, "broken", 3)})])
-    assert states(found) == ["failed", "blocked", "blocked", "pending"]
-    assert found.steps[root.key] == StepOutcome(root.key, State.FAILED, None, "broken", None, 3)
-    for below in (middle, leaf):
-        end = found.steps[below.key]
-        assert (end.blocked_by, end.reason) == (root.key, "needs 'root[x]', which failed")
-    assert found.steps[other.key].reason == "the run ended before its turn"
-
-
-def test_everything_ended_and_some_failed_is_failed_whoever_stopped_it(plan, store):
-    first, _second, third, _fourth = plan.steps
-    failed = (State.FAILED, "broken", 3)
-    ends = [told({first: failed}), told({third: failed})]
-    found = outcome(plan, store, ends, ending=Ending.INTERRUPTED, why="somebody asked to stop")
-    assert states(found) == ["failed", "blocked", "failed", "blocked"]
-    assert (found.ending, found.why) == (Ending.FAILED, "")
-
-
-def test_what_failed_first_and_was_made_later_is_made(plan, store):
-    first, second, *_ = plan.steps
-    do_work(plan, [first, second], store, WatchedEngine().load)
-    ends = [
-        told({first: (State.FAILED, "broken", 3), second: (State.BLOCKED, "needs it", 0)}),
-        told({first: State.DONE, second: State.DONE}),
-    ]
-    found = outcome(plan, store, ends)
-    assert states(found) == ["done", "done", "pending", "pending"]
-    assert found.steps[first].attempts == 4
-
-
-def test_one_that_was_blocked_by_what_was_made_later_is_pending(plan, store):
-    first, second, *_ = plan.steps
-    do_work(plan, [first], store, WatchedEngine().load)
-    ends = [told({first: (State.FAILED, "broken", 3), second: (State.BLOCKED, "needs it", 0)})]
-    assert states(outcome(plan, store, ends)) == ["done", "pending", "pending", "pending"]
-
-
-def test_a_failure_is_told_although_a_later_execution_did_not_get_there(plan, store):
-    first, *_ = plan.steps
-    ends = [told({first: (State.FAILED, "broken", 3)}), told({first: (State.PENDING, "", 0)})]
-    assert outcome(plan, store, ends).steps[first].reason == "broken"
-
-
-def test_a_picture_that_was_lost_since_is_no_picture(plan, store):
-    first, _second, third, _ = plan.steps
-    found = outcome(plan, store, [told({first: State.DONE})], cached=[third])
-    assert states(found) == ["failed", "blocked", "failed", "blocked"]
-    assert found.steps[first].reason == "its picture was damaged since; run again"
+    first, *below, other = gathered(plan, store, [told(plan, {0: BROKEN})]).steps.values()
+    assert (first, other.state) == (BROKEN, PENDING)
+    needs = "needs 'root[x]', which failed"
+    assert below == [StepOutcome(state=State.BLOCKED, reason=needs, blocked_by=root.key)] * 2
 
 
 def test_problems_of_outputs_come_along(plan, store):
-    key = next(iter(next(iter(keyed_outputs(plan).values()))))
-    ends = [told({}, {key: "first"}), told({}, {key: "second"}), told({}, {"other": "third"})]
-    assert outcome(plan, store, ends).problems == {key: "second", "other": "third"}
+    ends = [told(plan, {}, one) for one in ({"a": "first"}, {"a": "second"}, {"b": "third"})]
+    assert gathered(plan, store, ends).problems == {"a": "second", "b": "third"}

@@ -16,22 +16,16 @@ from PIL import Image
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending
 from flows.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
+from flows.pipeline import publish, run_folder
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreFull
 from flows.store.folder import LocalObjects
 from flows.store.local import LocalStore
 from flows.store.runfolder import RunFolder
 
-from .samples import PlanMaker, WatchedEngine, decoded, product_plan, ten_products
+from .samples import PlanMaker, WatchedEngine, decoded, product_plan, run, ten_products
 
 HOSTILE = "put <b>it</b> & “Größe” 雪 \x00\x07 ]]> on a beach\nsecond line"
-
-
-def run(plan, out, engine=None):
-    load = (engine or WatchedEngine()).load
-    hooks = Hooks(factory=lambda plan, out, batch: load)
-    return run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
 
 
 def one_output(tmp_path, prompt=HOSTILE, **output):
@@ -151,6 +145,7 @@ def test_a_file_that_is_not_there_is_an_entry_with_its_problem(tmp_path):
     plan = product_plan(ten_products(tmp_path / "in")[:1])
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
+    store.objects.remove(f"outputs/{output_key(plan, plan.outputs[0])}")
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     (entry,) = finished.manifest.outputs
     assert entry.problem == "product=p0.png: its file has not been made; run again to make it"

@@ -20,7 +20,7 @@ from .samples import WatchedEngine, product_plan, ten_products
 def test_the_time_left_follows_the_pace_since_the_model_was_loaded():
     now = [100.0]
     tally = Tally(lambda: now[0])
-    tally.hear(Settled(StepOutcome("cached", State.CACHED), "c"))
+    tally.hear(Settled("cached", StepOutcome(state=State.CACHED), "c"))
     tally.hear(Started(total=5, missing=4))
     assert tally.seconds_left() is None
     tally.hear(EngineLoaded("m", 50.0))
@@ -29,9 +29,9 @@ def test_the_time_left_follows_the_pace_since_the_model_was_loaded():
     assert tally.progress == 2.0
     assert tally.seconds_left() == pytest.approx(30.0)  # one step's worth took 10 s, 3 to go
     for key in "ab":
-        tally.hear(Settled(StepOutcome(key, State.DONE), key))
+        tally.hear(Settled(key, StepOutcome(state=State.DONE), key))
     now[0] = 120.0
-    tally.hear(Settled(StepOutcome("x", State.FAILED, reason="r"), "x"))
+    tally.hear(Settled("x", StepOutcome(state=State.FAILED, reason="r"), "x"))
     assert tally.seconds_left() == pytest.approx(10.0)
     assert (tally.settled, tally.count(State.DONE), tally.count(State.FAILED)) == (4, 2, 1)
 

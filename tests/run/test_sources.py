@@ -9,19 +9,8 @@ import pytest
 
 from flows.execution import sources
 from flows.execution.sources import put_sources, sources_of
-from flows.store.local import LocalStore
 
-from .samples import draw_picture, product_plan, ten_products
-
-
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path / "out")
-
-
-@pytest.fixture
-def products(tmp_path):
-    return ten_products(tmp_path / "in")[:3]
+from .samples import draw_picture, product_plan
 
 
 @pytest.fixture

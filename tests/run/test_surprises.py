@@ -15,15 +15,13 @@ from flows import outputs
 from flows.execution import pictures
 from flows.execution.execute import run_plan
 from flows.execution.outcome import Ending, State
-from flows.execution.work import do_work
-from flows.manifest import read_manifest
 from flows.outputs import keyed_outputs
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
-from flows.report import sources as report_sources
+from flows.pipeline import publish, run_folder
+from flows.report import thumbs as report_thumbs
 from flows.store.local import LocalStore
 from flows.thumbs import Thumbnail
 
-from .samples import WatchedEngine, draw_picture, product_plan, ten_products
+from .samples import WatchedEngine, draw_picture, make, manifest_in, product_plan, run
 
 RECIPE = """\
 version: 1
@@ -51,7 +49,7 @@ def run_in(kontext, folder: Path, expected: int) -> tuple:
     assert "Traceback" not in ended.stderr, ended.stderr
     assert ended.returncode == expected, ended.stderr
     told = json.loads(ended.stdout)
-    manifest = read_manifest(Path(folder / told["folder"]))
+    manifest = manifest_in(Path(folder / told["folder"]))
     page = html.unescape((folder / told["report"]).read_text())
     return ended, manifest, page
 
@@ -65,7 +63,7 @@ def test_a_picture_that_cannot_be_converted_fails_alone(kontext, tmp_path):
     ended = kontext("0", "run", "r.yaml", "--json")
     assert "Traceback" not in ended.stderr, ended.stderr
     told = json.loads(ended.stdout)
-    manifest = read_manifest(tmp_path / told["folder"])
+    manifest = manifest_in(tmp_path / told["folder"])
     steps = {step.label: step for step in manifest.steps}
     assert steps["out[pic=good]"].state == "done"
     assert (tmp_path / told["folder"] / "out/good.png").is_file()
@@ -112,17 +110,6 @@ def test_such_a_picture_that_is_broken_is_named(kontext, tmp_path):
         assert "prod\\udce9.png (input 'pic'): not a picture that can be read" in told
 
 
-def run(plan, out, **engine):
-    load = WatchedEngine(**engine).load
-    hooks = Hooks(factory=lambda plan, out, batch: load)
-    return run_recipe(plan, RunRequest(Path("x.yaml"), out), hooks)
-
-
-@pytest.fixture
-def products(tmp_path) -> list[Path]:
-    return ten_products(tmp_path / "in")[:3]
-
-
 def breaking(real, when):
     """``real``, but for what ``when`` is true of."""
 
@@ -142,7 +129,7 @@ def test_a_reason_can_be_written_whatever_names_are_in_it(tmp_path, products, mo
     finished = run(product_plan(products), tmp_path / "out")
     (failed, *_) = finished.manifest.in_state(State.FAILED)
     assert failed.reason.endswith("OSError: [Errno 5] Input/output error: 'in/prod\\udce9.png'")
-    assert read_manifest(Path(finished.folder)) == finished.manifest
+    assert manifest_in(Path(finished.folder)) == finished.manifest
 
 
 WHY = "KeyError: 'surprise\\nof two lines'"
@@ -202,6 +189,8 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
     plan = product_plan(products)
     store = LocalStore(tmp_path / "out")
     outcome = run_plan(plan, store, WatchedEngine().load)
+    for thumb in (store.root / "thumbs").iterdir():
+        thumb.unlink()
     products[0].unlink()
     products[1].write_bytes(b"another")
 
@@ -210,7 +199,7 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
             raise MemoryError
         return pictures.open_source(ref)
 
-    monkeypatch.setattr(report_sources, "open_source", open_source)
+    monkeypatch.setattr(report_thumbs, "open_source", open_source)
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     gone, other, surprise = (entry.problem for entry in finished.manifest.sources)
     assert "the file is gone" in gone
@@ -221,7 +210,7 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
 def test_a_surprise_in_one_outputs_record_is_its_own(tmp_path, products):
     plan = product_plan(products)
     store = LocalStore(tmp_path / "out")
-    outcome = do_work(plan, list(plan.steps), store, WatchedEngine().load)
+    outcome = make(plan, store)
     keys = [key for own in keyed_outputs(plan).values() for key in own]
     (store.root / "outputs" / keys[1]).write_bytes(b'{"schema": "kontext.output", "version": 1}')
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))

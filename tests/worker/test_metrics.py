@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows.execution.events import Settled
 from flows.execution.execute import run_plan
+from flows.execution.look import look
 from flows.execution.outcome import State, StepOutcome
-from flows.recipe.select import sub_plan
 from flows.store.local import LocalStore
 from flows.workers.metrics import Counts, Metrics, Recent, Scheduler
 from kontext_engine.fake import FakeEngine
@@ -49,7 +49,7 @@ def page_of(counts, engines):
 def test_the_metrics_page_tells_all_in_prometheus_text():
     counts = Counts()
     for state in (State.DONE, State.DONE, State.CACHED, State.FAILED):
-        counts.hear(Settled(StepOutcome("k", state), "hat"))
+        counts.hear(Settled("k", StepOutcome(state=state), "hat"))
     counts.ended("handed_back")
     engines = (stats(1), stats(2, restarts=5, edits=2, loads=6, memory=50))
     page = page_of(counts, engines)
@@ -79,7 +79,7 @@ def test_ancestors_that_a_chunk_looks_up_are_no_hits(tmp_path):
         maker.variant(str(number), {}, [leaf])
     plan, store = maker.plan(), LocalStore(tmp_path / "out")
     keys = [leaf.key for leaf in leaves]
-    run_plan(sub_plan(plan, keys[:1]), store, lambda: FakeEngine(plan.model))
+    run_plan(plan, store, lambda: FakeEngine(plan.model), seen=look(plan, store, keys[:1]))
 
     counts = Counts()
 
@@ -87,9 +87,9 @@ def test_ancestors_that_a_chunk_looks_up_are_no_hits(tmp_path):
         return counts.registry.get_sample_value("kontext_steps_total", {"state": state.value})
 
     for own in ({keys[0], keys[1]}, {keys[2]}):
-        heard = partial(counts.hear, own=own)
-        run_plan(sub_plan(plan, own), store, lambda: FakeEngine(plan.model), on_event=heard)
+        heard, seen = partial(counts.hear, own=own), look(plan, store, own)
+        run_plan(plan, store, lambda: FakeEngine(plan.model), seen=seen, on_event=heard)
     assert [counted(state) for state in (State.CACHED, State.DONE, State.FAILED)] == [1, 2, 0]
     # What had to be made anew, whosever it was, is work.
-    counts.hear(Settled(StepOutcome(trunk.key, State.DONE), "trunk"), own={keys[2]})
+    counts.hear(Settled(trunk.key, StepOutcome(state=State.DONE), "trunk"), own={keys[2]})
     assert counted(State.DONE) == 3
