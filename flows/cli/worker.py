@@ -91,9 +91,6 @@ def worker(
     SIGTERM or Ctrl-C hands back what is in hand and ends; a second one ends at once. Restarting it
     is the service manager's work.
     """
-    from flows.scheduling.environment import prepare_environment
-
-    prepare_environment()
     from flows.cli.options import chosen
     from flows.resident.loading import KONTEXT
     from flows.workers.name import NoNameError, claim_name

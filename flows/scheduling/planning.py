@@ -19,30 +19,29 @@ from flows.scheduling.statement import Fleet
 
 
 @contextlib.contextmanager
-def found_recipe(form: RunForm, site: Site) -> Iterator[Found]:
-    """The recipe that a form names, as a file for a while.
-
-    Raises:
-        RecipeError: there is none, or it may not be read.
-    """
+def _found(form: RunForm, site: Site) -> Iterator[Found]:
+    """The recipe that a form names, as a file for a while."""
     settings = site.settings.given(store=form.store)
     if is_parcel(form.recipe):
-        with unpacked(form.recipe, site.store(form.store).objects, settings) as found:
-            yield found
-        return
-    with Catalog(site.recipes, settings).fetched(form.recipe) as found:
+        recipe = unpacked(form.recipe, site.store(form.store).objects, settings)
+    else:
+        recipe = Catalog(site.recipes, settings).fetched(form.recipe)
+    with recipe as found:
         yield found
 
 
-def plan_form(form: RunForm, site: Site, fleet: Fleet) -> Plan:
+def plan_form(form: RunForm, site: Site, fleet: Fleet) -> tuple[Plan, str]:
     """The plan of what a form asks for, keyed as the workers will compute; its sources are stored.
+
+    With the SHA-256 of the recipe's text.
 
     Raises:
         RecipeError: whatever is wrong with the recipe.
         FleetError: the workers lack the model, or do not agree about it.
     """
-    with found_recipe(form, site) as found:
+    with _found(form, site) as found:
         recipe = load_recipe(found.path, tuple(form.overrides))
+        digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
         model, numerics = fleet.model(recipe.document.model)
         plan = make_plan(
             recipe,
@@ -53,13 +52,13 @@ def plan_form(form: RunForm, site: Site, fleet: Fleet) -> Plan:
         )
         # Before the recipe's folder goes, which may be here for planning only.
         put_sources(plan, site.store(form.store))
-        return plan
+        return plan, digest
 
 
 def recipe_digest(form: RunForm, site: Site) -> str | None:
     """SHA-256 of the recipe's text as it is now; ``None`` when it cannot be had."""
     try:
-        with found_recipe(form, site) as found:
+        with _found(form, site) as found:
             return hashlib.sha256(found.path.read_bytes()).hexdigest()
     except (RecipeError, OSError):
         return None

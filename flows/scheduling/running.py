@@ -24,7 +24,7 @@ from flows.scheduling.server import (
     measure_skew,
     server_name,
 )
-from flows.scheduling.site import Site, Tempo, settle
+from flows.scheduling.site import Site, Tempo
 from flows.scheduling.statement import FleetError, state
 from flows.scheduling.sweep import Sweep
 from flows.scheduling.worker import WATCH, Seat, Watch, again_and_again, serve_all
@@ -100,7 +100,6 @@ def run_worker(name: Name, serving: Serving, say: Callable[[str], None]) -> bool
         recipes=serving.recipes,
         tempo=serving.tempo,
     )
-    settle(site)
     with _signals(site), ExitStack() as stack:
         seats = [Seat(site, one, _slots(one, serving)) for one in serving.pools]
         metrics = _metrics(site, seats)
@@ -241,7 +240,7 @@ def _metrics(site: Site, seats: list[Seat]) -> Metrics:
         Scheduler(slots=sum(seat.slots for seat in chunks)),
         engines=pool.stats if pool is not None else tuple,
         waiting=lambda: pool.waiting if pool is not None else 0,
-        leases=lambda: sum(h.name.startswith("chunks/") for h in list(site.hands.values())),
+        leases=lambda: sum(h.name.startswith("chunks/") for h in list(site.attempts.values())),
         gpus=GpuMemory().read,
     )
 

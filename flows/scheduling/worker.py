@@ -20,12 +20,13 @@ from typing import Any, ClassVar
 import anyio
 import anyio.abc
 
-from flows.scheduling.fence import execute, people_say
+from flows.scheduling.fence import execute
 from flows.scheduling.flows import FLOWS
 from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, WORKER_TYPE
 from flows.scheduling.pools import JOB_TEMPLATE
 from flows.scheduling.server import connected, in_words, is_passing, measure_skew, read_many
 from flows.scheduling.site import Site
+from flows.scheduling.states import people_say
 
 from prefect.client.orchestration import SyncPrefectClient  # isort: skip
 from prefect.client.schemas.objects import FlowRun  # isort: skip
@@ -203,24 +204,24 @@ class Watch:
 
     def __call__(self, client: SyncPrefectClient) -> None:
         """One question for all."""
-        hands = [hand for hand in list(self._site.hands.values()) if not hand.closing]
-        if not hands:
+        found = [one for one in list(self._site.attempts.values()) if not one.closing]
+        if not found:
             return
-        runs = read_many(client, {one for hand in hands for one in (hand.run, *hand.above)})
-        for hand in hands:
-            for one in (hand.run, *hand.above):
-                run = runs.get(one)
-                said = people_say(run.state, of_above=one != hand.run) if run is not None else None
-                if said is not None and hand.said is None:
-                    log.info("%s: people say: %s", hand.name, said.value)
-                    hand.said = said
+        runs = read_many(client, {id_ for one in found for id_ in (one.run, *one.above)})
+        for attempt in found:
+            for id_ in (attempt.run, *attempt.above):
+                state = runs[id_].state if id_ in runs else None
+                said = people_say(state, of_above=id_ != attempt.run)
+                if said is not None and attempt.said is None:
+                    log.info("%s: people say: %s", attempt.name, said.value)
+                    attempt.said = said
 
 
 def stop_at_once(site: Site) -> None:
     """Engines at work for what must end stop at their next denoise step."""
-    for hand in list(site.hands.values()):
-        if hand.stopped is not None and hand.at_once():
-            stopped, hand.stopped = hand.stopped, None
+    for attempt in list(site.attempts.values()):
+        if attempt.stopped is not None and attempt.at_once():
+            stopped, attempt.stopped = attempt.stopped, None
             stopped()
 
 

@@ -14,7 +14,7 @@ from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.workers.base import BaseWorker
 
-from flows.scheduling.hand import Stop
+from flows.scheduling.attempt import Stop
 
 FOLDER = Path(__file__).parents[2] / "flows" / "scheduling"
 FILES = sorted(FOLDER.glob("*.py"))

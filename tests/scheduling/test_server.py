@@ -21,7 +21,7 @@ from prefect.settings import (
 )
 from prefect.states import Pending, Running, StateType
 
-from flows.scheduling import hand, server
+from flows.scheduling import attempt, server
 from flows.scheduling.names import RUN_RECIPE
 from flows.scheduling.server import ServerError, at, connected, in_words, insist
 from tests.servers.process import free_port
@@ -63,7 +63,7 @@ def error_of(client: SyncPrefectClient) -> Exception:
 
 def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-        before = insist(client.read_work_pools, "pools")
+        before = client.read_work_pools()
         prefect.kill9()
         tries = []
 
@@ -73,7 +73,7 @@ def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
 
         back = threading.Timer(1.0, prefect.start)
         back.start()
-        assert insist(client.read_work_pools, "pools", pause=pause) == before
+        assert server.insisting(client, pause=pause).read_work_pools() == before
         back.join()
     assert len(tries) > 1  # each with three quick ones by httpx itself
 
@@ -120,18 +120,17 @@ def test_it_tells_that_it_waits_once_a_minute(caplog):
 
 
 def test_a_body_that_has_to_end_does_not_wait():
-    lease = SimpleNamespace(lost=False)
-    mine = hand.Hand(uuid4(), "a body", "a worker", lease, said=hand.Why.CANCEL)
-    hand.become(mine)
+    mine = SimpleNamespace(look=lambda: (_ for _ in ()).throw(attempt.Stop(attempt.Why.CANCEL)))
+    attempt.become(mine)
     try:
         with (
             Scripted(Answer(500)) as there,
             asking(there.api()) as client,
-            pytest.raises(hand.Stop),
+            pytest.raises(attempt.Stop),
         ):
             insist(healthy(client), "health")
     finally:
-        hand.become(None)
+        attempt.become(None)
     assert len(there.asked) == 1
 
 
