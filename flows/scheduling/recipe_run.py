@@ -15,7 +15,6 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
 
 from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
@@ -30,7 +29,6 @@ from flows.recipe.step import Plan
 from flows.scheduling.attempt import pause
 from flows.scheduling.chunks import ChunksParent
 from flows.scheduling.forms import RunForm
-from flows.scheduling.names import CHUNKS_POOL
 from flows.scheduling.parent import CANCELLED
 from flows.scheduling.planning import plan_form, recipe_digest
 from flows.scheduling.progress import made_so_far
@@ -95,10 +93,7 @@ class RecipeRun(ChunksParent):
         """Who is there; a pool that is empty is asked again for a while."""
         began = time.monotonic()
         while True:
-            try:
-                found = fleet(self.client)
-            except ObjectNotFound:
-                raise FleetError(f"no work pool '{CHUNKS_POOL}'; run 'kontext deploy'") from None
+            found = fleet(self.client)
             if found.workers or time.monotonic() - began > EMPTY_POOL:
                 return found
             pause(self.site.tempo.look)
@@ -162,7 +157,7 @@ class RecipeRun(ChunksParent):
         if self.is_late(self.form.deadline, "what no worker has begun stays undone"):
             self.stop()
         if self.is_due("fleet", FLEET_EVERY):
-            with contextlib.suppress(ObjectNotFound):
+            with contextlib.suppress(FleetError):
                 self.fleet = fleet(self.client)
             self.window = max(self.window, 4 * self.fleet.engines)
         if not self.workers() and self.is_due("nobody", TOLD_EVERY):

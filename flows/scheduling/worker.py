@@ -19,6 +19,14 @@ from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.workers.base import (
+    BaseJobConfiguration,
+    BaseVariables,
+    BaseWorker,
+    BaseWorkerResult,
+)
 
 from flows.scheduling.fence import execute
 from flows.scheduling.flows import FLOWS
@@ -27,15 +35,6 @@ from flows.scheduling.pools import JOB_TEMPLATE
 from flows.scheduling.server import connected, in_words, is_passing, measure_skew, read_many
 from flows.scheduling.site import Site
 from flows.scheduling.states import people_say
-
-from prefect.client.orchestration import SyncPrefectClient  # isort: skip
-from prefect.client.schemas.objects import FlowRun  # isort: skip
-from prefect.workers.base import (  # isort: skip
-    BaseJobConfiguration,
-    BaseVariables,
-    BaseWorker,
-    BaseWorkerResult,
-)
 
 log = logging.getLogger(__name__)
 
@@ -85,16 +84,14 @@ class Seat:
         self.heard: float | None = None  # when the server last answered (time.monotonic)
         self.beat: float | None = None  # when its loop last turned; it has not begun
         self.trouble = ""
-        self._bodies = 0
-        self._lock = threading.Lock()
+        self._bodies: set[object] = set()
         self._flows: dict[Any, str] = {}
         self._moved = asyncio.Event()
 
     @property
     def bodies(self) -> int:
         """How many are being carried out."""
-        with self._lock:
-            return self._bodies
+        return len(self._bodies)
 
     def may_take(self) -> bool:
         """Whether there is room, and nothing speaks against it."""
@@ -106,8 +103,8 @@ class Seat:
     async def carry_out(self, flow_run: FlowRun) -> None:
         """Start its body, and wait for its end."""
         done, loop = anyio.Event(), asyncio.get_running_loop()
-        with self._lock:
-            self._bodies += 1
+        body = object()  # of one run there may be two, for a moment
+        self._bodies.add(body)
 
         def work() -> None:
             try:
@@ -115,8 +112,7 @@ class Seat:
             except Exception:
                 log.exception("flow run %s", flow_run.name)
             finally:
-                with self._lock:
-                    self._bodies -= 1
+                self._bodies.discard(body)
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(done.set)
                     loop.call_soon_threadsafe(self._moved.set)
@@ -196,25 +192,17 @@ def _skew() -> float:
         return measure_skew(client)
 
 
-class Watch:
-    """What people say about what is in hand, and about all that stands above it."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def __call__(self, client: SyncPrefectClient) -> None:
-        """One question for all."""
-        found = [one for one in list(self._site.attempts.values()) if not one.closing]
-        if not found:
-            return
-        runs = read_many(client, {id_ for one in found for id_ in (one.run, *one.above)})
-        for attempt in found:
-            for id_ in (attempt.run, *attempt.above):
-                state = runs[id_].state if id_ in runs else None
-                said = people_say(state, of_above=id_ != attempt.run)
-                if said is not None and attempt.said is None:
-                    log.info("%s: people say: %s", attempt.name, said.value)
-                    attempt.said = said
+def watch(site: Site, client: SyncPrefectClient) -> None:
+    """What people say about what is in hand, and about all that stands above it: one question."""
+    found = [one for one in list(site.attempts.values()) if not one.closing]
+    runs = read_many(client, {id_ for one in found for id_ in (one.run, *one.above)})
+    for attempt in found:
+        for id_ in (attempt.run, *attempt.above):
+            state = runs[id_].state if id_ in runs else None
+            said = people_say(state, of_above=id_ != attempt.run)
+            if said is not None and attempt.said is None:
+                log.info("%s: people say: %s", attempt.name, said.value)
+                attempt.said = said
 
 
 def stop_at_once(site: Site) -> None:
