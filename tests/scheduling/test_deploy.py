@@ -115,27 +115,18 @@ def test_a_recipe_that_came_later_can_be_ordered_and_nonsense_cannot(board):
 # --- the schedule
 
 
-def test_another_time_leaves_the_zone_as_it_was(board):
-    board.deploy(cron="0 22 * * *", time_zone="Europe/Berlin")
-    board.deploy(cron="30 21 * * *")
-    assert board.schedule().schedule == CronSchedule(cron="30 21 * * *", timezone="Europe/Berlin")
-
-
-def test_another_time_leaves_a_paused_schedule_paused(board):
+def test_another_time_leaves_zone_and_pauses_as_they_were(board):
     board.deploy(cron="0 22 * * *", time_zone="Europe/Berlin")
     night, before = board.deployment(NIGHTLY), board.schedule()
     board.client.update_deployment_schedule(night.id, before.id, active=False)
-    assert board.deploy(cron="30 21 * * *").changes == (
+    board.client.pause_deployment(night.id)
+    assert board.deploy(cron="30 21 * * *", concurrency=9).changes == (
+        "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 30 21 * * * (Europe/Berlin); it is paused and stays so",
     )
     after = board.schedule()
-    assert (after.id, after.active, after.schedule.cron) == (before.id, False, "30 21 * * *")
-
-
-def test_a_paused_deployment_stays_paused(board):
-    board.deploy(cron="0 22 * * *")
-    board.client.pause_deployment(board.deployment(NIGHTLY).id)
-    board.deploy(cron="30 21 * * *", concurrency=9)
+    assert after.schedule == CronSchedule(cron="30 21 * * *", timezone="Europe/Berlin")
+    assert (after.id, after.active) == (before.id, False)
     assert board.deployment(NIGHTLY).paused
 
 
