@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.scheduling.site import Site
 
 STEP = 0.5  # seconds between two looks while a body waits
+ABOVE = "above:"  # the tag that names a run above
 
 
 class Why(StrEnum):
@@ -61,6 +62,11 @@ class Attempt:
     said: Why | None = None
     closing: bool = False  # it was cancelled, and ends in its own way: what people say is known
     stopped: Callable[[], None] | None = None
+
+    @property
+    def tags(self) -> list[str]:
+        """Of a run that works for it, and for all above it."""
+        return [f"{ABOVE}{one}" for one in (*self.above, self.run)]
 
     def why(self) -> Why | None:
         """Why it has to end, if it has to."""

@@ -54,6 +54,7 @@ from flows.scheduling.server import (
 __all__ = ["DeployError", "Deployed", "Deployment", "NoServerError", "ServerError", "deploy"]
 
 TAG = "kontext"
+NOT_FOUND = 404
 ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
 PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 
@@ -127,11 +128,9 @@ def _greet(client: SyncPrefectClient) -> None:
     """Whether a Prefect server is there at all: others answer 404 to everything, or with a page."""
     try:
         is_prefect = client.request("GET", "/health").json() is True
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.NOT_FOUND:
+    except (httpx.HTTPStatusError, ValueError) as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != NOT_FOUND:
             raise
-        is_prefect = False
-    except ValueError:
         is_prefect = False
     if not is_prefect:
         raise NoServerError(

@@ -23,7 +23,7 @@ from prefect.states import Failed
 from pydantic import BaseModel, ValidationError
 
 from flows.execution.verdicts import verdict
-from flows.scheduling.attempt import Attempt, Stop, Why, become
+from flows.scheduling.attempt import ABOVE, Attempt, Stop, Why, become
 from flows.scheduling.names import MAKE_CHUNK, lease_name
 from flows.scheduling.server import ServerError, connected, history, insisting, read, read_many
 from flows.scheduling.site import Site
@@ -35,13 +35,7 @@ log = logging.getLogger(__name__)
 
 FAREWELL = 8.0  # seconds for telling the server how a drained body ended
 YEAR = 365 * 86400.0  # a chunk whose parent is suspended is put off for so long
-ABOVE = "above:"  # the tag that names a run above
 AGAIN = 1.0  # seconds until run_flow is tried again when its last word was not heard
-
-
-def below(attempt: Attempt) -> list[str]:
-    """The tags of a run that works for what is in hand, and for all above that."""
-    return [f"{ABOVE}{one}" for one in (*attempt.above, attempt.run)]
 
 
 def execute(site: Site, flow: Flow[Any, Any], form: type[BaseModel], flow_run: FlowRun) -> None:
@@ -52,19 +46,15 @@ def execute(site: Site, flow: Flow[Any, Any], form: type[BaseModel], flow_run: F
         try:
             given = form.model_validate(flow_run.parameters)
         except ValidationError as error:
-            problem: Any = Failed(message=_in_lines(error))
+            lines = (
+                f"{'.'.join(map(str, item['loc'])) or 'parameters'}: "
+                f"{item['msg'][:1].lower()}{item['msg'][1:]}; mend it and run again"
+                for item in error.errors(include_url=False)
+            )
+            problem: Any = Failed(message="\n".join(lines))
             asking.set_flow_run_state(flow_run.id, problem, force=True)
             return
         _Execution(site, flow, given, flow_run, asking).carry_out()
-
-
-def _in_lines(error: ValidationError) -> str:
-    """What is wrong with a run's parameters, for people."""
-    return "\n".join(
-        f"{'.'.join(map(str, item['loc'])) or 'parameters'}: "
-        f"{item['msg'][:1].lower()}{item['msg'][1:]}; mend it and run again"
-        for item in error.errors(include_url=False)
-    )
 
 
 @dataclass
@@ -80,8 +70,8 @@ class _Execution:
         self.store = str(self.run.parameters["store"])
 
     def carry_out(self) -> None:
-        lease = self._lease()
-        if lease is None or not self._took(lease):
+        lease = self._take_lease()
+        if lease is None:
             return
         above = (tag.removeprefix(ABOVE) for tag in self.run.tags if tag.startswith(ABOVE))
         attempt = Attempt(
@@ -94,7 +84,9 @@ class _Execution:
         )
         why: Why | None = None
         try:
-            why = self._word_from_above(attempt)
+            runs = read_many(self.client, attempt.above).values()
+            said = {people_say(run.state, of_above=True) for run in runs}
+            why = next((one for one in (Why.CANCEL, Why.WAIT) if one in said), None)
             if why is None:
                 self.site.attempts[attempt.run] = attempt
                 become(attempt)
@@ -108,41 +100,32 @@ class _Execution:
         if why is not None:
             self._tell(why)
 
-    def _lease(self) -> Lease | None:
-        """The lease, not taken yet; ``None`` when it cannot be had here, which is told."""
-        told = False
-        while not self.site.draining.is_set():
+    def _take_lease(self) -> Lease | None:
+        """``None`` when it is somebody's who lives, or cannot be had here, which is told."""
+        site, lease, told = self.site, None, False
+        while lease is None and not site.draining.is_set():
             try:
-                return self.site.lease(self.store, self.name)
+                lease = site.lease(self.store, self.name)
             except StoreAway as error:
                 if not told:
                     log.warning("%s: waiting for the store: %s", self.name, error)
                 told = True
-                time.sleep(self.site.tempo.look)
+                time.sleep(site.tempo.look)
             except StoreError as error:  # another worker may be able to use it
                 log.error("%s: %s", self.name, error)
-                self.site.setbacks.fruitless(str(error))
-                why = f"worker '{self.site.worker}' cannot use the store: {error}"
-                self._give_back(why, self.site.tempo.back_off)
+                site.setbacks.fruitless(str(error))
+                why = f"worker '{site.worker}' cannot use the store: {error}"
+                self._give_back(why, site.tempo.back_off)
                 return None
-        self._give_back(Why.DRAIN.value)
-        return None
-
-    def _took(self, lease: Lease) -> bool:
-        """Whether it is ours; not when it is somebody's who lives, or this process drains."""
-        other = lease.take(self.site.draining.is_set)
-        if other is None:
-            return True
-        run = read(self.client, self.run.id)
-        if run is not None and run.state is not None and run.state.is_pending():
-            after = self.site.tempo.back_off if other.holder else 0.0
-            self._give_back(f"it is in hand of worker '{other.worker}'", after)
-        return False
-
-    def _word_from_above(self, attempt: Attempt) -> Why | None:
-        found = read_many(self.client, attempt.above).values()
-        said = [people_say(run.state, of_above=True) for run in found]
-        return Why.CANCEL if Why.CANCEL in said else Why.WAIT if Why.WAIT in said else None
+        if lease is None:
+            self._give_back(Why.DRAIN.value)
+        elif (other := lease.take(site.draining.is_set)) is not None:
+            run = read(self.client, self.run.id)
+            if run is not None and run.state is not None and run.state.is_pending():
+                after = site.tempo.back_off if other.holder else 0.0
+                self._give_back(f"it is in hand of worker '{other.worker}'", after)
+            return None
+        return lease
 
     def _until_final(self, attempt: Attempt) -> Why | None:
         """Once, normally; again, with nothing left to do, until the state tells the truth.
@@ -177,37 +160,31 @@ class _Execution:
 
     def _tell(self, why: Why) -> None:
         """Say how it ended, if that was not its own end."""
-        site = self.site
+        worker, back_off = self.site.worker, self.site.tempo.back_off
         log.info("%s: stopped: %s", self.name, why.value)
         if self.flow.name == MAKE_CHUNK:
-            site.counts.ended("cancelled" if why is Why.CANCEL else "handed_back")
-        match why:
-            case Why.DRAIN:
-                self._give_back(f"worker '{site.worker}' stops")
-            case Why.WAIT:
-                self._give_back("what it works for is suspended", YEAR)
-            case Why.LACKING:
-                self._give_back(f"worker '{site.worker}' has not its model", site.tempo.back_off)
-            case Why.AWAY:
-                self._give_back("the store is away", site.tempo.back_off)
-            case Why.CANCEL:
-                self._end_as_cancelled()
-            case _:
-                pass
-
-    def _end_as_cancelled(self) -> None:
-        run = read(self.client, self.run.id)
-        if run is not None and run.state is not None and not run.state.is_final():
-            with self._farewell(FAREWELL) as client:
-                cancelled(client, run.id, "stopped")
+            self.site.counts.ended("cancelled" if why is Why.CANCEL else "handed_back")
+        given_back = {
+            Why.DRAIN: (f"worker '{worker}' stops", 0.0),
+            Why.WAIT: ("what it works for is suspended", YEAR),
+            Why.LACKING: (f"worker '{worker}' has not its model", back_off),
+            Why.AWAY: ("the store is away", back_off),
+        }
+        if why in given_back:
+            self._give_back(*given_back[why])
+        elif why is Why.CANCEL:
+            with self._last_words(FAREWELL) as client:
+                run = read(client, self.run.id)
+                if run is not None and run.state is not None and not run.state.is_final():
+                    cancelled(client, run.id, "stopped")
 
     def _give_back(self, why: str, after: float = 0.0) -> None:
-        with self._farewell(FAREWELL if self.site.draining.is_set() else None) as client:
+        with self._last_words(FAREWELL if self.site.draining.is_set() else None) as client:
             set_back(client, self.run.id, why, after=after)
 
     @contextlib.contextmanager
-    def _farewell(self, within: float | None) -> Iterator[SyncPrefectClient]:
-        """A client for the last words, which may be in vain."""
+    def _last_words(self, within: float | None) -> Iterator[SyncPrefectClient]:
+        """A client for what may be said in vain."""
         try:
             with connected() as client:
                 yield insisting(client, within=within)

@@ -25,7 +25,6 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.execution.verdicts import give, verdict, words_of
 from flows.recipe.errors import RecipeError
 from flows.scheduling.attempt import Stop, Why, mine, pause
-from flows.scheduling.fence import below
 from flows.scheduling.forms import NightlyForm, RunForm
 from flows.scheduling.names import deployment
 from flows.scheduling.server import at, connected, history, insist, insisting, read_many
@@ -162,7 +161,6 @@ class Parent(ABC, Generic[Form, ChildT]):
     def begin(self, child: ChildT) -> None:
         """Ordered once for each number, however often it is asked for."""
         title, key, parameters, queue = self.terms(child)
-        tags = below(self.attempt)
 
         def order() -> Any:
             return run_deployment(
@@ -172,7 +170,7 @@ class Parent(ABC, Generic[Form, ChildT]):
                 idempotency_key=f"{key}.{child.order}",
                 scheduled_time=at(),
                 timeout=0,
-                tags=tags,
+                tags=self.attempt.tags,
                 work_queue_name=queue,
                 as_subflow=True,
             )
