@@ -53,6 +53,7 @@ from flows.scheduling.server import (
 
 __all__ = ["DeployError", "Deployed", "Deployment", "NoServerError", "ServerError", "deploy"]
 
+FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
 NOT_FOUND = 404
 ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
@@ -143,31 +144,37 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
     """Of each flow's deployment what is ours, as Prefect names it; ``night`` is kept of it."""
     store = wanted.stores[0]
     stores = {"type": "string", "enum": list(wanted.stores), "default": store}
+    of_parents = {
+        "enforce_parameter_schema": True,
+        "work_pool_name": PARENTS_POOL,
+        "work_queue_name": DEFAULT,
+    }
+    # The form shows defaults of the deployment only.
+    given: dict[str, Any] = {
+        "overrides": [],
+        "only": [],
+        "store": store,
+        "queue": "urgent",
+        "deadline": None,
+    }
     return {
         RUN_RECIPE: {
             "description": "Make every picture of a recipe that is not there yet; outputs, "
             "manifest and report.",
-            # The form shows defaults of the deployment only.
-            "parameters": {
-                "overrides": [], "only": [], "store": store, "queue": "urgent", "deadline": None,
-            },
+            "parameters": given,
             "parameter_openapi_schema": schema(
                 RunForm, recipe=recipes(wanted.recipes), store=stores
             ),
-            "enforce_parameter_schema": True,
-            "entrypoint": "flows/scheduling/flows.py:run_recipe",
-            "work_pool_name": PARENTS_POOL,
-            "work_queue_name": DEFAULT,
+            "entrypoint": f"{FLOWS}:run_recipe",
+            **of_parents,
         },
         NIGHTLY: {
             "description": "Run every recipe of a folder, each as a run of its own, when nothing "
             "is urgent.",
             "parameters": _of_a_night(wanted, night),
             "parameter_openapi_schema": schema(NightlyForm, store=stores),
-            "enforce_parameter_schema": True,
-            "entrypoint": "flows/scheduling/flows.py:nightly",
-            "work_pool_name": PARENTS_POOL,
-            "work_queue_name": DEFAULT,
+            "entrypoint": f"{FLOWS}:nightly",
+            **of_parents,
         },
         MAKE_CHUNK: {
             "description": "A chunk of a recipe. run-recipe orders these; nobody needs to.",
@@ -175,11 +182,11 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
             "parameter_openapi_schema": schema(ChunkForm),
             # No parent may stand still because this was not deployed again.
             "enforce_parameter_schema": False,
-            "entrypoint": "flows/scheduling/flows.py:make_chunk",
+            "entrypoint": f"{FLOWS}:make_chunk",
             "work_pool_name": CHUNKS_POOL,
             "work_queue_name": "nightly",
         },
-    }  # fmt: skip
+    }
 
 
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ what exists is not made again. Its verdict ends it; said again, it says the same
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -20,17 +21,20 @@ from flows.estimate import SAMPLE
 from flows.execution.cutting import cut
 from flows.execution.ends import gather
 from flows.execution.outcome import Ending, Outcome
-from flows.execution.sources import sources_of
+from flows.execution.sources import put_sources, sources_of
 from flows.execution.stages import Stage, StageSheet, named, read_stage, write_stage
 from flows.execution.work import look_for_missing
 from flows.pipeline import run_folder
+from flows.recipe.catalog import Catalog, Found
 from flows.recipe.errors import Problem, RecipeError
+from flows.recipe.plan import make_plan
+from flows.recipe.recipe import load_recipe
 from flows.recipe.step import Plan
 from flows.scheduling.attempt import pause
 from flows.scheduling.chunks import ChunksParent
 from flows.scheduling.forms import RunForm
+from flows.scheduling.parcel import is_parcel, unpacked
 from flows.scheduling.parent import CANCELLED
-from flows.scheduling.planning import plan_form, recipe_digest
 from flows.scheduling.progress import made_so_far
 from flows.scheduling.publishing import publish_run
 from flows.scheduling.statement import Fleet, FleetError, fleet
@@ -70,9 +74,7 @@ class RecipeRun(ChunksParent):
             self._compare(digest)
         else:
             self.fleet = self._some_fleet()
-            plan, digest = plan_form(self.form, self.site, self.fleet)
-            for warning in plan.warnings:
-                self.say(logging.WARNING, warning)
+            plan, digest = self._plan()
             folder = run_folder(plan, self.objects).name
         with self._folder(folder), self._claimed(folder, plan):
             self.stage = stage or self._cut(number, folder, plan, digest)
@@ -98,12 +100,44 @@ class RecipeRun(ChunksParent):
                 return found
             pause(self.site.tempo.look)
 
+    @contextlib.contextmanager
+    def _recipe(self) -> Iterator[tuple[Found, str]]:
+        """The recipe that the form names, as a file for a while; the SHA-256 of its text."""
+        settings = self.site.settings.given(store=self.form.store)
+        if is_parcel(self.form.recipe):
+            recipe = unpacked(self.form.recipe, self.objects, settings)
+        else:
+            recipe = Catalog(self.site.recipes, settings).fetched(self.form.recipe)
+        with recipe as found:
+            digest = ""
+            with contextlib.suppress(OSError):  # loading tells
+                digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
+            yield found, digest
+
+    def _plan(self) -> tuple[Plan, str]:
+        """Keyed as the workers will compute; its sources are stored. With the recipe's digest."""
+        with self._recipe() as (found, digest):
+            recipe = load_recipe(found.path, tuple(self.form.overrides))
+            model, numerics = self.fleet.model(recipe.document.model)
+            plan = make_plan(
+                recipe,
+                model=model,
+                numerics=numerics,
+                only=tuple(self.form.only),
+                settings=found.settings,
+            )
+            # Before the recipe's folder goes, which may be here for planning only.
+            put_sources(plan, self.store)
+        for warning in plan.warnings:
+            self.say(logging.WARNING, warning)
+        return plan, digest
+
     def _compare(self, planned: str) -> None:
         """A recipe that was edited since does not change a run that is under way."""
-        now = recipe_digest(self.form, self.site)
-        if now is not None and now != planned:
-            words = "was edited since; this run goes on as it was planned"
-            self.say(logging.WARNING, f"{self.form.recipe} {words}")
+        with contextlib.suppress(RecipeError), self._recipe() as (_, digest):
+            if digest not in {"", planned}:
+                words = "was edited since; this run goes on as it was planned"
+                self.say(logging.WARNING, f"{self.form.recipe} {words}")
 
     @contextlib.contextmanager
     def _folder(self, folder: str) -> Iterator[None]:
