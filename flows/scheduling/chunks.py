@@ -7,7 +7,7 @@ back, and counted; who is gone is ordered again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -174,7 +174,8 @@ class ChunksParent(Parent[RunForm, Chunk]):
         """
         lost = False
         for child in self.children.values():
-            made = (key for key, state in _ended(child) if state in (State.DONE, State.CACHED))
+            ends = child.ends.steps if child.ends is not None else {}
+            made = (key for key, end in ends.items() if end.state in (State.DONE, State.CACHED))
             if child.order < AGAIN and any(records.get(key) is None for key in made):
                 child.over, child.ends, lost = False, None, True
                 self._order_again(child, "has lost pictures since")
@@ -211,8 +212,3 @@ class ChunksParent(Parent[RunForm, Chunk]):
         if self._ends(child):
             self.say(logging.ERROR, f"{child.name}: {reason}")
             cancelled(self.client, run, reason)
-
-
-def _ended(child: Chunk) -> Iterator[tuple[str, State]]:
-    for key, end in child.ends.steps.items() if child.ends is not None else ():
-        yield key, end.state

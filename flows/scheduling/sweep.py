@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows.scheduling.names import MAKE_CHUNK, PARENTS, lease_name, parent_name
-from flows.scheduling.server import at, history, pages, those
+from flows.scheduling.server import at, history, insisting, pages, those
 from flows.scheduling.site import Site
 from flows.scheduling.states import cancelled, set_back
 from flows.store.base import StoreAway, StoreError
@@ -47,8 +47,8 @@ class Sweep:
             by_store: dict[str, list[FlowRun]] = {one: [] for one in self._site.addresses}
             for run in _suspects(client):
                 by_store.setdefault(str(run.parameters.get("store")), []).append(run)
-            for store, runs in by_store.items():
-                self._sweep(client, store, runs)
+            for store, runs in by_store.items():  # what is begun about a run is brought to its end
+                self._sweep(insisting(client), store, runs)
         except BaseException:
             for judge in self._judges.values():
                 judge.forget()
