@@ -51,8 +51,6 @@ from flows.scheduling.server import (
     server_name,
 )
 
-__all__ = ["DeployError", "Deployed", "Deployment", "NoServerError", "ServerError", "deploy"]
-
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
 NOT_FOUND = 404

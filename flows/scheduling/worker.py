@@ -215,8 +215,8 @@ def stop_at_once(site: Site) -> None:
 
 def again_and_again(
     site: Site, seconds: float, work: Callable[[SyncPrefectClient], object], name: str
-) -> threading.Thread:
-    """A thread that does it every so many seconds until the process drains."""
+) -> None:
+    """A thread does it every so many seconds until the process drains."""
 
     def go() -> None:
         told = ""
@@ -232,9 +232,7 @@ def again_and_again(
                     told = words
                     log.warning("%s: %s", name, words)
 
-    thread = threading.Thread(target=go, name=name, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=go, name=name, daemon=True).start()
 
 
 async def serve_all(seats: Sequence[Seat], site: Site) -> bool:

@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from flows.scheduling import deploy as module
 from flows.scheduling.names import NIGHTLY
+from flows.scheduling.server import ServerError
 from tests.servers.process import free_port
 
 from .board import AUTH, MADE, PASSWORD
@@ -79,7 +80,7 @@ def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
         }
         with (
             temporary_settings(here),
-            pytest.raises(module.ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
+            pytest.raises(ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
         ):
             module.deploy(module.Deployment(("ten",), ("/out",)))
     assert PASSWORD not in str(caught.value)
