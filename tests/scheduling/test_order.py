@@ -87,7 +87,12 @@ def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
     [
         ("image: ground", "image: grund", {}, ["grund", "did you mean 'ground'"]),
         # A place that means nothing elsewhere is a located error.
-        ("..", "{away}", {}, ["means nothing on another machine", "recipe.yaml:5"]),
+        (
+            "../shared/ground.png",
+            "{away}",
+            {},
+            ["means nothing on another machine", "recipe.yaml:5"],
+        ),
         (
             "version: 1",
             "version: 1\nmodel: kontext-maxi",
@@ -100,7 +105,7 @@ def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
 def test_what_cannot_be_ordered_is_told_before_anything_is(
     quick, recipe, before, after, extra, told
 ):
-    after = after.format(away=recipe.parents[1])
+    after = after.format(away=recipe.parent / "pictures" / "p0.png")
     recipe.write_text(recipe.read_text().replace(before, after))
     done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent, **extra)
     assert done.returncode == 2
