@@ -14,7 +14,16 @@ from flows.engines.stats import HOPELESS, EngineStats
 from flows.execution.execute import USUAL
 from flows.execution.packing import LEAST, MOST
 from flows.gc import needs, underway
-from flows.scheduling import closing, forms, names, pools, recipe_run, setbacks, statement, states
+from flows.scheduling import (
+    forms,
+    names,
+    pools,
+    publishing,
+    recipe_run,
+    setbacks,
+    statement,
+    states,
+)
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
@@ -64,7 +73,7 @@ def flat(text: str) -> str:
         ("waits two minutes for one", recipe_run.EMPTY_POOL, 120),
         ("thirty days after the last", underway.LONGEST, 30 * 86400),
         ("thirty days after it was put there", needs.ORDERED_FOR, 30 * 86400),
-        ("(for a day, in S3)", closing.LINK_SECONDS, 86400),
+        ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
         ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),

@@ -75,8 +75,10 @@ def deploy(
     run-recipe, nightly and make-chunk. The server is the one that PREFECT_API_URL names.
     """
     from flows.recipe.catalog import Catalog
-    from flows.scheduling.deploy import DeployError, Deployment, NoServerError, ServerError
+    from flows.scheduling.deploy import Deployment
     from flows.scheduling.deploy import deploy as carry_out
+    from flows.scheduling.pools import DeployError
+    from flows.scheduling.server import NoServerError, ServerError
 
     stores = [effective(store=one) for one in store or (None,)]
     wanted = Deployment(

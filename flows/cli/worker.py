@@ -71,9 +71,6 @@ def worker(
     SIGTERM or Ctrl-C hands back what is in hand and ends; a second one ends at once. Restarting it
     is the service manager's work.
     """
-    from flows.scheduling.environment import prepare_environment
-
-    prepare_environment()
     from flows.engines.loading import KONTEXT
     from flows.workers.name import NoNameError, claim_name
     from flows.workers.options import WorkerOptions

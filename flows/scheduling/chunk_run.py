@@ -6,6 +6,7 @@ to nothing; then somebody else goes on with what is missing.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,24 +18,27 @@ from prefect.states import Completed, Failed
 from flows.engines.pooled import PooledEngine
 from flows.execution.asking import EngineFactory
 from flows.execution.ends import ChunkEnds
-from flows.execution.events import Event, Settled, both
+from flows.execution.events import Event, Settled
 from flows.execution.execute import run_plan
 from flows.execution.look import look
 from flows.execution.outcome import Ending, Outcome, State
-from flows.execution.stages import ChunkSheet, Stage, read_stage
+from flows.execution.stages import ChunkSheet, read_stage
 from flows.execution.verdicts import give, verdict
 from flows.recipe.planfile import local_model
 from flows.recipe.step import Plan
+from flows.scheduling.attempt import Attempt, Stop, Why, mine
 from flows.scheduling.forms import ChunkForm
-from flows.scheduling.hand import Hand, Stop, Why, mine, pause
 from flows.scheduling.names import chunks_of
-from flows.scheduling.site import Site, here
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
 from kontext_engine.errors import ModelError
+from kontext_engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+_BAD = (State.FAILED, State.BLOCKED)
+_MADE = (State.DONE, State.CACHED)
 
 
 def make_chunk_body(form: ChunkForm) -> FlowState[Any]:
@@ -43,53 +47,56 @@ def make_chunk_body(form: ChunkForm) -> FlowState[Any]:
     Raises:
         Stop: it must end before its work does.
     """
+    attempt = mine()
     try:
-        return _make(form)
+        return _make(attempt, attempt.site.store(form.store), form)
     except LASTING as error:
-        return Failed(message=f"worker '{here().worker}': {error}")
+        return Failed(message=f"worker '{attempt.site.worker}': {error}")
     except StoreError as error:  # it was waited for as long as the settings say
         raise Stop(Why.AWAY, str(error)) from None
 
 
-def _make(form: ChunkForm) -> FlowState[Any]:
-    site, hand = here(), mine()
-    store = site.store(form.store)
-    if verdict(store.objects, hand.name, form.order) is not None:
+def _make(attempt: Attempt, store: KeyedStore, form: ChunkForm) -> FlowState[Any]:
+    if verdict(store.objects, attempt.name, form.order) is not None:
         return Completed(message="was made", data="made")
     stage = read_stage(store.objects, form.run, form.chunk.rpartition("-")[0])
     if stage is None:
-        return Failed(message=f"worker '{site.worker}': no stage of run {form.run} in {form.store}")
+        worker = attempt.site.worker
+        return Failed(message=f"worker '{worker}': no stage of run {form.run} in {form.store}")
     sheet = stage.chunk(form.chunk)
-    plan = replace(stage.plan, model=_model(site, stage.plan))
-    keys = _not_blocked(plan, sheet, _failed_before(store, form, stage, sheet))
-    outcome = _carry_out(site, hand, store, plan, sheet, keys, form.order)
-    return _ended(site, hand, store, form, sheet, outcome)
+    plan = replace(stage.plan, model=_model(attempt, stage.plan))
+    keys = _not_blocked(plan, sheet, _failed_before(store, form, sheet))
+    if form.order:  # it is ordered again because pictures were lost: what is damaged is set aside
+        for _ in in_lanes(store.find, keys, LANES):
+            pass
+    return _ended(attempt, store, form, sheet, _carry_out(attempt, store, plan, sheet, keys))
 
 
-def _model(site: Site, plan: Plan) -> Any:
-    served = site.models.get(plan.model.digest)
-    if served is not None:
-        return replace(plan.model, source=served.source)
+def _model(attempt: Attempt, plan: Plan) -> ModelSpec:
+    site, digest = attempt.site, plan.model.digest
+    if digest in site.models:
+        return replace(plan.model, source=site.models[digest].source)
     try:
         return local_model(plan.model)
     except ModelError as error:
-        if plan.model.digest not in site.lacking:
-            site.lacking.add(plan.model.digest)
+        if digest not in site.lacking:
+            site.lacking.add(digest)
             log.warning("chunks of %s go back: %s", plan.model.name, error)
         raise Stop(Why.LACKING, str(error)) from None
 
 
-def _failed_before(store: KeyedStore, form: ChunkForm, stage: Stage, sheet: ChunkSheet) -> set[str]:
+def _failed_before(store: KeyedStore, form: ChunkForm, sheet: ChunkSheet) -> set[str]:
     """Steps that have failed in the chunks that this one comes after; they are not tried again."""
     failed: set[str] = set()
     for name in sheet.after:
-        for order in range(form.order + 1):
+        for order in itertools.count():
             words = verdict(store.objects, f"{chunks_of(form.run)}{name}", order)
             if words is not None:
                 ends = ChunkEnds.from_json(words).steps
-                bad = (State.FAILED, State.BLOCKED)
-                failed.update(key for key, end in ends.items() if end.state in bad)
-    return failed & set(stage.plan.steps)
+                failed.update(key for key, end in ends.items() if end.state in _BAD)
+            elif order >= form.order:  # it may have been ordered more often than this one
+                break
+    return failed
 
 
 def _not_blocked(plan: Plan, sheet: ChunkSheet, failed: Collection[str]) -> tuple[str, ...]:
@@ -101,58 +108,50 @@ def _not_blocked(plan: Plan, sheet: ChunkSheet, failed: Collection[str]) -> tupl
 
 
 def _carry_out(
-    site: Site,
-    hand: Hand,
-    store: KeyedStore,
-    plan: Plan,
-    sheet: ChunkSheet,
-    keys: tuple[str, ...],
-    order: int,
+    attempt: Attempt, store: KeyedStore, plan: Plan, sheet: ChunkSheet, keys: tuple[str, ...]
 ) -> Outcome:
-    made, settled_since = [0], [0]
+    site, wanted = attempt.site, set(keys)
+    made = settled_since = 0
 
     def hear(event: Event) -> None:
+        nonlocal made, settled_since
+        site.counts.hear(event, wanted)
         if isinstance(event, Settled):
             if event.outcome.state is State.DONE:
-                hand.lease.made += 1
+                attempt.lease.made += 1
                 site.setbacks.fruitful()
-            if event.key in wanted and event.outcome.state in (State.DONE, State.CACHED):
-                made[0] += 1
-                words = f"{made[0]} of {len(sheet.keys)} pictures"
-                site.progress.tell(hand.run, made[0] / len(sheet.keys), words)
-            if hand.why() is not None:
-                settled_since[0] += 1
+            if event.key in wanted and event.outcome.state in _MADE:
+                made += 1
+                words = f"{made} of {len(sheet.keys)} pictures"
+                site.progress.tell(attempt.run, made / len(sheet.keys), words)
+            if attempt.why() is not None:
+                settled_since += 1
 
     def stop() -> bool:
         # Suspended, a chunk ends after the picture it is at.
-        why = hand.why()
-        return why is not None and (hand.at_once() or settled_since[0] > 0)
+        return attempt.at_once() or (attempt.why() is not None and settled_since > 0)
 
-    if order:  # it is ordered again because pictures were lost: what is damaged is set aside
-        for _ in in_lanes(store.find, keys, LANES):
-            pass
-    wanted = set(keys)
-    listener = both(lambda event: site.counts.hear(event, wanted), hear)
     try:
         return run_plan(
             plan,
             store,
-            _engines(site, hand, plan),
+            _engines(attempt, plan),
             seen=look(plan, store, keys, sheet.outputs),
-            on_event=listener,
+            on_event=hear,
             cancelled=stop,
         )
     finally:
-        hand.stopped = None
+        attempt.stopped = None
 
 
-def _engines(site: Site, hand: Hand, plan: Plan) -> EngineFactory:
+def _engines(attempt: Attempt, plan: Plan) -> EngineFactory:
     def load() -> PooledEngine:
-        if site.pool is None:
+        pool = attempt.site.pool
+        if pool is None:
             raise ModelError("this worker has no engines; start one with --serve chunks")
-        engine = PooledEngine(site.pool, plan.model, plan.numerics)
-        hand.stopped = engine.cancel
-        if hand.at_once():
+        engine = PooledEngine(pool, plan.model, plan.numerics)
+        attempt.stopped = engine.cancel
+        if attempt.at_once():
             engine.cancel()
         return engine.load()
 
@@ -160,33 +159,27 @@ def _engines(site: Site, hand: Hand, plan: Plan) -> EngineFactory:
 
 
 def _ended(
-    site: Site,
-    hand: Hand,
-    store: KeyedStore,
-    form: ChunkForm,
-    sheet: ChunkSheet,
-    outcome: Outcome,
+    attempt: Attempt, store: KeyedStore, form: ChunkForm, sheet: ChunkSheet, outcome: Outcome
 ) -> FlowState[Any]:
+    site = attempt.site
     ends = ChunkEnds.of(outcome, sheet.keys)
-    made = sum(end.state in (State.DONE, State.CACHED) for end in ends.steps.values())
+    made = sum(end.state in _MADE for end in ends.steps.values())
     count = f"{made} of {len(sheet.keys)} made"
     if outcome.ending is Ending.INTERRUPTED:
-        raise Stop(hand.why() or Why.DRAIN)
+        raise Stop(attempt.why() or Why.DRAIN)
     if outcome.store_failed and not outcome.store_refuses:
         raise Stop(Why.AWAY, outcome.why)
     hurt = next(iter(outcome.broke.values()), "")
     if outcome.ending is Ending.STOPPED or hurt:
         why = hurt or outcome.why
-        if not hand.lease.made:
+        if not attempt.lease.made:
             site.setbacks.fruitless(why)
         site.counts.ended("failed")
         return Failed(message=f"worker '{site.worker}': {count}: {why}")
-    if not hand.lease.sure(pause):
-        raise Stop(Why.LOST)
-    give(store.objects, hand.name, form.order, ends.to_json())
-    failed = sum(end.state is State.FAILED for end in ends.steps.values())
+    attempt.be_sure()
+    give(store.objects, attempt.name, form.order, ends.to_json())
+    failed = [end.reason for end in ends.steps.values() if end.state is State.FAILED]
     site.counts.ended("failed" if failed else "completed")
     if failed:
-        reason = next(e.reason for e in ends.steps.values() if e.state is State.FAILED)
-        return Failed(message=f"{count}, {failed} failed: {reason}")
+        return Failed(message=f"{count}, {len(failed)} failed: {failed[0]}")
     return Completed(message=f"{count}, {outcome.seconds:.1f} s", data="made")

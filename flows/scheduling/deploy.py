@@ -5,6 +5,7 @@ Everything may be done again; only what differs is written, and told.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,54 +23,39 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from flows.scheduling.forms import (
-    CONCURRENCY,
-    NightlyForm,
-    chunk_schema,
-    nightly_schema,
-    run_schema,
-)
+from flows.scheduling.forms import CONCURRENCY, ChunkForm, NightlyForm, RunForm, recipes, schema
 from flows.scheduling.names import (
     CHUNKS_POOL,
     MAKE_CHUNK,
     NIGHTLY,
     PARENTS_POOL,
     RUN_RECIPE,
-    Queue,
     deployment,
 )
 from flows.scheduling.pools import (
     DEFAULT,
     DeployError,
-    asked,
     check_pools,
+    differing,
     make_pools,
     remove_former,
 )
-from flows.scheduling.schedule import Nightly, reschedule
+from flows.scheduling.schedule import reschedule, scheduled
 from flows.scheduling.server import (
     NoServerError,
     ServerError,
     connected,
     dashboard,
     in_words,
-    insist,
+    insisting,
     server_name,
 )
 
-__all__ = [
-    "DeployError",
-    "Deployed",
-    "Deployment",
-    "NoServerError",
-    "ServerError",
-    "deploy",
-]
-
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
+NOT_FOUND = 404
 ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
-FOR_A_NIGHT: Queue = "nightly"
+PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +82,6 @@ class Deployed:
     dashboard: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One deployment, by the fields that are ours."""
-
-    flow: str
-    function: str
-    pool: str
-    queue: str
-    description: str
-    schema: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    enforced: bool = True
-
-    def fields(self) -> dict[str, Any]:
-        """As Prefect names them."""
-        return {
-            "description": self.description,
-            "parameters": dict(self.parameters),
-            "parameter_openapi_schema": dict(self.schema),
-            "enforce_parameter_schema": self.enforced,
-            "entrypoint": f"{FLOWS}:{self.function}",
-            "work_pool_name": self.pool,
-            "work_queue_name": self.queue,
-        }
-
-
 def deploy(wanted: Deployment) -> Deployed:
     """Make it so.
 
@@ -130,17 +90,16 @@ def deploy(wanted: Deployment) -> Deployed:
         ServerError: it does not answer, or refuses.
         DeployError: the schedule is none, or a pool cannot be ours.
     """
-    night = Nightly(wanted.cron, wanted.time_zone)
     with _spoken() as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
-        before = found[NIGHTLY]
-        night.check(before.schedules if before is not None else [])
-        deployments = [*_deployments(wanted, before)]
+        night = found[NIGHTLY]
+        scheduled(wanted.cron, wanted.time_zone, night.schedules if night is not None else [])
+        fields = _fields(wanted, night.parameters if night is not None else {})
         check_pools(client)
         changes = [*make_pools(client)]
-        for one in deployments:
-            changes += _deployment(client, one, found[one.flow])
-        changes += reschedule(client, night)
+        for flow, known in found.items():
+            changes += _deployment(client, flow, fields[flow], known)
+        changes += reschedule(client, wanted.cron, wanted.time_zone)
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
 
@@ -152,7 +111,7 @@ def _spoken() -> Iterator[SyncPrefectClient]:
     try:
         with temporary_settings(quick), connected() as client:
             _greet(client)
-            yield client
+            yield insisting(client, pause=time.sleep, within=PATIENCE)
     except (
         httpx.HTTPError,
         httpx.InvalidURL,
@@ -167,13 +126,10 @@ def _spoken() -> Iterator[SyncPrefectClient]:
 def _greet(client: SyncPrefectClient) -> None:
     """Whether a Prefect server is there at all: others answer 404 to everything, or with a page."""
     try:
-        answer = insist(lambda: client.request("GET", "/health"), "greeting", within=0.0)
-        is_prefect = answer.json() is True
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.NOT_FOUND:
+        is_prefect = client.request("GET", "/health").json() is True
+    except (httpx.HTTPStatusError, ValueError) as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != NOT_FOUND:
             raise
-        is_prefect = False
-    except ValueError:
         is_prefect = False
     if not is_prefect:
         raise NoServerError(
@@ -182,38 +138,53 @@ def _greet(client: SyncPrefectClient) -> None:
         )
 
 
-def _deployments(wanted: Deployment, before: DeploymentResponse | None) -> Iterator[_Wanted]:
+def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each flow's deployment what is ours, as Prefect names it; ``night`` is kept of it."""
     store = wanted.stores[0]
-    yield _Wanted(
-        RUN_RECIPE,
-        "run_recipe",
-        PARENTS_POOL,
-        DEFAULT,
-        "Make every picture of a recipe that is not there yet; outputs, manifest and report.",
-        run_schema(wanted.recipes, wanted.stores),
-        # The form shows defaults of the deployment only.
-        {"overrides": [], "only": [], "store": store, "queue": "urgent", "deadline": None},
-    )
-    yield _Wanted(
-        NIGHTLY,
-        "nightly",
-        PARENTS_POOL,
-        DEFAULT,
-        "Run every recipe of a folder, each as a run of its own, when nothing is urgent.",
-        nightly_schema(wanted.stores),
-        _of_a_night(wanted, before.parameters if before is not None else {}),
-    )
-    yield _Wanted(
-        MAKE_CHUNK,
-        "make_chunk",
-        CHUNKS_POOL,
-        FOR_A_NIGHT,
-        "A chunk of a recipe. run-recipe orders these; nobody needs to.",
-        chunk_schema(),
-        {"store": store, "order": 0},
-        # No parent may stand still because this was not deployed again.
-        enforced=False,
-    )
+    stores = {"type": "string", "enum": list(wanted.stores), "default": store}
+    of_parents = {
+        "enforce_parameter_schema": True,
+        "work_pool_name": PARENTS_POOL,
+        "work_queue_name": DEFAULT,
+    }
+    # The form shows defaults of the deployment only.
+    given: dict[str, Any] = {
+        "overrides": [],
+        "only": [],
+        "store": store,
+        "queue": "urgent",
+        "deadline": None,
+    }
+    return {
+        RUN_RECIPE: {
+            "description": "Make every picture of a recipe that is not there yet; outputs, "
+            "manifest and report.",
+            "parameters": given,
+            "parameter_openapi_schema": schema(
+                RunForm, recipe=recipes(wanted.recipes), store=stores
+            ),
+            "entrypoint": f"{FLOWS}:run_recipe",
+            **of_parents,
+        },
+        NIGHTLY: {
+            "description": "Run every recipe of a folder, each as a run of its own, when nothing "
+            "is urgent.",
+            "parameters": _of_a_night(wanted, night),
+            "parameter_openapi_schema": schema(NightlyForm, store=stores),
+            "entrypoint": f"{FLOWS}:nightly",
+            **of_parents,
+        },
+        MAKE_CHUNK: {
+            "description": "A chunk of a recipe. run-recipe orders these; nobody needs to.",
+            "parameters": {"store": store, "order": 0},
+            "parameter_openapi_schema": schema(ChunkForm),
+            # No parent may stand still because this was not deployed again.
+            "enforce_parameter_schema": False,
+            "entrypoint": f"{FLOWS}:make_chunk",
+            "work_pool_name": CHUNKS_POOL,
+            "work_queue_name": "nightly",
+        },
+    }
 
 
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,41 +209,35 @@ def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
     try:
-        return asked(lambda: client.read_deployment_by_name(deployment(flow)), "a deployment")
+        return client.read_deployment_by_name(deployment(flow))
     except ObjectNotFound:
         return None
 
 
 def _deployment(
-    client: SyncPrefectClient, wanted: _Wanted, found: DeploymentResponse | None
+    client: SyncPrefectClient,
+    flow: str,
+    fields: Mapping[str, Any],
+    found: DeploymentResponse | None,
 ) -> Iterator[str]:
-    name, fields = deployment(wanted.flow), wanted.fields()
+    name = deployment(flow)
     if found is None:
-        flow = asked(lambda: client.create_flow_from_name(wanted.flow), "making a flow")
-        asked(
-            lambda: client.create_deployment(flow, wanted.flow, tags=[TAG], **fields),
-            "making a deployment",
-        )
+        id_ = client.create_flow_from_name(flow)
+        client.create_deployment(id_, flow, tags=[TAG], **fields)
         yield f"deployment {name} created"
         return
-    change = {key: after for key, after in fields.items() if getattr(found, key) != after}
+    change = differing(found, fields)
     if "work_pool_name" in change or "work_queue_name" in change:
         # A queue without its pool would be one of another pool.
         change |= {key: fields[key] for key in ("work_pool_name", "work_queue_name")}
     if change:
-        update = DeploymentUpdate(**change)
-        asked(lambda: client.update_deployment(found.id, update), "changing a deployment")
+        client.update_deployment(found.id, DeploymentUpdate(**change))
         yield f"deployment {name} changed: {', '.join(change)}"
-    yield from _unlimited(client, found)
-
-
-def _unlimited(client: SyncPrefectClient, found: DeploymentResponse) -> Iterator[str]:
     limit = found.global_concurrency_limit
-    if limit is None:
-        return
-    # One of its own goes; one that others may be under is left to them.
-    own = limit.name == f"deployment:{found.id}"
-    change = {"concurrency_limit" if own else "global_concurrency_limit_id": None}
-    path = f"/deployments/{found.id}"
-    asked(lambda: client.request("PATCH", path, json=change), "removing a limit")  # type: ignore[arg-type]
-    yield f"deployment {found.name}/{found.name} changed: concurrency_limit"
+    if limit is not None:
+        # One of its own goes; one that others may be under is left to them.
+        own = limit.name == f"deployment:{found.id}"
+        path = f"/deployments/{found.id}"
+        field = "concurrency_limit" if own else "global_concurrency_limit_id"
+        client.request("PATCH", path, json={field: None})  # type: ignore[arg-type]
+        yield f"deployment {name} changed: concurrency_limit"

@@ -20,6 +20,12 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Store = Annotated[
+    str,
+    Field(min_length=1, title="Output prefix", description="Where pictures and runs are kept."),
+]
+
+
 class RunForm(_Form):
     """The form of ``run-recipe``."""
 
@@ -49,11 +55,7 @@ class RunForm(_Form):
             "axis=value. Empty: everything.",
         ),
     ]
-    store: str = Field(
-        min_length=1,
-        title="Output prefix",
-        description="Where pictures and runs are kept.",
-    )
+    store: Store
     queue: Queue = Field(
         default="urgent",
         title="Priority",
@@ -75,11 +77,7 @@ class NightlyForm(_Form):
         title="Recipes",
         description="A folder of the recipes, or s3://bucket/prefix. Empty: all.",
     )
-    store: str = Field(
-        min_length=1,
-        title="Output prefix",
-        description="Where pictures and runs are kept.",
-    )
+    store: Store
     concurrency: int = Field(
         default=CONCURRENCY,
         ge=1,
@@ -107,46 +105,29 @@ class ChunkForm(_Form):
     )
 
 
-def run_schema(recipes: Sequence[str], stores: Sequence[str]) -> dict[str, Any]:
-    """The form of ``run-recipe``: recipes and output prefixes to choose from, or to write."""
+def recipes(names: Sequence[str]) -> dict[str, Any]:
+    """A choice of recipes by their names, or one to be written out."""
     recipe: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 1000}
-    if recipes:
-        named = {"title": "By name", "type": "string", "enum": list(recipes)}
-        written = {
-            "title": "Written out",
-            "type": "string",
-            # A name, too: a night orders recipes that came after the last deploy.
-            "pattern": r"^(s3://[^/]+/.+\.ya?ml|order:[0-9a-f]{64}|[^:]+)$",
-            "description": "s3://bucket/path/recipe.yaml, or the name of a new recipe",
-        }
-        recipe = {"anyOf": [named, written]}
-    return schema(RunForm, {"recipe": recipe, "store": stores_field(stores)})
+    if not names:
+        return recipe
+    named = {"title": "By name", "type": "string", "enum": list(names)}
+    written = {
+        "title": "Written out",
+        "type": "string",
+        # A name, too: a night orders recipes that came after the last deploy.
+        "pattern": r"^(s3://[^/]+/.+\.ya?ml|order:[0-9a-f]{64}|[^:]+)$",
+        "description": "s3://bucket/path/recipe.yaml, or the name of a new recipe",
+    }
+    return {"anyOf": [named, written]}
 
 
-def nightly_schema(stores: Sequence[str]) -> dict[str, Any]:
-    """The form of ``nightly``."""
-    return schema(NightlyForm, {"store": stores_field(stores)})
-
-
-def chunk_schema() -> dict[str, Any]:
-    """The form of ``make-chunk``, for whoever looks."""
-    return schema(ChunkForm, {})
-
-
-def stores_field(stores: Sequence[str]) -> dict[str, Any]:
-    """A choice of output prefixes."""
-    return {"type": "string", "enum": list(stores), "default": stores[0]}
-
-
-def schema(form: type[BaseModel], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def schema(form: type[BaseModel], **fields: Mapping[str, Any]) -> dict[str, Any]:
     """A form's schema as Prefect wants it, some fields' types replaced."""
     found = form.model_json_schema()
     properties = found["properties"]
-    for position, name in enumerate(properties):
-        kept = {key: properties[name][key] for key in ("title", "description")}
-        if name in fields:
-            properties[name] = {**fields[name], **kept}
-        properties[name]["position"] = position
+    for position, (name, known) in enumerate(properties.items()):
+        kept = {key: known[key] for key in ("title", "description")}
+        properties[name] = {**fields.get(name, known), **kept, "position": position}
     return {
         "title": "Parameters",
         "type": "object",

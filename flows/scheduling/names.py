@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 WORKER_TYPE: Final = "kontext"  # of both pools
 PARENTS_POOL: Final = "kontext-parents"  # run-recipe and nightly; they need no engine
@@ -31,3 +32,10 @@ def parent_name(flow_run: object) -> str:
 def chunks_of(flow_run: object) -> str:
     """The beginning of the names of a parent's chunks."""
     return f"chunks/{flow_run}/"
+
+
+def lease_name(flow_run: object, parameters: Mapping[str, Any]) -> str:
+    """What the lease of a run is called: a chunk's by what it makes, a parent's by its run."""
+    if {"run", "chunk"} <= parameters.keys():
+        return f"{chunks_of(parameters['run'])}{parameters['chunk']}"
+    return parent_name(flow_run)

@@ -8,22 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 
 from flows.execution.verdicts import verdict, words_of
 from flows.manifest import read_manifest
 from flows.pipeline import Finished, RunRequest
 from flows.recipe.plan import make_plan
-from flows.recipe.recipe import Recipe, load_recipe
+from flows.recipe.recipe import load_recipe
 from flows.scheduling.forms import RunForm
-from flows.scheduling.names import CHUNKS_POOL, RUN_RECIPE, deployment, parent_name
+from flows.scheduling.names import RUN_RECIPE, deployment, parent_name
 from flows.scheduling.parcel import put_parcel
 from flows.scheduling.progress import made_so_far
-from flows.scheduling.server import dashboard, history, insist, read
+from flows.scheduling.server import dashboard, history, insisting, read
 from flows.scheduling.statement import Fleet, fleet, place_of_process
 from flows.scheduling.states import round_of
 from flows.store.address import is_s3, open_store
@@ -57,50 +59,36 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
         StoreError: the store fails.
     """
     recipe = load_recipe(request.recipe, request.sets)
-    settings = request.effective
-    try:
-        workers = fleet(client)
-    except ObjectNotFound:
-        raise OrderError(
-            f"no work pool '{CHUNKS_POOL}' there; run 'kontext deploy' first"
-        ) from None
-    _check_reachable(str(request.out), workers)
-    if workers.workers:
-        _check(recipe, request, workers)
+    client, settings, address = insisting(client), request.effective, str(request.out)
+    workers = fleet(client)
+    if not is_s3(address):
+        address = str(Path(address).absolute())
+        _check_reachable(address, workers)
+    if workers.workers:  # as they will plan it
+        model, numerics = workers.model(recipe.document.model)
+        make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=settings)
     store = open_store(request.out, settings)
     store.prepare()
     form = RunForm(
         recipe=put_parcel(recipe, settings, store),
         overrides=list(request.sets),
         only=list(request.only),
-        store=_address(str(request.out)),
+        store=address,
     )
+    flow = deployment(RUN_RECIPE)
     try:
-        found = insist(
-            lambda: client.read_deployment_by_name(deployment(RUN_RECIPE)), "the deployment"
-        )
+        found = client.read_deployment_by_name(flow)
     except ObjectNotFound:
-        raise OrderError(
-            f"'{deployment(RUN_RECIPE)}' is not deployed; run 'kontext deploy'"
-        ) from None
-    run = insist(
-        lambda: client.create_flow_run_from_deployment(
-            found.id, parameters=form.model_dump(mode="json"), name=recipe.name[:200]
-        ),
-        "ordering a run",
+        raise OrderError(f"'{flow}' is not deployed; run 'kontext deploy'") from None
+    parameters = form.model_dump(mode="json")
+    run = client.create_flow_run_from_deployment(
+        found.id, parameters=parameters, name=recipe.name[:200]
     )
     return Ordered(run.id, run.name, f"{dashboard()}/runs/flow-run/{run.id}")
 
 
-def _check(recipe: Recipe, request: RunRequest, workers: Fleet) -> None:
-    model, numerics = workers.model(recipe.document.model)
-    make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=request.effective)
-
-
 def _check_reachable(store: str, workers: Fleet) -> None:
     """A folder is only there for processes of this machine."""
-    if is_s3(store):
-        return
     own = place_of_process()
     away = [worker.worker for worker in workers.workers if worker.here != own]
     if away:
@@ -108,12 +96,6 @@ def _check_reachable(store: str, workers: Fleet) -> None:
             f"{store}: worker '{away[0]}' is on another machine and cannot reach this folder; "
             "expected s3://bucket/prefix; give --store, or stop that worker"
         )
-
-
-def _address(store: str) -> str:
-    from pathlib import Path
-
-    return store if is_s3(store) else str(Path(store).absolute())
 
 
 def follow(
@@ -124,17 +106,18 @@ def follow(
     Raises:
         OrderError: it was deleted, or ended without a manifest.
     """
-    told, told_at, state = "", time.monotonic(), ""
+    client = insisting(client)
+    told, told_at, before = "", time.monotonic(), ""
     while True:
         run = read(client, ordered.flow_run)
         if run is None:
             raise OrderError(f"the run '{ordered.name}' was deleted; order it again")
-        now = (run.state.name or "") if run.state is not None else ""
-        if now != state:
-            state = now
-            say(f"{run.name}: {now}{_why(run)}")
-        if run.state is not None and run.state.is_final():
-            return _finished(run, open_store(request.out, request.effective), client)
+        state = run.state
+        if state is not None and state.name != before:
+            before = state.name or ""
+            say(f"{run.name}: {_told(state)}")
+        if state is not None and state.is_final():
+            return _finished(run, _told(state), open_store(request.out, request.effective), client)
         if time.monotonic() - told_at > TOLD_EVERY:
             told_at = time.monotonic()
             share = made_so_far(client, [run.id]).get(run.id)
@@ -145,24 +128,16 @@ def follow(
         time.sleep(EVERY)
 
 
-def _why(run: FlowRun) -> str:
-    return f": {run.state.message}" if run.state is not None and run.state.message else ""
+def _told(state: State[Any]) -> str:
+    return f"{state.name}: {state.message}" if state.message else f"{state.name}"
 
 
-def _finished(run: FlowRun, store: KeyedStore, client: SyncPrefectClient) -> Finished:
-    name = parent_name(run.id)
-    last = round_of(history(client, run.id))
+def _finished(run: FlowRun, state: str, store: KeyedStore, client: SyncPrefectClient) -> Finished:
+    name, last = parent_name(run.id), round_of(history(client, run.id))
     # A state that has ended a round counts already.
-    found = next(
-        (held for n in (last, last - 1) if n >= 0 if (held := verdict(store.objects, name, n))),
-        None,
-    )
-    words = words_of(found, name) if found is not None else {}
+    found = [verdict(store.objects, name, n) for n in (last, last - 1) if n >= 0]
+    words = next((words_of(data, name) for data in found if data is not None), {})
     if not words.get("run") or words.get("ending") == "refused":
-        raise OrderError(str(words.get("why") or f"{run.name} ended as {_state(run)}"))
+        raise OrderError(str(words.get("why") or f"{run.name} ended as {state}"))
     folder = RunFolder(store.objects, str(words["run"]))
     return Finished(folder, read_manifest(folder))
-
-
-def _state(run: FlowRun) -> str:
-    return f"{run.state.name}{_why(run)}" if run.state is not None else "unknown"

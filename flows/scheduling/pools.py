@@ -6,26 +6,18 @@ of, and urgent runs wait behind a night. A night keeps its own count.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
 from prefect.client.schemas.objects import StateType, WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES, WORKER_TYPE
-from flows.scheduling.server import insist
+from flows.scheduling.server import LIVING, those
 
 # Nothing to be set for a single run: no process is started for it. The server takes no
 # configuration that is empty itself.
@@ -36,47 +28,16 @@ JOB_TEMPLATE: Final[dict[str, Any]] = {
 DEFAULT: Final = "default"  # the queue that every pool has from the beginning
 UNUSED = 100  # its priority beside others
 FORMER_POOL = "kontext-runs"  # where runs of earlier versions were
-PATIENCE = 10.0  # seconds that a server which answers badly is asked again
-LIVING = [
-    StateType.SCHEDULED,
-    StateType.PENDING,
-    StateType.RUNNING,
-    StateType.PAUSED,
-    StateType.CANCELLING,
-]
-
-T = TypeVar("T")
+_DESCRIPTIONS = {
+    PARENTS_POOL: "Recipes and nights; workers that need no engine take them.",
+    CHUNKS_POOL: "Chunks of recipes; workers with an engine take them.",
+}
+_QUEUES: dict[str, dict[str, int]] = {PARENTS_POOL: {}, CHUNKS_POOL: {DEFAULT: UNUSED}}
+_QUEUES[CHUNKS_POOL].update((str(name), first) for name, first in PRIORITIES.items())
 
 
 class DeployError(Exception):
     """What was asked for cannot be deployed; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    name: str
-    description: str
-    queues: Mapping[str, int]
-
-
-POOLS = (
-    _Wanted(PARENTS_POOL, "Recipes and nights; workers that need no engine take them.", {}),
-    _Wanted(
-        CHUNKS_POOL,
-        "Chunks of recipes; workers with an engine take them.",
-        {DEFAULT: UNUSED} | {str(name): first for name, first in PRIORITIES.items()},
-    ),
-)
-
-
-def asked(ask: Callable[[], T], what: str) -> T:
-    """The server's answer; a passing trouble of its is waited out for a moment.
-
-    Raises:
-        ServerError: it went on.
-        httpx.HTTPStatusError, PrefectException: the server's own answer.
-    """
-    return insist(ask, what, pause=time.sleep, within=PATIENCE)
 
 
 def check_pools(client: SyncPrefectClient) -> None:
@@ -85,13 +46,9 @@ def check_pools(client: SyncPrefectClient) -> None:
     Raises:
         DeployError: a pool of a name of ours is another's, or an earlier version has work left.
     """
-    for name in (PARENTS_POOL, CHUNKS_POOL):
-        found = _read(client, name)
-        if found is not None and found.type != WORKER_TYPE:
-            raise DeployError(
-                f"the work pool '{name}' is of type '{found.type}'; expected '{WORKER_TYPE}'; "
-                f"remove it with 'prefect work-pool delete {name}' and deploy again"
-            )
+    for name in _QUEUES:
+        if (found := _read(client, name)) is not None and (wrong := not_ours(found)):
+            raise DeployError(wrong)
     if _read(client, FORMER_POOL) is not None and (left := _left(client)):
         raise DeployError(
             f"{left} runs of an earlier version in the work pool '{FORMER_POOL}' have not ended; "
@@ -100,27 +57,39 @@ def check_pools(client: SyncPrefectClient) -> None:
         )
 
 
+def not_ours(pool: WorkPool) -> str:
+    """What is wrong with a pool of a name of ours, if it is another's."""
+    if pool.type == WORKER_TYPE:
+        return ""
+    return (
+        f"the work pool '{pool.name}' is of type '{pool.type}'; expected '{WORKER_TYPE}'; remove "
+        f"it with 'prefect work-pool delete {pool.name}' and run 'kontext deploy'"
+    )
+
+
 def make_pools(client: SyncPrefectClient) -> Iterator[str]:
     """Both pools and their queues; what was changed, in words."""
-    for wanted in POOLS:
-        yield from _pool(client, wanted)
-        yield from _queues(client, wanted)
+    for name, queues in _QUEUES.items():
+        yield from _pool(client, name)
+        yield from _queues(client, name, queues)
 
 
 def remove_former(client: SyncPrefectClient) -> Iterator[str]:
     """The pool of earlier versions, when no deployment of ours is in it any more."""
-    if _read(client, FORMER_POOL) is None:
-        return
-    try:
-        asked(lambda: client.delete_work_pool(FORMER_POOL), "deleting a work pool")
-    except ObjectNotFound:
-        return
-    yield f"work pool {FORMER_POOL} of an earlier version removed"
+    if _read(client, FORMER_POOL) is not None:
+        with suppress(ObjectNotFound):
+            client.delete_work_pool(FORMER_POOL)
+            yield f"work pool {FORMER_POOL} of an earlier version removed"
+
+
+def differing(found: object, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``wanted`` is otherwise in what the server has."""
+    return {name: value for name, value in wanted.items() if getattr(found, name) != value}
 
 
 def _read(client: SyncPrefectClient, name: str) -> WorkPool | None:
     try:
-        return asked(lambda: client.read_work_pool(name), "a work pool")
+        return client.read_work_pool(name)
     except ObjectNotFound:
         return None
 
@@ -130,94 +99,45 @@ def _left(client: SyncPrefectClient) -> int:
 
     Nights that its schedule has made ahead are none: the server makes them anew.
     """
-    runs = asked(
-        lambda: client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=LIVING))
-            ),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[FORMER_POOL])),
-        ),
-        "flow runs",
-    )
     now = datetime.now(UTC)
-    ahead = [
-        run
-        for run in runs
-        if run.auto_scheduled
-        and run.state_type is StateType.SCHEDULED
-        and run.expected_start_time is not None
-        and run.expected_start_time > now
-    ]
-    return len(runs) - len(ahead)
+    return sum(
+        not run.auto_scheduled
+        or run.state_type is not StateType.SCHEDULED
+        or run.expected_start_time is None
+        or run.expected_start_time <= now
+        for run in client.read_flow_runs(**those(states=LIVING, pool=FORMER_POOL))
+    )
 
 
-def _pool(client: SyncPrefectClient, wanted: _Wanted) -> Iterator[str]:
-    name = wanted.name
+def _pool(client: SyncPrefectClient, name: str) -> Iterator[str]:
+    fields: dict[str, Any] = {"description": _DESCRIPTIONS[name], "base_job_template": JOB_TEMPLATE}
     found = _read(client, name)
     if found is None:
-        new = WorkPoolCreate(
-            name=name,
-            type=WORKER_TYPE,
-            description=wanted.description,
-            base_job_template=JOB_TEMPLATE,
-        )
-        try:
-            asked(lambda: client.create_work_pool(new), "making a work pool")
-        except ObjectAlreadyExists:  # an answer was lost, or somebody else made it meanwhile
-            return
-        yield f"work pool {name} created"
-        return
-    pairs: dict[str, tuple[Any, Any]] = {
-        "description": (found.description, wanted.description),
-        "base_job_template": (found.base_job_template, JOB_TEMPLATE),
-        "concurrency_limit": (found.concurrency_limit, None),
-    }
-    if change := {key: after for key, (before, after) in pairs.items() if before != after}:
-        update = WorkPoolUpdate(**change)
-        asked(lambda: client.update_work_pool(name, update), "changing a work pool")
+        # It may be there: an answer was lost, or somebody else has made it meanwhile.
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=name, type=WORKER_TYPE, **fields))
+            yield f"work pool {name} created"
+    elif change := differing(found, {**fields, "concurrency_limit": None}):
+        client.update_work_pool(name, WorkPoolUpdate(**change))
         yield f"work pool {name} changed: {', '.join(change)}"
 
 
-def _queues(client: SyncPrefectClient, wanted: _Wanted) -> Iterator[str]:
-    pool = wanted.name
-    found = {
-        queue.name: queue
-        for queue in asked(lambda: client.read_work_queues(work_pool_name=pool), "queues")
-    }
-    # From the back, since making room at the front moves the others.
-    for name, priority in sorted(wanted.queues.items(), key=lambda item: -item[1]):
-        if name in found:
-            continue
+def _queues(client: SyncPrefectClient, pool: str, wanted: Mapping[str, int]) -> Iterator[str]:
+    """Priorities as wanted, and no limit on any queue, also those that people have added.
 
-        def create(name: str = name, priority: int = priority) -> None:
-            client.create_work_queue(name=name, work_pool_name=pool, priority=priority)
-
-        try:
-            asked(create, "making a queue")
-        except ObjectAlreadyExists:
-            continue
-        if name != DEFAULT:
-            yield f"queue {pool}/{name} created"
-    yield from _order(client, wanted)
-
-
-def _order(client: SyncPrefectClient, wanted: _Wanted) -> Iterator[str]:
-    """Priorities as wanted, and no limit on any queue, also those that people have added."""
-    pool = wanted.name
-    queues = asked(lambda: client.read_work_queues(work_pool_name=pool), "queues")
-    for queue in sorted(queues, key=lambda queue: -wanted.queues.get(queue.name, 0)):
-        change: dict[str, Any] = {}
-        priority = wanted.queues.get(queue.name)
-        if priority is not None and queue.priority != priority:
-            change["priority"] = priority
-        if queue.concurrency_limit is not None:
-            change["concurrency_limit"] = None
-        if not change:
-            continue
-
-        def update(id_: Any = queue.id, change: dict[str, Any] = change) -> None:
-            client.update_work_queue(id_, **change)
-
-        asked(update, "changing a queue")
-        if queue.name != DEFAULT or "concurrency_limit" in change:
+    From the back, since making room at the front moves the others.
+    """
+    known = {queue.name for queue in client.read_work_queues(work_pool_name=pool)}
+    for name, priority in sorted(wanted.items(), key=lambda item: -item[1]):
+        if name not in known:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_queue(name=name, work_pool_name=pool, priority=priority)
+                yield f"queue {pool}/{name} created"
+    queues = client.read_work_queues(work_pool_name=pool)
+    for queue in sorted(queues, key=lambda queue: -wanted.get(queue.name, 0)):
+        priority = wanted.get(queue.name, queue.priority)
+        change = differing(queue, {"priority": priority, "concurrency_limit": None})
+        if change:
+            client.update_work_queue(queue.id, **change)
+        if "concurrency_limit" in change or (change and queue.name != DEFAULT):
             yield f"queue {pool}/{queue.name} changed: {', '.join(change)}"

@@ -1,34 +1,30 @@
 """Prefect's server, asked until it answers; its clock; its errors in one line without a secret.
 
 Connection trouble and 5xx are waited out, all else is raised: a server that is away loses nothing,
-and a body that waits for it may be stopped meanwhile (``hand.pause``).
+and a body that waits for it may be stopped meanwhile (``attempt.pause``).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
-
-# Before prefect is imported, which reads its settings then.
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, WorkPoolFilter
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
-from flows.scheduling.hand import Pause, pause
+from flows.scheduling.attempt import pause
 from flows.settings.secrecy import masked
 
 log = logging.getLogger(__name__)
@@ -37,8 +33,16 @@ EVERY = 3.0  # seconds between two tries while the server is away
 TOLD_EVERY = 60.0  # seconds between two lines about that
 PAGE = 200  # flow runs that the server gives for one question
 MOST_SKEW = 3.0  # seconds; a smaller one is an answer's own way
+LIVING = (
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.PAUSED,
+    StateType.CANCELLING,
+)
 
 T = TypeVar("T")
+Pause = Callable[[float], None]
 
 _skew = timedelta(0)
 
@@ -65,6 +69,31 @@ def connected() -> Iterator[SyncPrefectClient]:
         )
     with get_client(sync_client=True) as client:
         yield client
+
+
+class _Insisting:
+    """A client that asks each question until it is answered."""
+
+    def __init__(self, client: SyncPrefectClient, pause: Pause, within: float | None) -> None:
+        self._client = client
+        self._pause = pause
+        self._within = within
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def ask(*given: Any, **named: Any) -> Any:
+            bound = functools.partial(method, *given, **named)
+            return insist(bound, name.replace("_", " "), pause=self._pause, within=self._within)
+
+        return ask
+
+
+def insisting(
+    client: SyncPrefectClient, *, pause: Pause = pause, within: float | None = None
+) -> SyncPrefectClient:
+    """``client``, each question asked as ``insist`` does."""
+    return cast(SyncPrefectClient, _Insisting(client, pause, within))
 
 
 def server_name() -> str:
@@ -168,10 +197,38 @@ def at(seconds: float = 0.0) -> datetime:
 # --- flow runs
 
 
+def those(
+    *, flows: Iterable[str] = (), states: Iterable[StateType] = (), pool: str = "", **of_runs: Any
+) -> dict[str, Any]:
+    """Which flow runs are asked for: the filters that ``read_flow_runs`` takes.
+
+    ``of_runs`` are fields of ``FlowRunFilter``, in plain values.
+    """
+    if states:
+        of_runs["state"] = {"type": {"any_": list(states)}}
+    found: dict[str, Any] = {"flow_run_filter": FlowRunFilter.model_validate(of_runs)}
+    if flows:
+        found["flow_filter"] = FlowFilter.model_validate({"name": {"any_": list(flows)}})
+    if pool:
+        found["work_pool_filter"] = WorkPoolFilter.model_validate({"name": {"any_": [pool]}})
+    return found
+
+
+def pages(client: SyncPrefectClient, **filters: Any) -> Iterator[FlowRun]:
+    """All flow runs that there are of ``those``."""
+    offset = 0
+    while True:
+        page = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset, **filters)
+        yield from page
+        offset += len(page)
+        if len(page) < PAGE:
+            return
+
+
 def read(client: SyncPrefectClient, flow_run: UUID) -> FlowRun | None:
     """A flow run; ``None`` when somebody has deleted it."""
     try:
-        return insist(lambda: client.read_flow_run(flow_run), "a flow run")
+        return client.read_flow_run(flow_run)
     except ObjectNotFound:
         return None
 
@@ -181,16 +238,12 @@ def read_many(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UUID
     ids = list(flow_runs)
     found: dict[UUID, FlowRun] = {}
     for start in range(0, len(ids), PAGE):
-        page = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + PAGE]))
-
-        def ask(page: FlowRunFilter = page) -> list[FlowRun]:
-            return client.read_flow_runs(flow_run_filter=page, sort=FlowRunSort.ID_DESC, limit=PAGE)
-
-        found.update((run.id, run) for run in insist(ask, "flow runs"))
+        page = those(id={"any_": ids[start : start + PAGE]})
+        runs = client.read_flow_runs(sort=FlowRunSort.ID_DESC, limit=PAGE, **page)
+        found.update((run.id, run) for run in runs)
     return found
 
 
 def history(client: SyncPrefectClient, flow_run: UUID) -> list[State[object]]:
     """All states that a flow run has had, the oldest first."""
-    states = insist(lambda: client.read_flow_run_states(flow_run), "its states")
-    return sorted(states, key=lambda state: state.timestamp)
+    return sorted(client.read_flow_run_states(flow_run), key=lambda state: state.timestamp)

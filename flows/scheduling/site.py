@@ -10,20 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from prefect.client.schemas.objects import StateType
+
 from flows.engines.pool import EnginePool
-from flows.scheduling.hand import Hand
+from flows.scheduling.attempt import Attempt
 from flows.scheduling.progress import Progress
 from flows.scheduling.setbacks import Setbacks
 from flows.settings import Settings
 from flows.store.address import open_cells, open_store
 from flows.store.cells import Cells
 from flows.store.keyed import KeyedStore
+from flows.store.leases import Judge, Lease
 from flows.workers.metrics import Counts
 from kontext_engine.spec import ModelSpec
-
-
-class SiteError(Exception):
-    """A body was begun where it cannot be carried out; the message says where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,14 @@ class Tempo:
     back_off: float = 20.0  # until a run whose name is held is tried again
     look: float = 3.0  # between two looks of a parent at its children
     sweep: float = 10.0  # between two looks at all leases
+
+    def patience(self, state: StateType | None) -> float:
+        """How long a run of this state may stay unchanged without a lease.
+
+        Who is Running has taken it before; Pending has not yet.
+        """
+        living = state in {StateType.RUNNING, StateType.CANCELLING}
+        return self.brief if living else self.quiet
 
 
 class _Tried(KeyedStore):
@@ -64,7 +71,7 @@ class Site:
     setbacks: Setbacks = field(default_factory=Setbacks)
     progress: Progress = field(default_factory=Progress)
     draining: threading.Event = field(default_factory=threading.Event)
-    hands: dict[UUID, Hand] = field(default_factory=dict)
+    attempts: dict[UUID, Attempt] = field(default_factory=dict)
     _stores: dict[str, KeyedStore] = field(default_factory=dict)
     _cells: dict[str, Cells] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -102,25 +109,11 @@ class Site:
         with self._lock:
             return list(self._cells)
 
+    def lease(self, address: str, name: str) -> Lease:
+        """A lease of this worker's in a store, not taken yet."""
+        return Lease(self.cells(address), name, self.worker, renew=self.tempo.renew)
 
-_here: Site | None = None
-
-
-def settle(site: Site | None) -> None:
-    """This process carries out bodies at ``site``."""
-    global _here  # noqa: PLW0603 - one process, one site
-    _here = site
-
-
-def here() -> Site:
-    """The site of this process.
-
-    Raises:
-        SiteError: it is none: a flow was called by hand.
-    """
-    if _here is None:
-        raise SiteError(
-            "this flow is carried out by 'kontext worker' alone, which holds a lease on it; order "
-            "it with 'kontext run --prefect' or in the dashboard"
-        )
-    return _here
+    def judge(self, address: str) -> Judge:
+        """Who judges the leases of a store; one for each thread."""
+        cells, tempo = self.cells(address), self.tempo
+        return Judge(cells, quiet=tempo.quiet, overdue=tempo.overdue)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import PurePath
@@ -18,12 +19,12 @@ from typing import Any, TypeVar
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.client.schemas.objects import WorkerStatus
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.recipe.planbody import read_model
 from flows.scheduling.names import CHUNKS_POOL
-from flows.scheduling.server import insist
 from flows.store.words import here
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
@@ -88,7 +89,12 @@ class Fleet:
         Raises:
             FleetError: nobody serves it, or they do not agree.
         """
-        served = [one for one in self.models if _is_called(one.spec, name)]
+        last = PurePath(name).name
+        served = [
+            one
+            for one in self.models
+            if name in {one.spec["name"], one.spec["source"]} or last == one.spec["name"]
+        ]
         if not served:
             known = sorted({str(one.spec["name"]) for one in self.models})
             has = f"served: {', '.join(known)}" if known else "no worker is online"
@@ -111,10 +117,6 @@ class Fleet:
         return first.model()
 
 
-def _is_called(spec: Mapping[str, Any], name: str) -> bool:
-    return name in {spec["name"], spec["source"]} or PurePath(name).name == spec["name"]
-
-
 def place_of_process() -> str:
     """This machine, or container, as a digest: host names are nobody's business."""
     return hashlib.sha256(" ".join(here()).encode()).hexdigest()[:16]
@@ -124,10 +126,8 @@ def versions() -> dict[str, str]:
     """The libraries that pictures are computed with, as far as they are here."""
     found = {}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name).partition("+")[0]
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -135,17 +135,13 @@ def state(
     client: SyncPrefectClient,
     worker: str,
     engines: int,
-    models: Iterable[ModelSpec],
+    models: Sequence[ModelSpec],
     numerics: NumericsProfile,
 ) -> None:
     """Write what this worker is; again over what was stated before."""
-    served = tuple(models)
-    for spec in served:
+    for spec in models:
         told = ModelStatement(
-            worker=worker,
-            spec=asdict(spec),
-            numerics=asdict(numerics),
-            libraries=versions(),
+            worker=worker, spec=asdict(spec), numerics=asdict(numerics), libraries=versions()
         )
         _write(client, _model_name(worker, spec.digest), told)
     own = WorkerStatement(
@@ -153,7 +149,7 @@ def state(
         pool=CHUNKS_POOL,
         here=place_of_process(),
         engines=engines,
-        models=tuple(spec.digest for spec in served),
+        models=tuple(spec.digest for spec in models),
     )
     _write(client, f"{WORKER}{_slug(worker)}", own)
 
@@ -162,16 +158,15 @@ def fleet(client: SyncPrefectClient) -> Fleet:
     """Who is ONLINE now.
 
     Raises:
-        ObjectNotFound: there is no such pool: nothing was deployed.
+        FleetError: there is no such pool: nothing was deployed.
     """
-    online = {
-        one.name
-        for one in insist(lambda: client.read_workers_for_work_pool(CHUNKS_POOL), "workers")
-        if str(getattr(one.status, "value", one.status)).upper() == "ONLINE"
-    }
+    try:
+        found = client.read_workers_for_work_pool(CHUNKS_POOL)
+    except ObjectNotFound:
+        raise FleetError(f"no work pool '{CHUNKS_POOL}'; run 'kontext deploy'") from None
     workers: list[WorkerStatement] = []
     models: list[ModelStatement] = []
-    for name in sorted(online):
+    for name in sorted(one.name for one in found if one.status is WorkerStatus.ONLINE):
         worker = _read(client, f"{WORKER}{_slug(name)}", WorkerStatement)
         if worker is None or worker.worker != name or worker.pool != CHUNKS_POOL:
             continue
@@ -198,19 +193,15 @@ def _write(client: SyncPrefectClient, name: str, told: BaseModel) -> None:
     if len(value) > MOST:
         raise FleetError(f"{name}: {len(value)} characters; a variable holds {MOST}")
     try:
-        made = VariableCreate(name=name, value=value, tags=["kontext"])
-        insist(lambda: client.create_variable(made), "a variable")
+        client.create_variable(VariableCreate(name=name, value=value, tags=["kontext"]))
     except ObjectAlreadyExists:
-        change = VariableUpdate(name=name, value=value, tags=["kontext"])
-        insist(lambda: client.update_variable(change), "a variable")
+        client.update_variable(VariableUpdate(name=name, value=value, tags=["kontext"]))
 
 
 def _read(client: SyncPrefectClient, name: str, kind: type[Told]) -> Told | None:
     """A statement; ``None`` when there is none, or it is another release's."""
-    found = insist(lambda: client.read_variable_by_name(name), "a variable")
-    if found is None or not isinstance(found.value, str):
-        return None
+    found = client.read_variable_by_name(name)
     try:
-        return kind.model_validate_json(found.value)
+        return None if found is None else kind.model_validate_json(str(found.value))
     except ValidationError:
         return None

@@ -17,65 +17,53 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateType
-from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.states import Cancelled, Running, Scheduled, Suspended
 
-from flows.scheduling.server import at, history, insist, read
+from flows.scheduling.attempt import Why
+from flows.scheduling.server import at, history, read
 
 log = logging.getLogger(__name__)
 
 DISTINCT = 3  # workers on which a chunk may come to nothing
 SUSPENDED_FOR = 10**7  # seconds; a suspended run waits for a person, not for a clock
-_PEOPLE = (StateType.CANCELLED, StateType.CANCELLING)
+PUT_OFF = 60.0  # seconds; what is scheduled later than this waits for a resumed parent
+_ENDS = (StateType.FAILED, StateType.CANCELLED)  # for people
 
 
-def set_back(
-    client: SyncPrefectClient,
-    flow_run: UUID,
-    why: str,
-    *,
-    after: float = 0.0,
-    within: float | None = None,
-) -> bool:
+def set_back(client: SyncPrefectClient, flow_run: UUID, why: str, *, after: float = 0.0) -> bool:
     """Have a run begun again in ``after`` seconds; whether the server has agreed.
 
     Raises:
         ObjectNotFound: it was deleted.
-        ServerError: no answer ``within`` so many seconds.
     """
-    answer: OrchestrationResult[Any] = insist(
-        lambda: client.set_flow_run_state(
-            flow_run, Scheduled(scheduled_time=at(after), message=why)
-        ),
-        "setting a run back",
-        within=within,
-    )
+    scheduled: State[Any] = Scheduled(scheduled_time=at(after), message=why)
+    answer = client.set_flow_run_state(flow_run, scheduled)
     if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
         return False
     states = history(client, flow_run)
     place = next((n for n, state in enumerate(states) if state.id == answer.state.id), 0)
-    before = states[place - 1] if place else None
-    if before is not None and before.type in _PEOPLE:
+    before = states[place - 1].type if place else None
+    if before in {StateType.CANCELLED, StateType.CANCELLING}:
         cancelled(client, flow_run, "cancelled while it was set back")
-        return False
-    if before is not None and before.type is StateType.PAUSED:
+    elif before is StateType.PAUSED:
         suspended: State[Any] = Suspended(timeout_seconds=SUSPENDED_FOR)
-        insist(
-            lambda: client.set_flow_run_state(flow_run, suspended, force=True), "suspending again"
-        )
-        return False
-    return True
+        client.set_flow_run_state(flow_run, suspended, force=True)
+    else:
+        return True
+    return False
 
 
-def cancelled(
-    client: SyncPrefectClient, flow_run: UUID, why: str, *, within: float | None = None
-) -> None:
+def put_on(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> None:
+    """Have a run begin now that was put off while its parent was suspended."""
+    due = state.state_details.scheduled_time
+    if state.is_scheduled() and due is not None and due > at(PUT_OFF):
+        set_back(client, flow_run, "its parent goes on")
+
+
+def cancelled(client: SyncPrefectClient, flow_run: UUID, why: str) -> None:
     """A run ends as Cancelled, unless it has ended otherwise."""
-    insist(
-        lambda: client.set_flow_run_state(flow_run, Cancelled(message=why)),
-        "cancelling a run",
-        within=within,
-    )
+    client.set_flow_run_state(flow_run, Cancelled(message=why))
 
 
 def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
@@ -85,11 +73,18 @@ def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
     """
     run = read(client, flow_run)
     found = run.state if run is not None else None
-    if found is None or not (found.is_scheduled() or found.is_pending()):
-        return
-    log.info("flow run %s was set back though it lives", flow_run)
-    state: State[Any] = Running(message="its holder is alive")
-    insist(lambda: client.set_flow_run_state(flow_run, state), "a living run's state")
+    if found is not None and (found.is_scheduled() or found.is_pending()):
+        log.info("flow run %s was set back though it lives", flow_run)
+        client.set_flow_run_state(flow_run, Running(message="its holder is alive"))
+
+
+def people_say(state: State[Any] | None, *, of_above: bool) -> Why | None:
+    """What somebody has made of a run by its state."""
+    if state is not None and state.type in {StateType.CANCELLED, StateType.CANCELLING}:
+        return Why.CANCEL
+    if state is not None and state.type is StateType.PAUSED:
+        return Why.WAIT if of_above else Why.SUSPEND
+    return None
 
 
 def round_of(states: Sequence[State[object]]) -> int:
@@ -98,18 +93,15 @@ def round_of(states: Sequence[State[object]]) -> int:
     Each Failed or Cancelled before now ended a round. Crashed did not: nobody said so but a
     server that heard nothing.
     """
-    ends = (StateType.FAILED, StateType.CANCELLED)
-    return sum(state.type in ends for state in states)
+    return sum(state.type in _ENDS for state in states)
 
 
 def round_began(states: Sequence[State[object]]) -> datetime | None:
     """When this round was to begin: its first state's time, whoever set the run back since."""
-    ends = (StateType.FAILED, StateType.CANCELLED)
-    last = max((n for n, state in enumerate(states) if state.type in ends), default=-1)
-    if last + 1 >= len(states):
-        return None
-    first = states[last + 1]
-    return first.state_details.scheduled_time or first.timestamp
+    last = max((n for n, state in enumerate(states) if state.type in _ENDS), default=-1)
+    for first in states[last + 1 :]:
+        return first.state_details.scheduled_time or first.timestamp
+    return None
 
 
 # --- attempts that came to nothing, in the history of a chunk's run

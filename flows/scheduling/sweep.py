@@ -10,24 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from flows.scheduling.fence import lease_name
-from flows.scheduling.names import MAKE_CHUNK, PARENTS, parent_name
-from flows.scheduling.server import PAGE, at, history
+from flows.scheduling.names import MAKE_CHUNK, PARENTS, lease_name, parent_name
+from flows.scheduling.server import at, history, insisting, pages, those
 from flows.scheduling.site import Site
 from flows.scheduling.states import cancelled, set_back
 from flows.store.base import StoreAway, StoreError
@@ -39,7 +28,6 @@ log = logging.getLogger(__name__)
 
 REVIVALS = 3  # of a parent that has crashed
 CRASHED_WITHIN = 3600.0  # seconds
-_LIVING = (StateType.RUNNING, StateType.PENDING)
 
 
 class Sweep:
@@ -48,7 +36,6 @@ class Sweep:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._judges: dict[str, Judge] = {}
-        self._flows: dict[Any, str] = {}
 
     def __call__(self, client: SyncPrefectClient) -> None:
         """Look once.
@@ -57,12 +44,11 @@ class Sweep:
             StoreAway, httpx.HTTPError: somebody did not answer; nothing is concluded from that.
         """
         try:
-            runs = [*self._parents(client), *self._cancelling(client)]
             by_store: dict[str, list[FlowRun]] = {one: [] for one in self._site.addresses}
-            for run in runs:
+            for run in _suspects(client):
                 by_store.setdefault(str(run.parameters.get("store")), []).append(run)
-            for store, some in by_store.items():
-                self._sweep(client, store, some)
+            for store, runs in by_store.items():  # what is begun about a run is brought to its end
+                self._sweep(insisting(client), store, runs)
         except BaseException:
             for judge in self._judges.values():
                 judge.forget()
@@ -70,24 +56,21 @@ class Sweep:
 
     def _sweep(self, client: SyncPrefectClient, store: str, runs: Sequence[FlowRun]) -> None:
         try:
-            cells = self._site.cells(store)
+            sights = self._site.cells(store).list(LEASES)
         except StoreAway:
             raise
         except StoreError as error:
             log.debug("%s: %s", store, error)  # a store that this worker cannot use
             return
-        tempo = self._site.tempo
-        if store not in self._judges:
-            self._judges[store] = Judge(cells, quiet=tempo.quiet, overdue=tempo.overdue)
-        judge, sights = self._judges[store], cells.list(LEASES)
+        judge = self._judges.setdefault(store, self._site.judge(store))
         seen = set()
         for run in runs:
-            name = lease_name(self._flow(client, run), run)
+            name = lease_name(run.id, run.parameters)
             seen.add(LEASES + name)
             self._judge(client, judge, run, name, sights)
         for name in sights.keys() - seen:
             if sights[name].size > EMPTY and not _has_parent(name, sights):
-                judge.lease(name.removeprefix(LEASES), sights, "", tempo.quiet)
+                judge.lease(name.removeprefix(LEASES), sights, "", self._site.tempo.quiet)
 
     def _judge(
         self,
@@ -97,12 +80,10 @@ class Sweep:
         name: str,
         sights: Mapping[str, Sight],
     ) -> None:
-        state, tempo = run.state, self._site.tempo
+        state = run.state
         if state is None:
             return
-        live = state.is_running() or state.type is StateType.CANCELLING
-        patience = tempo.brief if live else tempo.quiet
-        lease = judge.lease(name, sights, state.id, patience)
+        lease = judge.lease(name, sights, state.id, self._site.tempo.patience(state.type))
         if lease in (Verdict.HELD, Verdict.FREE):
             return
         try:
@@ -118,45 +99,15 @@ class Sweep:
         except ObjectNotFound:
             log.debug("%s was deleted", name)
 
-    def _parents(self, client: SyncPrefectClient) -> Iterator[FlowRun]:
-        yield from self._pages(client, PARENTS, _of_types(_LIVING))
-        since = FlowRunFilterEndTime.model_validate({"after_": at(-CRASHED_WITHIN)})
-        crashed = FlowRunFilter(state=_state((StateType.CRASHED,)), end_time=since)
-        yield from self._pages(client, PARENTS, crashed)
 
-    def _cancelling(self, client: SyncPrefectClient) -> Iterator[FlowRun]:
-        flows = (*PARENTS, MAKE_CHUNK)
-        yield from self._pages(client, flows, _of_types((StateType.CANCELLING,)))
-
-    def _pages(
-        self, client: SyncPrefectClient, flows: Sequence[str], wanted: FlowRunFilter
-    ) -> Iterator[FlowRun]:
-        offset = 0
-        while True:
-            page = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
-                flow_run_filter=wanted,
-                sort=FlowRunSort.ID_DESC,
-                limit=PAGE,
-                offset=offset,
-            )
-            yield from page
-            offset += len(page)
-            if len(page) < PAGE:
-                return
-
-    def _flow(self, client: SyncPrefectClient, run: FlowRun) -> str:
-        if run.flow_id not in self._flows:
-            self._flows[run.flow_id] = client.read_flow(run.flow_id).name
-        return self._flows[run.flow_id]
-
-
-def _of_types(types: Sequence[StateType]) -> FlowRunFilter:
-    return FlowRunFilter(state=_state(types))
-
-
-def _state(types: Sequence[StateType]) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+def _suspects(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    """Whose lease ought to be held."""
+    living, crashed = (StateType.RUNNING, StateType.PENDING), (StateType.CRASHED,)
+    since = {"after_": at(-CRASHED_WITHIN)}
+    yield from pages(client, **those(flows=PARENTS, states=living))
+    yield from pages(client, **those(flows=PARENTS, states=crashed, end_time=since))
+    ending = those(flows=(*PARENTS, MAKE_CHUNK), states=(StateType.CANCELLING,))
+    yield from pages(client, **ending)
 
 
 def _has_parent(name: str, sights: Mapping[str, Sight]) -> bool:

@@ -19,22 +19,22 @@ from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
-
-from flows.scheduling.fence import execute, people_say
-from flows.scheduling.flows import FLOWS
-from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, WORKER_TYPE
-from flows.scheduling.pools import JOB_TEMPLATE
-from flows.scheduling.server import connected, in_words, is_passing, measure_skew, read_many
-from flows.scheduling.site import Site
-
-from prefect.client.orchestration import SyncPrefectClient  # isort: skip
-from prefect.client.schemas.objects import FlowRun  # isort: skip
-from prefect.workers.base import (  # isort: skip
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
     BaseWorker,
     BaseWorkerResult,
 )
+
+from flows.scheduling.fence import execute
+from flows.scheduling.flows import FLOWS
+from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, WORKER_TYPE
+from flows.scheduling.pools import JOB_TEMPLATE
+from flows.scheduling.server import connected, in_words, is_passing, measure_skew, read_many
+from flows.scheduling.site import Site
+from flows.scheduling.states import people_say
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +84,14 @@ class Seat:
         self.heard: float | None = None  # when the server last answered (time.monotonic)
         self.beat: float | None = None  # when its loop last turned; it has not begun
         self.trouble = ""
-        self._bodies = 0
-        self._lock = threading.Lock()
+        self._bodies: set[object] = set()
         self._flows: dict[Any, str] = {}
         self._moved = asyncio.Event()
 
     @property
     def bodies(self) -> int:
         """How many are being carried out."""
-        with self._lock:
-            return self._bodies
+        return len(self._bodies)
 
     def may_take(self) -> bool:
         """Whether there is room, and nothing speaks against it."""
@@ -105,8 +103,8 @@ class Seat:
     async def carry_out(self, flow_run: FlowRun) -> None:
         """Start its body, and wait for its end."""
         done, loop = anyio.Event(), asyncio.get_running_loop()
-        with self._lock:
-            self._bodies += 1
+        body = object()  # of one run there may be two, for a moment
+        self._bodies.add(body)
 
         def work() -> None:
             try:
@@ -114,8 +112,7 @@ class Seat:
             except Exception:
                 log.exception("flow run %s", flow_run.name)
             finally:
-                with self._lock:
-                    self._bodies -= 1
+                self._bodies.discard(body)
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(done.set)
                     loop.call_soon_threadsafe(self._moved.set)
@@ -195,39 +192,31 @@ def _skew() -> float:
         return measure_skew(client)
 
 
-class Watch:
-    """What people say about what is in hand, and about all that stands above it."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def __call__(self, client: SyncPrefectClient) -> None:
-        """One question for all."""
-        hands = [hand for hand in list(self._site.hands.values()) if not hand.closing]
-        if not hands:
-            return
-        runs = read_many(client, {one for hand in hands for one in (hand.run, *hand.above)})
-        for hand in hands:
-            for one in (hand.run, *hand.above):
-                run = runs.get(one)
-                said = people_say(run.state, of_above=one != hand.run) if run is not None else None
-                if said is not None and hand.said is None:
-                    log.info("%s: people say: %s", hand.name, said.value)
-                    hand.said = said
+def watch(site: Site, client: SyncPrefectClient) -> None:
+    """What people say about what is in hand, and about all that stands above it: one question."""
+    found = [one for one in list(site.attempts.values()) if not one.closing]
+    runs = read_many(client, {id_ for one in found for id_ in (one.run, *one.above)})
+    for attempt in found:
+        for id_ in (attempt.run, *attempt.above):
+            state = runs[id_].state if id_ in runs else None
+            said = people_say(state, of_above=id_ != attempt.run)
+            if said is not None and attempt.said is None:
+                log.info("%s: people say: %s", attempt.name, said.value)
+                attempt.said = said
 
 
 def stop_at_once(site: Site) -> None:
     """Engines at work for what must end stop at their next denoise step."""
-    for hand in list(site.hands.values()):
-        if hand.stopped is not None and hand.at_once():
-            stopped, hand.stopped = hand.stopped, None
+    for attempt in list(site.attempts.values()):
+        if attempt.stopped is not None and attempt.at_once():
+            stopped, attempt.stopped = attempt.stopped, None
             stopped()
 
 
 def again_and_again(
     site: Site, seconds: float, work: Callable[[SyncPrefectClient], object], name: str
-) -> threading.Thread:
-    """A thread that does it every so many seconds until the process drains."""
+) -> None:
+    """A thread does it every so many seconds until the process drains."""
 
     def go() -> None:
         told = ""
@@ -243,9 +232,7 @@ def again_and_again(
                     told = words
                     log.warning("%s: %s", name, words)
 
-    thread = threading.Thread(target=go, name=name, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=go, name=name, daemon=True).start()
 
 
 async def serve_all(seats: Sequence[Seat], site: Site) -> bool:

@@ -11,14 +11,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from uuid import UUID
 
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
-
-from flows.scheduling.names import chunks_of
+from flows.scheduling.names import MAKE_CHUNK, chunks_of
+from flows.scheduling.server import history
 from flows.scheduling.states import tries_in
+from tests.scheduling.quick import below
 
 from .city import PATIENCE, City
 from .long import say
@@ -31,15 +28,6 @@ HEAD = (
     f"{'server':<9} {'away s':>7} {'killed':<18} {'state':<10} {'lost':>4} {'corrupt':>7} "
     f"{'twice':>5} {'charged':>7} {'moved s':>8} {'told s':>7} {'end s':>6}"
 )
-
-
-def children(city: City, run: UUID) -> list[FlowRun]:
-    wanted = FlowRunFilter(tags={"all_": [f"above:{run}"]})
-    return city._asked(
-        lambda: city.client.read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=200
-        )
-    )
 
 
 def endure(city: City, server: str, seconds: float, killed: tuple[str, ...]) -> str:
@@ -70,18 +58,15 @@ def endure(city: City, server: str, seconds: float, killed: tuple[str, ...]) -> 
     made = city.calls.computations(keys)
     twice = sum(count - 1 for count in made.values() if count > 1)
     later = [call.time for call in city.calls.of("start", keys) if call.time > back]
-    runs = children(city, order)
+    runs = below(city, order, MAKE_CHUNK)
     told = [
         run.end_time.timestamp() - back
         for run in runs
         if run.end_time is not None and run.state is not None and run.state.is_completed()
     ]
     during = sorted(one for one in told if one > 0)[:ended]
-    histories = [
-        city._asked(lambda run=run: city.client.read_flow_run_states(run.id)) for run in runs
-    ]
     charged = sum(
-        len(tries_in(sorted(states, key=lambda one: one.timestamp))) for states in histories
+        len(tries_in(city._asked(lambda run=run: history(city.client, run.id)))) for run in runs
     )
     moved = f"{min(later) - back:>8.1f}" if later else f"{'-':>8}"
     shown = f"{max(during):>7.1f}" if during else f"{'-':>7}"

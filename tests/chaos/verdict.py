@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,20 +56,18 @@ class Home:
         self._s3 = admin_client(server)
         self._bucket, self._prefix = bucket, f"{prefix}/"
 
-    def names(self, below: str = "") -> list[str]:
+    def _listed(self, below: str) -> Iterator[dict]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix + below
         )
-        found = [one["Key"] for page in pages for one in page.get("Contents", ())]
-        return [name.removeprefix(self._prefix) for name in found]
+        return (one for page in pages for one in page.get("Contents", ()))
+
+    def names(self, below: str = "") -> list[str]:
+        return [one["Key"].removeprefix(self._prefix) for one in self._listed(below)]
 
     def versions(self, below: str) -> dict[str, str]:
         """Each object and when it was last changed."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + below
-        )
-        found = [one for page in pages for one in page.get("Contents", ())]
-        return {one["Key"]: f"{one['ETag']} {one['LastModified']}" for one in found}
+        return {one["Key"]: f"{one['ETag']} {one['LastModified']}" for one in self._listed(below)}
 
     def get(self, name: str) -> bytes | None:
         try:
@@ -83,23 +81,23 @@ class Home:
     def remove(self, name: str) -> None:
         self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
-    def manifest(self, plan: Plan) -> Manifest | None:
-        """The manifest of the run of this plan."""
+    def _of(self, plan: Plan) -> tuple[str, Manifest] | None:
         for name in self.names("runs/"):
             if name.endswith("/manifest.json"):
                 data = self.get(name)
                 if data is not None and json.loads(data)["plan"] == plan.digest:
-                    return Manifest.model_validate_json(data)
+                    return name.split("/")[1], Manifest.model_validate_json(data)
         return None
+
+    def manifest(self, plan: Plan) -> Manifest | None:
+        """The manifest of the run of this plan."""
+        found = self._of(plan)
+        return None if found is None else found[1]
 
     def run(self, plan: Plan) -> str | None:
         """The name of its folder."""
-        for name in self.names("runs/"):
-            if name.endswith("/manifest.json"):
-                data = self.get(name)
-                if data is not None and json.loads(data)["plan"] == plan.digest:
-                    return name.split("/")[1]
-        return None
+        found = self._of(plan)
+        return None if found is None else found[0]
 
     def picture(self, key: str) -> np.ndarray:
         """8-bit RGB values (height, width, 3) of a key's picture."""
@@ -110,14 +108,14 @@ class Home:
         """Every planned key has a sound record and blob, every output is written, all is over."""
         lost, corrupt = [], []
         for key, step in plan.steps.items():
-            fault = self._fault(key)
-            if fault is not None:
-                kind, text = fault
+            kind, text = self._fault(key)
+            if text:
                 (lost if kind == "lost" else corrupt).append(f"{step.label}: {text}")
-        run, manifest = self.run(plan), self.manifest(plan)
-        if run is None or manifest is None:
+        found = self._of(plan)
+        if found is None:
             lost.append("there is no manifest")
         else:
+            run, manifest = found
             if not manifest.whole:
                 lost.append(f"the manifest says {manifest.ending.value}: {manifest.why}")
             if {step.key for step in manifest.steps} != set(plan.steps):
@@ -135,7 +133,7 @@ class Home:
         left = tuple(self.names("leases/"))
         return Verdict(tuple(lost), tuple(corrupt), left, len(self.names("quarantine/")))
 
-    def _fault(self, key: str) -> tuple[str, str] | None:
+    def _fault(self, key: str) -> tuple[str, str]:
         data = self.get(f"records/{key}")
         if data is None:
             return "lost", "no record"
@@ -150,7 +148,7 @@ class Home:
             return "corrupt", "the blob is another"
         if pixels(blob).shape != (record.height, record.width, 3):
             return "corrupt", "the picture has another size"
-        return None
+        return "", ""
 
 
 def apart(home: Home, keys: Iterable[str], folder: Path) -> tuple[int, float]:

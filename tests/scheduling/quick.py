@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import State
 
 from flows.recipe.step import Plan
 from flows.scheduling.names import MAKE_CHUNK
+from flows.scheduling.server import pages, those
 from tests.chaos.city import PATIENCE, City
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
@@ -33,6 +32,12 @@ def write_night(folder: Path) -> None:
             f"matrix: {{number: [{numbers}]}}\n"
             f'steps:\n  s: {{op: generate, prompt: "{{number}} of {n} {{salt}}", steps: 2}}\n'
         )
+
+
+def below(city: City, run: UUID, flow: str) -> list[FlowRun]:
+    """The runs of a flow that work for a run."""
+    asked = those(flows=[flow], tags={"all_": [f"above:{run}"]})
+    return city._asked(lambda: list(pages(city.client, **asked)))
 
 
 class Run:
@@ -56,15 +61,7 @@ class Run:
         return set(self.plan.steps)
 
     def children(self) -> list[FlowRun]:
-        found = self.city._asked(
-            lambda: self.city.client.read_flow_runs(
-                flow_filter=FlowFilter(name={"any_": [MAKE_CHUNK]}),
-                flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{self.id}"]}),
-                sort=FlowRunSort.ID_DESC,
-                limit=200,
-            )
-        )
-        return sorted(found, key=lambda run: run.name)
+        return sorted(below(self.city, self.id, MAKE_CHUNK), key=lambda run: run.name)
 
     def child(self, wanted: Callable[[FlowRun], bool]) -> FlowRun:
         """One of its children, as soon as there is such a one."""

@@ -10,7 +10,6 @@ from PIL import Image
 
 from flows.execution.outcome import State
 from flows.manifest import Manifest
-from flows.scheduling.states import try_words
 from tests.chaos.engines import DEADLY
 
 from .test_order import kontext
@@ -53,8 +52,3 @@ def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(qui
     # Nobody else was charged: each of the others was made at the first try that reached it.
     keys = {step.key for step in manifest.in_state(State.DONE)}
     assert set(quick.calls.computations(keys).values()) == {1}
-
-
-def test_what_a_chunks_history_says_of_attempts_is_for_people(quick):
-    words = try_words("gpu-1", 3, 12, "its worker is dead")
-    assert words == "worker 'gpu-1' ended with 3 of 12 made: its worker is dead"

@@ -61,38 +61,27 @@ def test_what_is_made_at_first(board):
 
 
 def test_done_again_it_changes_only_what_differs(board):
-    board.deploy("ten", cron="0 22 * * *", time_zone="Europe/Berlin", concurrency=2)
-    again = board.deploy("ten", cron="0 22 * * *", time_zone="Europe/Berlin", concurrency=2)
-    assert again.changes == ()
+    night = {"nightly_recipes": "spring", "concurrency": 2}
+    daily = {"cron": "0 22 * * *", "time_zone": "Europe/Berlin"}
+    board.deploy("ten", **daily, **night)
+    assert board.deploy("ten", **daily, **night).changes == ()
     assert board.deploy("ten").changes == ()
-    assert board.deploy("other", "ten", cron="30 21 * * *", deadline_hours=9.0).changes == (
+    assert board.deploy("other", "ten", cron="30 21 * * *", deadline_hours=9.5).changes == (
         "deployment run-recipe/run-recipe changed: parameter_openapi_schema",
         "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 30 21 * * * (Europe/Berlin)",
     )
-    assert board.deploy("other", "ten", deadline_hours=0).changes == (
-        "deployment nightly/nightly changed: parameters",
-    )
-    night = board.deployment(NIGHTLY)
-    assert night.parameters["concurrency"] == 2  # as it was
-    assert night.parameters["deadline_hours"] is None
     assert board.deploy("other", "ten", cron="").changes == (
         "nightly/nightly is not started by itself any more",
     )
     assert board.deployment(NIGHTLY).schedules == []
-
-
-def test_a_night_is_kept_as_it_was_set(board):
-    board.deploy(nightly_recipes="spring", deadline_hours=9.5, concurrency=7)
-    assert board.deploy(cron="0 22 * * *").changes == (
-        "nightly/nightly is started 0 22 * * * (UTC)",
+    kept = {"recipes": "spring", "store": board.store, "concurrency": 2, "deadline_hours": 9.5}
+    assert board.deployment(NIGHTLY).parameters == kept
+    assert board.deploy("other", "ten", deadline_hours=0, cron="0 1 * * *").changes == (
+        "deployment nightly/nightly changed: parameters",
+        "nightly/nightly is started 0 1 * * * (UTC)",
     )
-    assert board.deployment(NIGHTLY).parameters == {
-        "recipes": "spring",
-        "store": board.store,
-        "concurrency": 7,
-        "deadline_hours": 9.5,
-    }
+    assert board.deployment(NIGHTLY).parameters == kept | {"deadline_hours": None}
 
 
 def test_a_recipe_that_came_later_can_be_ordered_and_nonsense_cannot(board):
@@ -115,27 +104,18 @@ def test_a_recipe_that_came_later_can_be_ordered_and_nonsense_cannot(board):
 # --- the schedule
 
 
-def test_another_time_leaves_the_zone_as_it_was(board):
-    board.deploy(cron="0 22 * * *", time_zone="Europe/Berlin")
-    board.deploy(cron="30 21 * * *")
-    assert board.schedule().schedule == CronSchedule(cron="30 21 * * *", timezone="Europe/Berlin")
-
-
-def test_another_time_leaves_a_paused_schedule_paused(board):
+def test_another_time_leaves_zone_and_pauses_as_they_were(board):
     board.deploy(cron="0 22 * * *", time_zone="Europe/Berlin")
     night, before = board.deployment(NIGHTLY), board.schedule()
     board.client.update_deployment_schedule(night.id, before.id, active=False)
-    assert board.deploy(cron="30 21 * * *").changes == (
+    board.client.pause_deployment(night.id)
+    assert board.deploy(cron="30 21 * * *", concurrency=9).changes == (
+        "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 30 21 * * * (Europe/Berlin); it is paused and stays so",
     )
     after = board.schedule()
-    assert (after.id, after.active, after.schedule.cron) == (before.id, False, "30 21 * * *")
-
-
-def test_a_paused_deployment_stays_paused(board):
-    board.deploy(cron="0 22 * * *")
-    board.client.pause_deployment(board.deployment(NIGHTLY).id)
-    board.deploy(cron="30 21 * * *", concurrency=9)
+    assert after.schedule == CronSchedule(cron="30 21 * * *", timezone="Europe/Berlin")
+    assert (after.id, after.active) == (before.id, False)
     assert board.deployment(NIGHTLY).paused
 
 

@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from flows.scheduling import deploy as module
 from flows.scheduling.names import NIGHTLY
+from flows.scheduling.server import ServerError
 from tests.servers.process import free_port
 
 from .board import AUTH, MADE, PASSWORD
@@ -46,38 +47,25 @@ def test_the_verb_tells_what_it_changed_and_no_password(prefect, board, tmp_path
     assert PASSWORD not in done.stdout + again.stdout + again.stderr
 
 
-def test_who_is_not_let_in_is_told_what_to_set(prefect, tmp_path):
-    wrong = kontext(prefect, tmp_path, None, "kontext:wrong")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    (line,) = wrong.stderr.splitlines()
-    assert "(401)" in line and "PREFECT_API_AUTH_STRING" in line
-    assert "wrong" not in line
-
-
 @pytest.mark.parametrize(
-    "address", ["http://{auth}@127.0.0.1:{port}/api", "http://{auth}@no.invalid/api"]
+    ("address", "auth", "code", "told"),
+    [
+        ("{api}", "kontext:wrong", 1, "(401); expected the server's own user:password in PREFECT"),
+        (f"http://{AUTH}@127.0.0.1:{{port}}/api", None, 1, "does not answer"),
+        (f"http://{AUTH}@no.invalid/api", None, 1, "does not answer"),
+        ("{ipa}", AUTH, 2, "is no Prefect server; expected the address of its API"),
+        ("", AUTH, 2, "PREFECT_API_URL is not set"),
+    ],
 )
-def test_a_server_that_is_not_there_is_one_line(prefect, tmp_path, address):
-    given = address.format(auth=AUTH, port=free_port())
-    done = kontext(prefect, tmp_path, given, None)
-    assert (done.returncode, done.stdout) == (1, "")
+def test_what_is_wrong_with_a_server_is_one_line(prefect, tmp_path, address, auth, code, told):
+    given = address.format(
+        api=prefect.api, ipa=prefect.api.replace("/api", "/ipa"), port=free_port()
+    )
+    done = kontext(prefect, tmp_path, given, auth)
+    assert (done.returncode, done.stdout) == (code, "")
     (line,) = done.stderr.splitlines()
-    assert "does not answer" in line
-    assert PASSWORD not in line
-
-
-def test_what_is_no_prefect_server_is_one_line(prefect, tmp_path):
-    done = kontext(prefect, tmp_path, prefect.api.replace("/api", "/ipa"))
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
-    assert "is no Prefect server; expected the address of its API" in line
-
-
-def test_no_server_named_is_one_line(prefect, tmp_path):
-    done = kontext(prefect, tmp_path, "")
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
-    assert line.startswith("PREFECT_API_URL is not set")
+    assert told in line
+    assert PASSWORD not in line and "wrong" not in line
 
 
 def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
@@ -92,7 +80,7 @@ def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
         }
         with (
             temporary_settings(here),
-            pytest.raises(module.ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
+            pytest.raises(ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
         ):
             module.deploy(module.Deployment(("ten",), ("/out",)))
     assert PASSWORD not in str(caught.value)

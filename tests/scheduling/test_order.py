@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from PIL import Image
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Paused
 
 from flows.execution.outcome import Ending, State
@@ -20,7 +18,7 @@ from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
 
-from .quick import Run
+from .quick import Run, below
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -85,35 +83,40 @@ def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
     assert quick.ended(flow_run).state.name == "Completed", quick.said()
 
 
-def test_a_wrong_recipe_is_told_before_anything_is_ordered(quick, recipe):
-    recipe.write_text(recipe.read_text().replace("image: ground", "image: grund"))
-    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
+@pytest.mark.parametrize(
+    ("before", "after", "extra", "told"),
+    [
+        ("image: ground", "image: grund", {}, ["grund", "did you mean 'ground'"]),
+        # A place that means nothing elsewhere is a located error.
+        (
+            "../shared/ground.png",
+            "{away}",
+            {},
+            ["means nothing on another machine", "recipe.yaml:5"],
+        ),
+        (
+            "version: 1",
+            "version: 1\nmodel: kontext-maxi",
+            {},
+            ["no worker serves the model 'kontext-maxi'; served: "],
+        ),
+        ("", "", {"PREFECT_API_URL": ""}, ["PREFECT_API_URL is not set"]),
+    ],
+)
+def test_what_cannot_be_ordered_is_told_before_anything_is(
+    quick, recipe, before, after, extra, told
+):
+    after = after.format(away=recipe.parent / "pictures" / "p0.png")
+    recipe.write_text(recipe.read_text().replace(before, after))
+    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent, **extra)
     assert done.returncode == 2
-    assert "grund" in done.stderr
-    assert "did you mean 'ground'" in done.stderr
+    assert [words for words in told if words not in done.stderr] == []
     assert "Traceback" not in done.stderr
 
 
-def test_a_place_that_means_nothing_elsewhere_is_a_located_error(quick, recipe, tmp_path):
-    away = tmp_path / "mine" / "pictures" / "p0.png"
-    recipe.write_text(recipe.read_text().replace("../shared/ground.png", str(away)))
-    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
-    assert done.returncode == 2
-    assert "means nothing on another machine" in done.stderr
-    assert "recipe.yaml:5" in done.stderr
-
-
-def test_a_model_that_no_worker_serves_is_one_line(quick, recipe):
-    recipe.write_text(recipe.read_text().replace("version: 1", "version: 1\nmodel: kontext-maxi"))
-    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent)
-    assert done.returncode == 2
-    assert "no worker serves the model 'kontext-maxi'; served: " in done.stderr
-
-
-def test_without_a_server_it_says_what_to_set(quick, recipe):
-    done = kontext(quick, "run", recipe, "--prefect", cwd=recipe.parent, PREFECT_API_URL="")
-    assert done.returncode == 2
-    assert "PREFECT_API_URL is not set" in done.stderr
+def recipes_of(city, night):
+    """The runs of a night's recipes, by when they were ordered."""
+    return sorted(below(city, night, RUN_RECIPE), key=lambda run: run.created)
 
 
 def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
@@ -157,22 +160,9 @@ def test_an_urgent_run_passes_a_night_of_six_that_goes_one_by_one(quick):
     assert not quick.flow_run(night).state.is_final()
     assert len(recipes_of(quick, night)) < 6
     assert quick.ended(night).state.message == "6 Completed", quick.said()
-    ran = recipes_of(quick, night)
+    ran = sorted(recipes_of(quick, night), key=lambda run: run.created)
     for before, after in itertools.pairwise(ran):
         assert before.end_time <= after.created
-
-
-def recipes_of(city, night):
-    """The runs of a night's recipes, by when they were ordered."""
-    found = city._asked(
-        lambda: city.client.read_flow_runs(
-            flow_filter=FlowFilter(name={"any_": [RUN_RECIPE]}),
-            flow_run_filter=FlowRunFilter(tags={"all_": [f"above:{night}"]}),
-            sort=FlowRunSort.ID_DESC,
-            limit=200,
-        )
-    )
-    return sorted(found, key=lambda run: run.created)
 
 
 def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):

@@ -87,42 +87,39 @@ def test_the_same_recipe_is_one_order(recipe, settings, store):
     assert put_parcel(load_recipe(recipe), settings, store) != first
 
 
-def test_an_order_of_another_store_is_told(store):
-    with (
-        pytest.raises(RecipeError, match="is not in this store"),
-        unpacked(f"order:{'0' * 64}", store.objects, Settings()),
-    ):
-        pass
+def other(store, name, recipe):
+    return f"order:{'0' * 64}"
 
 
-def test_a_damaged_order_is_not_used(recipe, settings, store):
-    name = put_parcel(load_recipe(recipe), settings, store)
+def damaged(store, name, recipe):
     place = f"{ORDERS}{name.partition(':')[2]}"
     store.objects.replace(place, store.objects.get(place).data.replace(b"r.yaml", b"x.yaml"))
-    with (
-        pytest.raises(RecipeError, match="is not in this store"),
-        unpacked(name, store.objects, Settings()),
-    ):
-        pass
+    return name
 
 
-def test_a_picture_that_went_is_told_by_its_name(recipe, settings, store):
-    name = put_parcel(load_recipe(recipe), settings, store)
+def without_a_picture(store, name, recipe):
     logo = hashlib.sha256((recipe.parents[2] / "brand" / "logo.png").read_bytes()).hexdigest()
     store.objects.remove(f"blobs/{logo}")
-    with (
-        pytest.raises(RecipeError, match=r"lacks \.\./\.\./brand/logo\.png"),
-        unpacked(name, store.objects, Settings()),
-    ):
-        pass
+    return name
 
 
-def test_a_file_outside_of_the_order_is_refused(store):
+def escaping(store, name, recipe):
     body = b'{"recipe": "r.yaml", "files": {"r.yaml": "x", "/etc/passwd": "y"}}'
     digest = hashlib.sha256(body).hexdigest()
     store.objects.create(f"{ORDERS}{digest}", body)
-    with (
-        pytest.raises(RecipeError, match=r"outside of itself|lacks r\.yaml"),
-        unpacked(f"order:{digest}", store.objects, Settings()),
-    ):
+    return f"order:{digest}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (other, "is not in this store"),
+        (damaged, "is not in this store"),
+        (without_a_picture, r"lacks \.\./\.\./brand/logo\.png"),
+        (escaping, r"outside of itself|lacks r\.yaml"),
+    ],
+)
+def test_what_cannot_be_trusted_is_not_used(recipe, settings, store, wrong, told):
+    name = wrong(store, put_parcel(load_recipe(recipe), settings, store), recipe)
+    with pytest.raises(RecipeError, match=told), unpacked(name, store.objects, Settings()):
         pass

@@ -6,16 +6,8 @@ import itertools
 import time
 
 import pytest
-from prefect.states import (
-    Cancelled,
-    Cancelling,
-    Completed,
-    Crashed,
-    Failed,
-    Paused,
-    Running,
-    Scheduled,
-)
+from prefect import states
+from prefect.states import Cancelled, Cancelling, Completed, Paused, Scheduled
 
 from flows.execution.outcome import Ending, State
 from flows.store.record import decode_record
@@ -36,6 +28,19 @@ def run(quick) -> Run:
     return Run(quick, next(seeds))
 
 
+def interrupted(run):
+    """The manifest of a run that was stopped."""
+    manifest = run.city.home.manifest(run.plan)
+    assert manifest is not None
+    assert manifest.ending is Ending.INTERRUPTED
+    return manifest
+
+
+def begin_again(run, why="Retry"):
+    run.set(run.id, Scheduled(message=why))
+    until(lambda: run.state() not in {"Scheduled", "Failed", "Late"}, PATIENCE, run.city.said)
+
+
 def test_a_run_shows_its_children_below_it_and_set_back_by_force_it_makes_nothing(run):
     run.assert_whole()
     assert set(run.computed().values()) == {1}
@@ -46,20 +51,15 @@ def test_a_run_shows_its_children_below_it_and_set_back_by_force_it_makes_nothin
     assert all(child.parent_task_run_id is not None for child in children)
     assert run.city.flow_run(run.id).name == run.city.home.run(run.plan)
     before, computed = run.versions(), run.computed()
-    run.set(run.id, Scheduled(message="by hand"))
-    until(lambda: run.state() != "Scheduled", PATIENCE, run.city.said)
+    begin_again(run, "by hand")
     assert run.ended().state.name == "Completed"
     assert run.computed() == computed
     assert run.versions() == before
 
 
 def test_children_that_nobody_has_are_made_whatever_is_said_of_them(run):
-    said = [
-        Failed(message="by hand"),
-        Crashed(message="by hand"),
-        Running(message="by hand"),
-        Completed(message="by hand", data="made"),
-    ]
+    said = [getattr(states, kind)(message="by hand") for kind in ("Failed", "Crashed", "Running")]
+    said.append(Completed(message="by hand", data="made"))
     waiting = run.waiting(len(said) + 1)
     for child, state in zip(waiting, said, strict=False):
         run.set(child.id, state)
@@ -74,16 +74,13 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
     (child,) = run.waiting(1)
     run.set(child.id, Cancelled(message="not this one"))
     assert run.ended().state.name == "Failed"
-    manifest = run.city.home.manifest(run.plan)
-    assert manifest is not None
-    assert manifest.ending is Ending.INTERRUPTED
+    manifest = interrupted(run)
     pending = manifest.in_state(State.PENDING)
     assert {step.reason for step in pending} == {"not this one"}
     done = manifest.in_state(State.DONE)
     assert len(done) + len(pending) == len(run.plan.steps)
     assert len(done) > len(pending) > 0
-    run.set(run.id, Scheduled(message="Retry"))
-    until(lambda: run.state() not in {"Scheduled", "Failed", "Late"}, PATIENCE, run.city.said)
+    begin_again(run)
     run.assert_whole()
     assert set(run.computed().values()) == {1}
 
@@ -110,11 +107,8 @@ def test_a_cancelled_run_stops_its_children_and_retried_makes_what_is_missing(ru
     )
     assert time.monotonic() - asked < 60
     run.assert_no_lease()
-    manifest = run.city.home.manifest(run.plan)
-    assert manifest is not None
-    assert manifest.ending is Ending.INTERRUPTED
-    run.set(run.id, Scheduled(message="Retry"))
-    until(lambda: run.state() not in {"Scheduled", "Late"}, PATIENCE, run.city.said)
+    interrupted(run)
+    begin_again(run)
     run.assert_whole()
     again = [key for key, count in run.computed().items() if count > 1]
     assert len(again) <= BATCH, "more than what was stopped"

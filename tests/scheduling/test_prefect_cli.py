@@ -12,14 +12,8 @@ import sys
 
 import pytest
 
-from flows.scheduling.names import (
-    CHUNKS_POOL,
-    MAKE_CHUNK,
-    NIGHTLY,
-    PARENTS_POOL,
-    RUN_RECIPE,
-    deployment,
-)
+from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, NIGHTLY, PARENTS_POOL, RUN_RECIPE
+from flows.scheduling.names import deployment as full_name
 
 
 @pytest.fixture
@@ -30,37 +24,32 @@ def prefect_says(prefect, board):
     def ask(*words: str) -> str:
         # Wide enough that no table cuts a name.
         environment = {**os.environ, **prefect.environment, "COLUMNS": "300"}
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "prefect", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     return ask
 
 
-def test_it_lists_both_pools(prefect_says):
-    said = prefect_says("work-pool", "ls")
-    assert PARENTS_POOL in said
-    assert f" {CHUNKS_POOL} " in said
-
-
-def test_it_lists_all_three_deployments(prefect_says):
-    said = prefect_says("deployment", "ls")
-    for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK):
-        assert deployment(flow) in said
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("work-pool ls", [PARENTS_POOL, f" {CHUNKS_POOL} "]),
+        ("deployment ls", [full_name(flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)]),
+    ],
+)
+def test_it_lists_what_is_deployed(prefect_says, words, named):
+    said = prefect_says(*words.split())
+    assert [name for name in named if name not in said] == []
 
 
 def test_it_orders_a_run_and_lists_it(prefect_says, board):
     """Enforced: what the form does not allow is refused here, too."""
-    name = deployment(RUN_RECIPE)
+    order = ("deployment", "run", full_name(RUN_RECIPE), "--param")
     listed = ("flow-run", "ls", "--limit", "200")
     before = {run["id"] for run in json.loads(prefect_says(*listed, "--output", "json"))}
-    prefect_says("deployment", "run", name, "--param", "recipe=ten")
+    prefect_says(*order, "recipe=ten")
     after = json.loads(prefect_says(*listed, "--output", "json"))
     (run,) = [run for run in after if run["id"] not in before]
     assert run["parameters"]["recipe"] == "ten"
@@ -69,4 +58,4 @@ def test_it_orders_a_run_and_lists_it(prefect_says, board):
     assert run["name"] in said
     assert RUN_RECIPE in said
     with pytest.raises(AssertionError, match="Validation failed"):
-        prefect_says("deployment", "run", name, "--param", "overrides=[1]")
+        prefect_says(*order, "overrides=[1]")

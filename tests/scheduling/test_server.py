@@ -21,9 +21,9 @@ from prefect.settings import (
 )
 from prefect.states import Pending, Running, StateType
 
-from flows.scheduling import hand, server
+from flows.scheduling import attempt, server
 from flows.scheduling.names import RUN_RECIPE
-from flows.scheduling.server import ServerError, at, connected, in_words, insist
+from flows.scheduling.server import ServerError, at, connected, in_words, insisting
 from tests.servers.process import free_port
 
 from .board import PASSWORD
@@ -39,17 +39,21 @@ def at_once(seconds: float) -> None:
 @contextlib.contextmanager
 def asking(api: str):
     """A client of whatever is at ``api``; nothing is tried again but by us."""
-    settings = {
-        PREFECT_API_URL: api,
-        PREFECT_API_AUTH_STRING: None,
-        PREFECT_CLIENT_MAX_RETRIES: 0,
-    }
-    with temporary_settings(settings), connected() as client:
+    here = {PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: None, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(here), connected() as client:
         yield client
 
 
-def healthy(client: SyncPrefectClient):
-    return lambda: client.request("GET", "/health").json()
+@contextlib.contextmanager
+def scripted(*answers: Answer):
+    """Such a server, and a client of it."""
+    with Scripted(*answers) as there, asking(there.api(USER)) as client:
+        yield there, client
+
+
+def insist(client: SyncPrefectClient, **how):
+    """Ask it whether it is well."""
+    return insisting(client, **({"pause": at_once} | how)).request("GET", "/health").json()
 
 
 def error_of(client: SyncPrefectClient) -> Exception:
@@ -63,7 +67,7 @@ def error_of(client: SyncPrefectClient) -> Exception:
 
 def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-        before = insist(client.read_work_pools, "pools")
+        before = client.read_work_pools()
         prefect.kill9()
         tries = []
 
@@ -73,7 +77,7 @@ def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
 
         back = threading.Timer(1.0, prefect.start)
         back.start()
-        assert insist(client.read_work_pools, "pools", pause=pause) == before
+        assert insisting(client, pause=pause).read_work_pools() == before
         back.join()
     assert len(tries) > 1  # each with three quick ones by httpx itself
 
@@ -82,17 +86,16 @@ def test_a_server_that_goes_away_is_asked_until_it_is_back(prefect, client):
     "trouble", [Answer(500), Answer(502), Answer(503), Answer(429), Answer(cut=True)]
 )
 def test_a_server_in_trouble_is_asked_again(trouble):
-    with Scripted(trouble, trouble, Answer()) as there, asking(there.api()) as client:
-        assert insist(healthy(client), "health", pause=at_once) is True
+    with scripted(trouble, trouble, Answer()) as (there, client):
+        assert insist(client) is True
     assert len(there.asked) == 3
 
 
 def test_after_its_patience_it_says_so():
-    locked = Answer(500, {"exception_message": "database is locked"})
-    with Scripted(locked) as there, asking(there.api(USER)) as client:
+    with scripted(Answer(500, {"exception_message": "database is locked"})) as (there, client):
         began = time.monotonic()
         with pytest.raises(ServerError, match="500: database is locked") as caught:
-            insist(healthy(client), "health", pause=at_once, within=0.3)
+            insist(client, within=0.3)
     assert 0.3 <= time.monotonic() - began < 5.0
     assert len(there.asked) > 3
     assert PASSWORD not in str(caught.value)
@@ -100,38 +103,30 @@ def test_after_its_patience_it_says_so():
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_its_own_answer_is_no_trouble(status):
-    with (
-        Scripted(Answer(status)) as there,
-        asking(there.api()) as client,
-        pytest.raises(httpx.HTTPStatusError),
-    ):
-        insist(healthy(client), "health", pause=at_once)
+    with scripted(Answer(status)) as (there, client), pytest.raises(httpx.HTTPStatusError):
+        insist(client)
     assert len(there.asked) == 1
 
 
 def test_it_tells_that_it_waits_once_a_minute(caplog):
     caplog.set_level(logging.INFO)
-    with Scripted(*[Answer(500)] * 9, Answer()) as there, asking(there.api(USER)) as client:
-        insist(healthy(client), "flow runs", pause=at_once)
-    ours = [one for one in caplog.records if one.name == server.__name__]
-    assert [one.levelname for one in ours] == ["WARNING"]
-    assert "(flow runs): asking again" in ours[0].getMessage()
-    assert PASSWORD not in ours[0].getMessage()
+    with scripted(*[Answer(500)] * 9, Answer()) as (_, client):
+        insist(client)
+    (ours,) = [one for one in caplog.records if one.name == server.__name__]
+    assert ours.levelname == "WARNING"
+    assert "(request): asking again" in ours.getMessage()
+    assert PASSWORD not in ours.getMessage()
 
 
 def test_a_body_that_has_to_end_does_not_wait():
-    lease = SimpleNamespace(lost=False)
-    mine = hand.Hand(uuid4(), "a body", "a worker", lease, said=hand.Why.CANCEL)
-    hand.become(mine)
+    site, lease = SimpleNamespace(), SimpleNamespace(lost=False)
+    said = attempt.Why.CANCEL
+    attempt.become(attempt.Attempt(site, uuid4(), "a body", lease, said=said))
     try:
-        with (
-            Scripted(Answer(500)) as there,
-            asking(there.api()) as client,
-            pytest.raises(hand.Stop),
-        ):
-            insist(healthy(client), "health")
+        with scripted(Answer(500)) as (there, client), pytest.raises(attempt.Stop):
+            insist(client, pause=attempt.pause)
     finally:
-        hand.become(None)
+        attempt.become(None)
     assert len(there.asked) == 1
 
 
@@ -139,10 +134,9 @@ def test_a_body_that_has_to_end_does_not_wait():
 
 
 def test_who_is_not_let_in_is_told_what_to_set(prefect):
-    address = prefect.api.replace("://", "://kontext:wrong-one@")
-    with asking(address) as client:
+    with asking(prefect.api.replace("://", "://kontext:wrong-one@")) as client:
         with pytest.raises(httpx.HTTPStatusError) as caught:
-            insist(client.read_work_pools, "pools", pause=at_once)
+            client.read_work_pools()
         said = in_words(caught.value)
     assert "does not let us in (401)" in said
     assert "PREFECT_API_AUTH_STRING" in said
@@ -161,9 +155,8 @@ def test_who_is_not_let_in_is_told_what_to_set(prefect):
     ],
 )
 def test_what_it_said_is_one_line_without_the_password(answer, told):
-    with Scripted(answer) as there, asking(there.api(USER)) as client:
-        error = error_of(client)
-        said = in_words(error)
+    with scripted(answer) as (_, client):
+        said = in_words(error_of(client))
     assert said.startswith("Prefect at http://***@127.0.0.1:")
     assert told in said
     assert PASSWORD not in said
@@ -172,7 +165,7 @@ def test_what_it_said_is_one_line_without_the_password(answer, told):
 
 def test_what_httpx_says_itself_holds_no_password():
     """Its words name the address as it was given; they are cut to a line and masked."""
-    with Scripted(Answer(500)) as there, asking(there.api(USER)) as client:
+    with scripted(Answer(500)) as (_, client):
         words = str(error_of(client))
         assert PASSWORD in words
         for error in (RuntimeError(words), httpx.DecodingError(words), ValueError(words)):
@@ -196,25 +189,15 @@ def test_no_server_named():
 # --- its clock
 
 
-@pytest.fixture
-def our_clock(monkeypatch):
+@pytest.mark.parametrize(("ahead", "skew"), [(600.0, 600.0), (-600.0, -600.0), (1.0, 0.0)])
+def test_another_clock_is_measured_and_times_are_told_by_it(monkeypatch, ahead, skew):
     monkeypatch.setattr(server, "_skew", timedelta(0))
+    with scripted(Answer(ahead=ahead)) as (_, client):
+        assert server.measure_skew(client) == pytest.approx(skew, abs=2.0 if skew else 0.0)
+    assert (at(5.0) - datetime.now(UTC)).total_seconds() == pytest.approx(skew + 5.0, abs=2.0)
 
 
-@pytest.mark.parametrize("ahead", [600.0, -600.0])
-def test_another_clock_is_measured_and_times_are_told_by_it(our_clock, ahead):
-    with Scripted(Answer(ahead=ahead)) as there, asking(there.api()) as client:
-        assert server.measure_skew(client) == pytest.approx(ahead, abs=2.0)
-    assert (at(5.0) - datetime.now(UTC)).total_seconds() == pytest.approx(ahead + 5.0, abs=2.0)
-
-
-def test_the_same_clock_is_left_alone(our_clock):
-    with Scripted(Answer(ahead=1.0)) as there, asking(there.api()) as client:
-        assert server.measure_skew(client) == 0.0
-    assert (at() - datetime.now(UTC)).total_seconds() == pytest.approx(0.0, abs=0.5)
-
-
-def test_a_real_server_tells_its_clock(our_clock, client):
+def test_a_real_server_tells_its_clock(client):
     assert server.measure_skew(client) == 0.0
 
 
@@ -225,13 +208,11 @@ def test_flow_runs_and_their_states(board, monkeypatch):
     monkeypatch.setattr(server, "PAGE", 2)
     board.deploy()
     deployed, client = board.deployment(RUN_RECIPE).id, board.client
-
-    def order():
-        asked = {"recipe": "ten"}
-        return client.create_flow_run_from_deployment(deployed, parameters=asked).id
-
-    runs = [order() for _ in range(5)]
+    asked = {"recipe": "ten"}
+    runs = [client.create_flow_run_from_deployment(deployed, parameters=asked).id for _ in range(5)]
     assert set(server.read_many(client, [*runs, uuid4()])) == set(runs)
+    scheduled = server.those(flows=[RUN_RECIPE], states=[StateType.SCHEDULED])
+    assert {run.id for run in server.pages(client, **scheduled)} >= set(runs)
     for state in (Pending(), Running()):
         client.set_flow_run_state(runs[0], state)
     states = [state.type for state in server.history(client, runs[0])]

@@ -1,4 +1,4 @@
-"""What a process has in hand: one execution of one flow run each, under its lease.
+"""An attempt: one execution of one flow run by this process, under its lease.
 
 A body asks ``look`` wherever it waits and at every step; it raises ``Stop`` when the body has to
 end. ``Stop`` is a kind of Prefect's ``Abort``: ``run_flow`` lets it pass and sets no state.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.exceptions import Abort
 
 from flows.store.leases import Lease
 
-Pause = Callable[[float], None]
+if TYPE_CHECKING:
+    from flows.scheduling.site import Site
 
 STEP = 0.5  # seconds between two looks while a body waits
+ABOVE = "above:"  # the tag that names a run above
 
 
 class Why(StrEnum):
@@ -43,23 +46,27 @@ class Stop(Abort):
 
 
 @dataclass(eq=False)
-class Hand:
-    """One execution. ``said`` is what people want of it, set by whoever asks the server.
+class Attempt:
+    """``said`` is what people want of it, set by whoever asks the server.
 
     ``above`` are the flow runs it works for. ``stopped`` is called once, from any thread, when it
     must stop at once: it ends waiting for an engine, or the engine's work.
     """
 
+    site: Site
     run: UUID
     name: str
-    worker: str
     lease: Lease
     above: tuple[UUID, ...] = ()
     queue: str = ""
-    draining: threading.Event = field(default_factory=threading.Event)
     said: Why | None = None
     closing: bool = False  # it was cancelled, and ends in its own way: what people say is known
     stopped: Callable[[], None] | None = None
+
+    @property
+    def tags(self) -> list[str]:
+        """Of a run that works for it, and for all above it."""
+        return [f"{ABOVE}{one}" for one in (*self.above, self.run)]
 
     def why(self) -> Why | None:
         """Why it has to end, if it has to."""
@@ -68,7 +75,7 @@ class Hand:
         # What people say of it comes before our own end: they are not asked again.
         if self.said is not None and not self.closing:
             return self.said
-        return Why.DRAIN if self.draining.is_set() else None
+        return Why.DRAIN if self.site.draining.is_set() else None
 
     def at_once(self) -> bool:
         """Whether the engine must stop in the middle of a picture."""
@@ -80,43 +87,42 @@ class Hand:
         if why is not None:
             raise Stop(why)
 
+    def be_sure(self) -> None:
+        """Raise ``Stop`` unless the store says that its lease is its own; before publishing."""
+        if not self.lease.sure(pause):
+            raise Stop(Why.LOST)
+
 
 _mine = threading.local()
 
 
-def current() -> Hand | None:
-    """The hand of this thread's body."""
-    return getattr(_mine, "hand", None)
+def become(attempt: Attempt | None) -> None:
+    """This thread's body works for ``attempt`` from now on."""
+    _mine.attempt = attempt
 
 
-def become(hand: Hand | None) -> None:
-    """This thread's body works under ``hand`` from now on."""
-    _mine.hand = hand
-
-
-def mine() -> Hand:
-    """The hand of this thread's body.
+def mine() -> Attempt:
+    """The attempt of this thread's body.
 
     Raises:
-        LookupError: this thread carries out no body.
+        LookupError: it has none: a flow was called by hand.
     """
-    hand = current()
-    if hand is None:
-        raise LookupError("this thread carries out no flow run")
-    return hand
-
-
-def look() -> None:
-    """Raise ``Stop`` if this thread's body has to end; nothing where there is none."""
-    hand = current()
-    if hand is not None:
-        hand.look()
+    attempt: Attempt | None = getattr(_mine, "attempt", None)
+    if attempt is None:
+        raise LookupError(
+            "this flow is carried out by 'kontext worker' alone, which holds a lease on it; order "
+            "it with 'kontext run --prefect' or in the dashboard"
+        )
+    return attempt
 
 
 def pause(seconds: float) -> None:
     """Wait so long; a body that has to end ends."""
+    attempt: Attempt | None = getattr(_mine, "attempt", None)
     end = time.monotonic() + seconds
-    look()
-    while (left := end - time.monotonic()) > 0:
+    while True:
+        if attempt is not None:
+            attempt.look()
+        if (left := end - time.monotonic()) <= 0:
+            return
         time.sleep(min(STEP, left))
-        look()
