@@ -13,8 +13,8 @@ from flows.cli.options import Store, chosen
 
 if TYPE_CHECKING:
     from flows.gc.kinds import Policy
-    from flows.gc.remover import Swept
-    from flows.gc.survey import Survey
+    from flows.gc.mark import Marks
+    from flows.gc.sweep import Swept
     from flows.settings import Settings
     from flows.store.objects import Objects
 
@@ -118,7 +118,7 @@ def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from flows.gc.sweep import Sweep, survey
+    from flows.gc.sweep import Sweep, mark
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -128,10 +128,10 @@ def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> 
     def tell(what: str, done: int, total: int) -> None:
         bars.update(task, description=what, completed=done, total=total)
 
-    found: Survey | None = None
+    found: Marks | None = None
     if not delete:
         with bars:
-            found = survey(objects, policy, time.time(), tell)
+            found = mark(objects, policy, time.time(), tell)
         _report(found, None, as_json=as_json)
         return
     sweep = Sweep(objects, policy, tell=tell)
@@ -142,14 +142,14 @@ def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> 
         _report(found, sweep.swept, as_json=as_json)
 
 
-def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None:
+def _report(found: Marks | None, swept: Swept | None, *, as_json: bool) -> None:
     rows = _rows(found, swept)
     if as_json:
         whole: dict[str, Any] = {
             "deleted": swept is not None,
             "finished": found is not None,
             "goes": {kind: {"count": count, "bytes": total} for kind, count, total in rows},
-            "runs": [*found.expired, *found.unfinished] if found else [],
+            "runs": list(found.runs) if found else [],
             "stays": {
                 why: {"count": count, "bytes": total}
                 for why, (count, total) in (found.stays if found else {}).items()
@@ -171,7 +171,7 @@ def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None
         )
 
 
-def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int]]:
+def _rows(found: Marks | None, swept: Swept | None) -> list[tuple[str, int, int]]:
     from flows.gc.kinds import Kind
 
     if swept is not None:
@@ -187,14 +187,14 @@ def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int
     return rows
 
 
-def _print(rows: list[tuple[str, int, int]], found: Survey | None, swept: Swept | None) -> None:
+def _print(rows: list[tuple[str, int, int]], found: Marks | None, swept: Swept | None) -> None:
     from flows.cli.sizes import size
 
     if not rows:
         typer.echo("nothing went" if swept is not None else "nothing would go")
     for name, count, total in rows:
         typer.echo(f"{'went' if swept is not None else 'would go'}  {count} {name}, {size(total)}")
-    for run in (*found.expired, *found.unfinished) if found else ():
+    for run in found.runs if found else ():
         typer.echo(f"          {run}")
     for why, (count, total) in sorted((found.stays if found else {}).items()):
         typer.echo(f"stays     {count} {why}" + (f", {size(total)}" if total else ""))

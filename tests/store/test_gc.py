@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from flows.gc.kinds import Kind, Policy
-from flows.gc.needs import NeedsReader
-from flows.gc.sweep import Sweep, survey
+from flows.gc.roots import RootReader
+from flows.gc.sweep import Sweep, mark
 from flows.manifest import Manifest
 from flows.store import lock as lock_module
 from flows.store.base import StoreError, StoreFull
@@ -229,7 +229,7 @@ def test_killed_at_any_moment_it_leaves_garbage_that_the_next_one_takes(
             removals.append(name)
         return remove(self, name, version)
 
-    monkeypatch.setattr("flows.gc.remover.LANES", 1)
+    monkeypatch.setattr("flows.gc.slices.LANES", 1)
     monkeypatch.setattr(LocalObjects, "remove", dying)
     try:
         Sweep(objects, policy).run()
@@ -308,8 +308,8 @@ def test_one_large_manifest_is_read_at_a_time(objects, monkeypatch, large, most)
         write_run(objects, f"2026-01-02-autumn-0000000{number}")
     at_once = AtOnce(Manifest.model_validate_json, 1 if large else 0)
     monkeypatch.setattr("flows.manifest.LARGE", large)
-    monkeypatch.setattr("flows.gc.needs.Manifest", SimpleNamespace(model_validate_json=at_once))
-    needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    monkeypatch.setattr("flows.gc.roots.Manifest", SimpleNamespace(model_validate_json=at_once))
+    needs = RootReader(objects, POLICY.grace).read(time.time())
     assert (len(needs.runs), needs.blind) == (6, ())
     assert 1 <= at_once.most <= most
     assert (at_once.most == 1) == (most == 1)
@@ -502,7 +502,7 @@ def test_a_survey_changes_nothing_and_tells_why_things_stay(objects, store):
     age_all(objects)
     young = keep(store, "young")
     before = {(e.name, e.version) for e in objects.list("")}
-    told = survey(objects, POLICY, time.time())
+    told = mark(objects, POLICY, time.time())
     assert {(e.name, e.version) for e in objects.list("")} == before
     assert {kind: len(entries) for kind, entries in told.candidates.items()} == {
         Kind.RECORDS: 1,

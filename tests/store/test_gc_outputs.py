@@ -10,7 +10,7 @@ import time
 import pytest
 
 from flows.gc.kinds import Kind, Policy
-from flows.gc.sweep import Sweep, survey
+from flows.gc.sweep import Sweep, mark
 from flows.store.claims import claim
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
@@ -145,7 +145,7 @@ def test_the_survey_tells_why_they_stay(objects, store):
     write_run(objects, AUTUMN, [needed])
     age_all(objects)
     keep_output(store, young)
-    told = survey(objects, POLICY, time.time())
+    told = mark(objects, POLICY, time.time())
     counts = {why: count for why, (count, _) in told.stays.items()}
     assert counts["outputs/: of a step that a run names"] == 1
     assert counts["outputs/: within the grace period"] == 1

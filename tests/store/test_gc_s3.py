@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from flows.gc.kinds import Kind, Policy
-from flows.gc.sweep import Sweep, survey
+from flows.gc.sweep import Sweep, mark
 from flows.store import s3
 from flows.store.address import open_objects
 from flows.store.claims import claim
@@ -177,7 +177,7 @@ def test_unfinished_uploads_go_when_they_are_old(objects, s3_place, seaweed):
     key = f"{s3_place.prefix}/blobs/{digest('big')}"
     client.create_multipart_upload(Bucket=s3_place.bucket, Key=key)
     time.sleep(2.5)
-    assert survey(objects, Policy(grace=3600.0), time.time()).uploads == ()
+    assert mark(objects, Policy(grace=3600.0), time.time()).uploads == ()
     sweep = Sweep(objects, Policy(grace=1.0))
     sweep.run()
     assert sweep.swept.counts == {Kind.UPLOADS: 1}

@@ -9,8 +9,8 @@ import pytest
 
 from flows.execution.stages import needs as stage_needs
 from flows.gc.kinds import Kind, Policy
-from flows.gc.needs import NeedsReader
-from flows.gc.sweep import Sweep, survey
+from flows.gc.roots import RootReader
+from flows.gc.sweep import Sweep, mark
 from flows.gc.underway import LONGEST, UnderWay, UnderWayReader
 from flows.store.claims import claim
 from flows.store.folder import LocalObjects
@@ -185,7 +185,7 @@ def test_a_stage_of_a_run_under_way_that_cannot_be_read_keeps_all(objects, store
     assert gone(objects) == {Kind.STAGES: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
 
 
-def test_a_stage_is_read_once(objects):
+def test_a_stage_is_read_once(objects, monkeypatch):
     write_stage(objects, f"{RUN}/0", [digest("a")], [digest("b")])
     read = []
 
@@ -193,7 +193,8 @@ def test_a_stage_is_read_once(objects):
         read.append(data)
         return stage_needs(data)
 
-    reader = UnderWayReader(objects, counted)
+    monkeypatch.setattr("flows.execution.stages.needs", counted)
+    reader = UnderWayReader(objects)
     for _ in range(3):
         found = reader.read(time.time(), POLICY.grace)
         assert (found.keys, found.blobs) == ({digest("a")}, {digest("b")})
@@ -223,7 +224,7 @@ def test_a_run_that_hands_over_while_needs_are_read_is_never_without_protection(
             context.__exit__(None, None, None)
         return listed(self, prefix)
 
-    reader = NeedsReader(objects, POLICY.grace)
+    reader = RootReader(objects, POLICY.grace)
     assert reader.read(time.time()).keys == {record.key}
     monkeypatch.setattr(LocalObjects, "list", hand_over)
     needs = reader.read(time.time())
@@ -244,7 +245,7 @@ def test_a_run_that_ends_while_needs_are_read_is_read_as_ended(objects, store, m
         return listed(self, prefix)
 
     monkeypatch.setattr(LocalObjects, "list", finish)
-    needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    needs = RootReader(objects, POLICY.grace).read(time.time())
     assert ended
     assert needs.under_way == UnderWay()
     assert needs.keys == {record.key}  # by its manifest
@@ -310,7 +311,7 @@ def test_unfinished_runs_of_the_former_scheduler_are_named_and_go(objects):
         objects.create(name, b"{}")
     assert gone(objects) == {}
     age_all(objects)
-    told = survey(objects, POLICY, time.time())
+    told = mark(objects, POLICY, time.time())
     (note,) = told.notes
     assert note == (
         f"{order}: an unfinished run of an earlier release, which nobody goes on with; run its "
