@@ -11,18 +11,10 @@ from kontext_engine.evaluation.studio import StudioSettings, run_studio
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, read_set
 from kontext_engine.training.scenes import SCENES
 from tests.evaluation.oracles import SIZE, Answers, OracleEngine, copy_answer
+from tests.threads import one_thread  # noqa: F401
 
 CUTOUTS = Path(__file__).parent.parent / "data" / "cutouts"
 LIMIT = 5
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Tensors this small are slower on several threads, and far slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
