@@ -47,11 +47,12 @@ def answers(cast):
 def measure(cutouts, untrained):
     """Run the bench, cut short, on an engine that answers with ``answer``."""
 
-    def run(answer, **given):
-        settings = StudioSettings(steps=2, batch=5, limit=LIMIT, edge=SIZE[0], **given)
-        engine = OracleEngine(answer)
-        report = run_studio(engine, lambda pictures: pictures, untrained, cutouts, settings)
-        return report, engine
+    def run(answer, tell=lambda *_: None, engine=OracleEngine, **given):
+        cut_short = {"steps": 2, "batch": 5, "limit": LIMIT, "edge": SIZE[0]}
+        asked = engine(answer)
+        settings = StudioSettings(**cut_short | given)
+        report = run_studio(asked, lambda pictures: pictures, untrained, cutouts, settings, tell)
+        return report, asked
 
     return run
 
