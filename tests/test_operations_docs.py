@@ -13,7 +13,7 @@ from flows.engines.options import Backoff, EngineLimits
 from flows.engines.stats import HOPELESS, EngineStats
 from flows.execution.execute import USUAL
 from flows.execution.packing import LEAST, MOST
-from flows.gc import needs, underway
+from flows.gc import kinds, underway
 from flows.scheduling import (
     forms,
     names,
@@ -72,7 +72,7 @@ def flat(text: str) -> str:
         ("(4 unless said otherwise)", forms.CONCURRENCY, 4),
         ("waits two minutes for one", recipe_run.EMPTY_POOL, 120),
         ("thirty days after the last", underway.LONGEST, 30 * 86400),
-        ("thirty days after it was put there", needs.ORDERED_FOR, 30 * 86400),
+        ("thirty days after it was put there", kinds.ORDERED_FOR, 30 * 86400),
         ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
         ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),

@@ -13,8 +13,8 @@ from flows.cli.options import Store, effective
 
 if TYPE_CHECKING:
     from flows.gc.kinds import Policy
-    from flows.gc.remover import Swept
-    from flows.gc.survey import Survey
+    from flows.gc.mark import Marks
+    from flows.gc.sweep import Swept
     from flows.settings import Settings
     from flows.store.objects import Objects
 
@@ -137,7 +137,7 @@ def _verify(settings: Settings, *, as_json: bool) -> None:
 
 def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:
     from flows.cli.bars import bar
-    from flows.gc.sweep import Sweep, survey
+    from flows.gc.sweep import Sweep, mark
 
     sweep = found = None
     try:
@@ -150,20 +150,20 @@ def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> 
                 sweep = Sweep(objects, policy, tell=tell)
                 found = sweep.run()
             else:
-                found = survey(objects, policy, time.time(), tell)
+                found = mark(objects, policy, time.time(), tell)
     finally:
         if found or sweep:
             _report(found, sweep.swept if sweep else None, as_json=as_json)
 
 
-def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None:
+def _report(found: Marks | None, swept: Swept | None, *, as_json: bool) -> None:
     rows = _rows(found, swept)
     if as_json:
         whole: dict[str, Any] = {
             "deleted": swept is not None,
             "finished": found is not None,
             "goes": {kind: {"count": count, "bytes": total} for kind, count, total in rows},
-            "runs": [*found.expired, *found.unfinished] if found else [],
+            "runs": list(found.runs) if found else [],
             "stays": {
                 why: {"count": count, "bytes": total}
                 for why, (count, total) in (found.stays if found else {}).items()
@@ -185,7 +185,7 @@ def _report(found: Survey | None, swept: Swept | None, *, as_json: bool) -> None
         )
 
 
-def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int]]:
+def _rows(found: Marks | None, swept: Swept | None) -> list[tuple[str, int, int]]:
     from flows.gc.kinds import Kind
 
     if swept is not None:
@@ -201,14 +201,14 @@ def _rows(found: Survey | None, swept: Swept | None) -> list[tuple[str, int, int
     return rows
 
 
-def _print(rows: list[tuple[str, int, int]], found: Survey | None, swept: Swept | None) -> None:
+def _print(rows: list[tuple[str, int, int]], found: Marks | None, swept: Swept | None) -> None:
     from flows.cli.words import size
 
     if not rows:
         typer.echo("nothing went" if swept is not None else "nothing would go")
     for name, count, total in rows:
         typer.echo(f"{'went' if swept is not None else 'would go'}  {count} {name}, {size(total)}")
-    for run in (*found.expired, *found.unfinished) if found else ():
+    for run in found.runs if found else ():
         typer.echo(f"          {run}")
     for why, (count, total) in sorted((found.stays if found else {}).items()):
         typer.echo(f"stays     {count} {why}" + (f", {size(total)}" if total else ""))

@@ -1,1 +1,1 @@
-"""Cleaning a store: what is needed (``needs``), what may go (``survey``), taking it (``sweep``)."""
+"""Cleaning a store: what must stay (``roots``), what may go (``mark``), taking it (``sweep``)."""

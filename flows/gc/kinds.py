@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 WEEK = 7 * 24 * 3600.0
+ORDERED_FOR = 30 * 24 * 3600.0  # seconds for which what was ordered may wait to be begun
 
 
 class Kind(StrEnum):
@@ -29,33 +30,23 @@ class Kind(StrEnum):
     THUMBS = "thumbnails"
     BLOBS = "blobs"
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nobody's result depends on it: it may go even where roots are unknown."""
+        return self not in _RESULTS
 
-# Nobody's result depends on these, so they may go even where it is unknown what is needed.
-CLEAR = frozenset(
+
+_RESULTS = frozenset(
     {
-        Kind.CLAIMS,
-        Kind.QUARANTINE,
-        Kind.LEFTOVERS,
-        Kind.FORMER,
-        Kind.UPLOADS,
-        Kind.STAGES,
-        Kind.VERDICTS,
-        Kind.ORDERS,
+        *(Kind.RUNS, Kind.UNFINISHED, Kind.FAILURES, Kind.OUTPUTS),
+        *(Kind.RECORDS, Kind.THUMBS, Kind.BLOBS),
     }
 )
 
 
-class Upload(Protocol):
-    """An upload in parts that was begun and not completed."""
-
-    @property
-    def name(self) -> str:
-        """Of the object that it would have been."""
-
-
 @runtime_checkable
 class Uploads(Protocol):
-    """A home in which such uploads stay until somebody gives them up."""
+    """A home in which uploads in parts stay, if not completed, until somebody gives them up."""
 
     def abandoned(self, older_than: float) -> Iterator[Any]:
         """Those begun more than so many seconds ago."""
@@ -79,3 +70,7 @@ class Policy:
     def fresh(self) -> float:
         """Seconds for which a reading of all records may be used."""
         return self.grace / 4
+
+    def age(self, kind: Kind) -> float:
+        """How old one of this kind must be."""
+        return max(self.grace, ORDERED_FOR) if kind is Kind.ORDERS else self.grace

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from flows.gc.needs import Needs, NeedsReader
+from flows.gc.roots import RootReader, Roots
 from flows.store.base import StoreError
+from flows.store.lanes import LANES, in_lanes
 from flows.store.lock import GcLock, HomeClock, passing_seconds
 from flows.store.objects import Entry, Objects
 
@@ -21,18 +22,17 @@ def cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 
 class Slices:
-    """The lock, taken and released so that nobody waits long, and what must stay under it."""
+    """The lock, taken and released; what must stay under it, and removing under it."""
 
-    def __init__(self, objects: Objects, reader: NeedsReader, lease: float, seconds: float) -> None:
+    def __init__(self, objects: Objects, reader: RootReader, lease: float, seconds: float) -> None:
+        self.clock = HomeClock(0.0, 0.0)
         self._objects = objects
         self._reader = reader
         self._lease = lease
         self._seconds = seconds
-        self._held: contextlib.ExitStack | None = None
-        self._lock: GcLock | None = None
-        self._read: Needs | None = None
+        self._held = contextlib.ExitStack()
+        self._slice: tuple[GcLock, Roots] | None = None
         self._ends = 0.0
-        self.clock = HomeClock(0.0, 0.0)
 
     def __enter__(self) -> Slices:
         return self
@@ -40,40 +40,41 @@ class Slices:
     def __exit__(self, *error: object) -> None:
         self.end()
 
-    def needs(self) -> Needs:
+    def roots(self) -> Roots:
         """What must stay, read under the lock that is held now; begins a slice if none is on."""
-        if self._read is None or passing_seconds() > self._ends:
+        if self._slice is None or passing_seconds() > self._ends:
             self.end()
-            self._begin()
-        assert self._read is not None  # noqa: S101 - _begin has set it
-        return self._read
+            lock = self._held.enter_context(GcLock(self._objects, lease=self._lease))
+            self.clock = lock.clock
+            self._slice = lock, self._reader.read(lock.clock.now())
+            self._ends = passing_seconds() + self._seconds
+        return self._slice[1]
 
-    def now(self) -> float:
-        """By the home's clock."""
-        return self.clock.now()
-
-    def check(self) -> None:
-        """Ask right before each deletion.
+    def remove(self, entries: Sequence[Entry], age: float) -> Iterator[tuple[Entry, bool]]:
+        """Remove those that are still what they were, and so old; with each, whether it went.
 
         Raises:
-            StoreError: the lock could not be renewed.
+            StoreError: the lock could not be renewed, or the home fails.
         """
-        if self._lock is None or not self._lock.safe():
+        oldest = self.clock.now() - age
+
+        def remove(entry: Entry) -> bool:
+            seen = self._objects.stat(entry.name)
+            if seen is None or seen.version != entry.version or seen.modified >= oldest:
+                return False
+            self._check()
+            return self._objects.remove(entry.name, seen.version)
+
+        return in_lanes(remove, entries, LANES)
+
+    def end(self) -> None:
+        """Let new runs in."""
+        self._slice = None
+        self._held.close()
+
+    def _check(self) -> None:
+        if self._slice is None or not self._slice[0].safe():
             raise StoreError(
                 f"{self._objects.where}: the clean-up's lock could not be renewed in time; what "
                 "went is gone, run it again to go on"
             )
-
-    def end(self) -> None:
-        """Let new runs in."""
-        if self._held is not None:
-            self._held.close()
-        self._held = self._lock = self._read = None
-
-    def _begin(self) -> None:
-        stack = contextlib.ExitStack()
-        self._lock = stack.enter_context(GcLock(self._objects, lease=self._lease))
-        self._held = stack
-        self.clock = self._lock.clock
-        self._read = self._reader.read(self.clock.now())
-        self._ends = passing_seconds() + self._seconds

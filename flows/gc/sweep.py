@@ -37,7 +37,7 @@ period by the home's own clock, looked up again right before the deletion.
    as finished, and which a later sweep takes once everything in it is old. A run of the same name
    that starts in between holds a claim, and the rest of the folder stays.
 6. *What cannot be read* of manifests, living claims and stages of runs under way may name anything:
-   then only what nobody's result depends on goes (``CLEAR``).
+   then only what nobody's result depends on goes (``Kind.is_clear``).
 7. *Stages and verdicts* go once they are old and their run has ended; stages first, since a stage
    without its verdict would count again. *A thumbnail* goes with its picture; whoever lacks one
    makes it again. Leases are not ours: the workers of parents look after them.
@@ -50,39 +50,51 @@ Killed at any moment, a sweep leaves garbage, never harm; run again, it goes on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
-from flows.gc import slices as batches
-from flows.gc.folders import take_folders
-from flows.gc.kinds import CLEAR, Kind, Policy, Upload, Uploads
-from flows.gc.needs import ORDERED_FOR, Needs, NeedsReader
-from flows.gc.remover import Remover, Swept, Tell
+from flows.gc.kinds import Kind, Policy, Uploads
+from flows.gc.mark import Marker, Marks, run_of
+from flows.gc.reading import Tell, nothing
+from flows.gc.roots import RootReader, Roots
 from flows.gc.slices import SLICE, Slices, cut
-from flows.gc.survey import Survey, Surveyor
+from flows.manifest import FILE_NAME
 from flows.store.base import StoreError
+from flows.store.folder import LocalObjects
 from flows.store.lock import LEASE, HomeClock, passing_seconds
 from flows.store.objects import Entry, Objects
-from flows.thumbs import Thumbnail
+from flows.store.runfolder import RUNS
 
 _LOOKS = 3  # at the whole store without anything removed in between
 
 
-def nothing(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
-def survey(objects: Objects, policy: Policy, now: float, tell: Tell = nothing) -> Survey:
+def mark(objects: Objects, policy: Policy, now: float, tell: Tell = nothing) -> Marks:
     """What would go, changing nothing; ``now`` by the home's clock, as nearly as it is known.
 
     Raises:
         StoreError: the home fails.
     """
-    needs = NeedsReader(objects, policy.grace).read(now)
-    return Surveyor(objects, policy, tell).look(needs, now)
+    roots = RootReader(objects, policy.grace).read(now)
+    return Marker(objects, policy, tell).look(roots, now)
+
+
+@dataclass
+class Swept:
+    """What went, by kind, and what was a candidate but stayed when looked at again."""
+
+    counts: Counter[Kind] = field(default_factory=Counter)
+    bytes: Counter[Kind] = field(default_factory=Counter)
+    kept: Counter[Kind] = field(default_factory=Counter)
 
 
 class Sweep:
-    """One clean-up. ``lease`` and ``slice_seconds`` are the lock's."""
+    """One clean-up. ``lease`` and ``slice_seconds`` are the lock's; ``swept`` what went so far."""
 
     def __init__(
         self,
@@ -93,21 +105,17 @@ class Sweep:
         lease: float = LEASE,
         slice_seconds: float = SLICE,
     ) -> None:
+        self.swept = Swept()
         self._objects = objects
         self._policy = policy
         self._tell = tell
-        self._needs = NeedsReader(objects, policy.grace)
-        self._surveyor = Surveyor(objects, policy, tell)
-        self._slices = Slices(objects, self._needs, lease, slice_seconds)
-        self._pictures: frozenset[str] = frozenset()  # that records name
-        self._remover = Remover(objects, policy, self._slices)
+        self._roots = RootReader(objects, policy.grace)
+        self._marker = Marker(objects, policy, tell)
+        self._slices = Slices(objects, self._roots, lease, slice_seconds)
+        self._read_at = 0.0  # when all records were read
+        self._went: set[str] = set()  # names of what is gone since
 
-    @property
-    def swept(self) -> Swept:
-        """What went so far."""
-        return self._remover.swept
-
-    def run(self) -> Survey:
+    def run(self) -> Marks:
         """Take everything that may go; the first look. ``swept`` tells what went, also midway.
 
         Raises:
@@ -115,43 +123,76 @@ class Sweep:
             StoreError: the home fails or cannot be written.
         """
         self._slices.clock = HomeClock.probe(self._objects)
-        read_at = passing_seconds()
         first = self._look()
         with self._slices:
             for kind in Kind:
-                if kind is not Kind.BLOBS:
-                    self._take(kind, first)
-            self._take_blobs(first, read_at)
+                match kind:
+                    case Kind.RUNS | Kind.UNFINISHED:
+                        self._take_runs(kind, first.entries(kind))
+                    case Kind.UPLOADS:
+                        self._abort(first.uploads)
+                    case _:
+                        if kind is Kind.THUMBS:  # those that should have gone, and did not, count
+                            left = (one for one in first.records if one.name not in self._went)
+                            self._marker.count(left)
+                        self._take(kind, first.entries(kind))
         return first
 
-    def _look(self) -> Survey:
-        now = self._slices.now()
-        return self._surveyor.look(self._needs.read(now), now)
+    def _look(self) -> Marks:
+        self._read_at = passing_seconds()
+        self._went.clear()
+        now = self._slices.clock.now()
+        return self._marker.look(self._roots.read(now), now)
 
-    def _take(self, kind: Kind, first: Survey) -> None:
-        if kind in {Kind.RUNS, Kind.UNFINISHED}:
-            home = (self._objects, self._policy, self._slices, self._remover, self._tell)
-            take_folders(kind, first, *home)
-            return
-        if kind is Kind.UPLOADS:
-            self._abort(first.uploads)
-            return
-        if kind is Kind.THUMBS:
-            self._surveyor.records.add(self._left(first))
-            self._pictures = self._surveyor.records.blobs()
-        age = max(self._policy.grace, ORDERED_FOR) if kind is Kind.ORDERS else None
-        for batch in self._batches(kind, first.entries(kind)):
-            needs = self._slices.needs()
-            if kind not in CLEAR and needs.blind:
+    def _take(self, kind: Kind, entries: Sequence[Entry]) -> None:
+        done = 0
+        for batch in cut(entries):
+            roots = self._slices.roots() if kind is not Kind.BLOBS else self._fresh_roots()
+            if roots is None or (roots.blind and not kind.is_clear):
                 return
-            gone = [entry for entry in batch if self._is_unneeded(kind, entry, needs)]
-            self._remover.remove(kind, gone, age)
+            going = [entry for entry in batch if self._marker.may_go(kind, entry, roots)]
+            self.swept.kept[kind] += len(batch) - len(going)
+            self._remove(kind, going, self._policy.age(kind))
+            done += len(batch)
+            self._tell(f"removing {kind}", done, len(entries))
 
-    def _left(self, look: Survey) -> set[str]:
-        """Records that should have gone and did not: what they name stays."""
-        return _names(look, Kind.RECORDS) - self._remover.went
+    def _fresh_roots(self) -> Roots | None:
+        """What must stay, beside a reading of all records that is not too old (3).
 
-    def _abort(self, uploads: Sequence[Upload]) -> None:
+        ``None`` where another look finds that it cannot be known.
+        """
+        for looks in range(_LOOKS + 1):
+            if looks:
+                self._slices.end()
+                again = self._look()
+                if again.blind:
+                    return None
+                self._marker.count(again.records)
+            if self._is_fresh():
+                roots = self._slices.roots()
+                if self._is_fresh():
+                    return roots
+        raise StoreError(
+            f"{self._objects.where}: reading all records takes longer than a quarter of the grace "
+            "period, so blobs stay; give a longer --grace"
+        )
+
+    def _is_fresh(self) -> bool:
+        return passing_seconds() - self._read_at <= self._policy.fresh
+
+    def _remove(self, kind: Kind, entries: Sequence[Entry], age: float) -> bool:
+        """Remove those that are still what they were, and so old; whether all of them went."""
+        before = self.swept.counts[kind]
+        for entry, gone in self._slices.remove(entries, age):
+            if gone:
+                self.swept.counts[kind] += 1
+                self.swept.bytes[kind] += entry.size
+                self._went.add(entry.name)
+            else:
+                self.swept.kept[kind] += 1
+        return self.swept.counts[kind] - before == len(entries)
+
+    def _abort(self, uploads: Sequence[Any]) -> None:
         # Nobody takes up an upload that another process began: an old one is nobody's.
         for done, upload in enumerate(uploads, 1):
             if isinstance(self._objects, Uploads):
@@ -159,67 +200,45 @@ class Sweep:
                 self.swept.counts[Kind.UPLOADS] += 1
                 self._tell(f"removing {Kind.UPLOADS}", done, len(uploads))
 
-    def _take_blobs(self, first: Survey, read_at: float) -> None:
-        entries = list(first.entries(Kind.BLOBS))
-        total, looks = len(entries), 0
-        recorded = self._recorded(self._left(first), frozenset(self._remover.went))
-        while entries:
-            if passing_seconds() - read_at > self._policy.fresh:
-                self._slices.end()
-                looks += 1
-                if looks > _LOOKS:
-                    raise StoreError(
-                        f"{self._objects.where}: reading all records takes longer than a quarter "
-                        "of the grace period, so blobs stay; give a longer --grace"
-                    )
-                read_at = passing_seconds()
-                look = self._look()
-                recorded = self._recorded(_names(look, Kind.RECORDS), frozenset())
-                still = _names(look, Kind.BLOBS)
-                entries = [entry for entry in entries if entry.name in still]
-                continue
-            needs = self._slices.needs()
-            if needs.blind:
-                return
-            if passing_seconds() - read_at > self._policy.fresh:
-                continue
-            looks = 0
-            batch, entries = entries[: batches.BATCH], entries[batches.BATCH :]
-            gone = [one for one in batch if not _is_named(one, needs.blobs, recorded)]
-            self.swept.kept[Kind.BLOBS] += len(batch) - len(gone)
-            self._remover.remove(Kind.BLOBS, gone)
-            self._tell(f"removing {Kind.BLOBS}", total - len(entries), total)
+    def _take_runs(self, kind: Kind, entries: Sequence[Entry]) -> None:
+        """Take those folders of runs that may still go."""
+        by_run = [(run, list(inside)) for run, inside in groupby(entries, run_of)]
+        for done, (run, inside) in enumerate(by_run, 1):
+            if self._take_run(kind, run, inside):
+                _remove_empty_folders(self._objects, run)
+            self._tell(f"removing {kind}", done, len(by_run))
+        if self.swept.counts[kind]:
+            self._slices.end()  # what only these runs named is free in the next slice
 
-    def _recorded(self, left: set[str], went: frozenset[str]) -> frozenset[str]:
-        """The blobs that records name: those that stay, and those that are left."""
-        self._surveyor.records.add(left)
-        return self._surveyor.records.blobs() | self._surveyor.outputs.blobs(without=went)
-
-    def _is_unneeded(self, kind: Kind, entry: Entry, needs: Needs) -> bool:
-        if kind in {Kind.RECORDS, Kind.FAILURES}:
-            return entry.name.rpartition("/")[2] not in needs.keys
-        if kind is Kind.OUTPUTS:
-            return self._surveyor.outputs.step(entry.name) not in needs.keys
-        if kind is Kind.THUMBS:
-            thumb = Thumbnail.named(entry.name.rpartition("/")[2])
-            kept = needs.blobs, self._pictures
-            return thumb is not None and not any(thumb.digest in blobs for blobs in kept)
-        if kind in {Kind.STAGES, Kind.VERDICTS}:
-            return needs.under_way.is_over(entry.name)
-        return kind is not Kind.CLAIMS or entry.name in needs.dead
-
-    def _batches(self, kind: Kind, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-        done = 0
-        for batch in cut(entries):
-            yield batch
-            done += len(batch)
-            self._tell(f"removing {kind}", done, len(entries))
+    def _take_run(self, kind: Kind, run: str, entries: Sequence[Entry]) -> bool:
+        """The manifest, then the rest."""
+        manifest = [one for one in entries if one.name == f"{RUNS}/{run}/{FILE_NAME}"]
+        rest = [one for one in entries if one not in manifest]
+        began = self._slices.roots()
+        if began.blind or not began.may_drop(run):
+            return False
+        age = self._policy.grace
+        if kind is Kind.RUNS:
+            older, age = self._policy.runs_older or 0.0, 0.0
+            if not began.may_expire(run, self._slices.clock.now() - older):
+                return False
+            if not self._remove(kind, manifest, older):
+                return False
+        elif run not in began.bare:
+            return False
+        for batch in cut(rest):
+            roots = self._slices.roots()
+            back = roots is not began and run in roots.runs
+            if back or not roots.may_drop(run):
+                return False
+            self._remove(kind, batch, age)
+        return True
 
 
-def _names(look: Survey, kind: Kind) -> set[str]:
-    return {entry.name for entry in look.entries(kind)}
-
-
-def _is_named(entry: Entry, *by: frozenset[str]) -> bool:
-    digest = entry.name.removeprefix("blobs/")
-    return any(digest in blobs for blobs in by)
+def _remove_empty_folders(objects: Objects, run: str) -> None:
+    """What is left of a run in a home that has folders as such."""
+    if not isinstance(objects, LocalObjects):
+        return
+    for folder, _, _ in os.walk(objects.root / RUNS / run, topdown=False):
+        with contextlib.suppress(OSError):  # not empty
+            Path(folder).rmdir()

@@ -9,7 +9,6 @@ stage was written nobody is expected to go on with it, unless its lease is renew
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 from flows.execution import stages
 from flows.execution.stages import STAGES
 from flows.execution.verdicts import VERDICTS
-from flows.manifest import one_large
+from flows.gc.reading import Reader
 from flows.store.base import StoreError
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
@@ -31,9 +30,6 @@ _CUT = re.compile(re.escape(STAGES) + r"[^/]+/\d+-\d+\.json")  # tells what is n
 _VERDICT = re.compile(re.escape(VERDICTS) + r"(?:parents/([^/]+)\.\d+|chunks/([^/]+)/[^/]+)")
 
 Keys = tuple[frozenset[str], frozenset[str]]  # of steps, and of blobs that no record names
-StageNeeds = Callable[[bytes], Keys]
-
-NOTHING: Keys = frozenset(), frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +57,9 @@ class UnderWay:
 class UnderWayReader:
     """Reads ``UnderWay`` again and again; a stage is read once."""
 
-    def __init__(self, objects: Objects, needs: StageNeeds = stages.needs) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._needs = needs
-        self._known: dict[str, tuple[str, Keys]] = {}
+        self._stages = Reader(objects, lambda data, _: stages.needs(data))
 
     def read(self, now: float, grace: float) -> UnderWay:
         """What has not ended at this moment; ``now`` by the home's clock.
@@ -89,13 +84,14 @@ class UnderWayReader:
             and (run in living or max(one.modified for one in entries) >= now - LONGEST)
         }
         cuts = [one for some in rounds.values() for one in some if _CUT.fullmatch(one.name)]
-        keys, blind = self._read(cuts)
+        told = [named for _, named in in_lanes(self._named, cuts, LANES)]
+        keys = [named for named in told if not isinstance(named, str)]
         return UnderWay(
             rounds=frozenset(rounds),
             runs=frozenset(run for run, _ in rounds) | living,
-            keys=frozenset().union(*(one for one, _ in keys.values())),
-            blobs=frozenset().union(*(one for _, one in keys.values())),
-            blind=tuple(blind),
+            keys=frozenset().union(*(steps for steps, _ in keys)),
+            blobs=frozenset().union(*(blobs for _, blobs in keys)),
+            blind=tuple(named for named in told if isinstance(named, str)),
         )
 
     def _living(self, oldest: float) -> frozenset[str]:
@@ -107,27 +103,10 @@ class UnderWayReader:
             if entry.size > EMPTY and entry.modified >= oldest
         )
 
-    def _read(self, cuts: list[Entry]) -> tuple[Mapping[str, Keys], list[str]]:
-        keys: dict[str, Keys] = {}
-        blind: list[str] = []
-        for entry, told in in_lanes(self._named, cuts, LANES):
-            if isinstance(told, str):
-                blind.append(told)
-            else:
-                keys[entry.name] = told
-        self._known = {
-            entry.name: (entry.version, keys[entry.name]) for entry in cuts if entry.name in keys
-        }
-        return keys, blind
-
     def _named(self, entry: Entry) -> Keys | str:
-        known = self._known.get(entry.name)
-        if known is not None and known[0] == entry.version:
-            return known[1]
+        """What a stage names, or why that is not known."""
         try:
-            with one_large(entry.size):
-                held = self._objects.get(entry.name)
-                return NOTHING if held is None else self._needs(held.data)
+            return self._stages.read(entry) or (frozenset(), frozenset())
         except (StoreError, ValueError) as error:
             why = unreadable(error)
             return f"{entry.name}: the plan of a run under way that cannot be read ({why})"

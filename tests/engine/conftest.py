@@ -1,19 +1,10 @@
 """Random-weight models, built once for all engine tests."""
 
 import pytest
-import torch
 
 from kontext_engine.engine import KontextEngine
 from tests.engine.tiny import FULL, PLAIN, save_tiny_model
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Tensors this small are slower on several threads, and far slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.threads import one_thread  # noqa: F401
 
 
 @pytest.fixture(scope="session")

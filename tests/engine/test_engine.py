@@ -18,7 +18,7 @@ from kontext_engine.api import (
 from kontext_engine.engine import KontextEngine
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ContextIds, NumericsProfile
-from tests.engine.tiny import FULL, gradient, save_tiny_model
+from tests.engine.tiny import FULL, gradient, levels, save_tiny_model
 
 
 def edit(id_="a", **changes: Any) -> EditRequest:
@@ -34,10 +34,6 @@ def picture(engine, request):
     (answer,) = engine.run([request])
     assert isinstance(answer, EditResult), answer
     return answer.image
-
-
-def levels(one, other):
-    return np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16))
 
 
 def varied_edits():

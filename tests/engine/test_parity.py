@@ -17,27 +17,30 @@ from kontext_engine.geometry import Fit, Size
 from kontext_engine.load import load_components
 from kontext_engine.sampling import Conditions, Prompt, denoise, sigma_schedule
 from kontext_engine.spec import ContextIds, NumericsProfile
-from tests.engine.tiny import CONTROL, FILL, TEXT_TOKENS, gradient, save_tiny_model
+from tests.engine.tiny import (
+    CONTROL,
+    FILL,
+    TEXT_TOKENS,
+    drawn,
+    gradient,
+    levels,
+    peer_of,
+    save_tiny_model,
+)
 
 STEPS = 4
 PROMPTS = ["Make the red shoe blue", "put the handbag on a snowy beach"]
 NEGATIVES = ["a watch", "night"]
 
 
-def pipeline(kind, spec):
-    made = kind.from_pretrained(spec.source)
-    made.set_progress_bar_config(disable=True)
-    return made
-
-
 @pytest.fixture(scope="module")
 def plain_peer(plain_spec):
-    return pipeline(FluxKontextPipeline, plain_spec)
+    return peer_of(FluxKontextPipeline, plain_spec.source)
 
 
 @pytest.fixture(scope="module")
 def full_peer(full_spec):
-    return pipeline(FluxKontextPipeline, full_spec)
+    return peer_of(FluxKontextPipeline, full_spec.source)
 
 
 def embeddings(peer, prompts):
@@ -45,16 +48,19 @@ def embeddings(peer, prompts):
     return peer.encode_prompt(prompts, max_sequence_length=TEXT_TOKENS)[:2]
 
 
-def noise_for(codec, size, batch):
+def noise_for(codec, size, batch, seed=7):
     height, width = size.height // codec.scale, size.width // codec.scale
     shape = (batch, codec.channels, height, width)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(7))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def peer_call(peer, size, noise, pictures, *, cfg=1.0, guidance=2.5, output="latent"):
     text = embeddings(peer, PROMPTS[: len(noise)])
     negative = embeddings(peer, NEGATIVES[: len(noise)]) if cfg > 1 else (None, None)
-    return peer(
+    return drawn(
+        peer,
+        size,
+        STEPS,
         image=pictures or None,
         prompt_embeds=text[0],
         pooled_prompt_embeds=text[1],
@@ -62,15 +68,10 @@ def peer_call(peer, size, noise, pictures, *, cfg=1.0, guidance=2.5, output="lat
         negative_pooled_prompt_embeds=negative[1],
         true_cfg_scale=cfg,
         guidance_scale=guidance,
-        num_inference_steps=STEPS,
-        height=size.height,
-        width=size.width,
-        max_area=size.area,
-        _auto_resize=False,
         max_sequence_length=TEXT_TOKENS,
         latents=pack(noise),
         output_type=output,
-    ).images
+    )
 
 
 def our_latents(spec, peer, size, noise, pictures, *, cfg=1.0, guidance=2.5):
@@ -132,10 +133,6 @@ def test_latents_and_pictures_equal_the_pipelines(case, request):
         assert levels(mine, other).max() <= 1
 
 
-def levels(one, other):
-    return np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16))
-
-
 @pytest.mark.parametrize("change", ["guidance", "context", "cfg", "no context"])
 def test_each_condition_moves_the_latents_far_beyond_the_tolerance(change, full_spec, full_peer):
     size = Size(64, 48)
@@ -157,76 +154,53 @@ def test_the_engine_makes_the_pipelines_picture_from_the_same_seed(context, full
         "a", PROMPTS[0], 5, STEPS, pictures, size=target, fit=Fit.WHOLE, guidance=3.0
     )
     (ours,) = full_engine.run([edit])
-    (theirs,) = full_peer(
+    (theirs,) = drawn(
+        full_peer,
+        target,
+        STEPS,
         image=pictures[0] if pictures else None,
         prompt=PROMPTS[0],
         guidance_scale=3.0,
-        num_inference_steps=STEPS,
-        height=target.height,
-        width=target.width,
-        max_area=target.area,
-        _auto_resize=False,
         max_sequence_length=TEXT_TOKENS,
         generator=torch.Generator().manual_seed(5),
-    ).images
+    )
     assert ours.image.size == theirs.size == target
     assert levels(ours.image, theirs).max() <= 1
     assert np.asarray(theirs).std() > 10
 
 
-def test_channel_condition_equals_the_control_pipelines(tmp_path):
-    spec = save_tiny_model(tmp_path / "control", CONTROL)
-    peer = pipeline(FluxControlPipeline, spec)
-    engine = KontextEngine.load(spec)
-    codec = Codec(peer.vae)
-    size, picture = Size(80, 48), gradient((80, 48))
-    text = embeddings(peer, PROMPTS[:1])
-    noise = torch.randn(1, 16, 6, 10, generator=torch.Generator().manual_seed(5))
-    theirs = peer(
-        # Packed latents: given a picture, this pipeline samples the VAE instead of its mean.
-        control_image=pack(codec.encode(to_tensor([picture]))),
-        prompt_embeds=text[0],
-        pooled_prompt_embeds=text[1],
-        guidance_scale=3.0,
-        num_inference_steps=STEPS,
-        height=size.height,
-        width=size.width,
-        latents=pack(noise),
-    ).images[0]
-    edit = EditRequest("a", PROMPTS[0], 5, STEPS, (picture,), size=size, guidance=3.0)
-    (ours,) = engine.run([edit])
-    assert levels(ours.image, theirs).max() <= 1
-    (other,) = engine.run([replace(edit, contexts=(gradient((80, 48), 2.0),))])
-    assert levels(ours.image, other.image).max() > 10
+REGION = np.zeros((48, 80), np.uint8)
+REGION[8:30, 20:61] = 255
 
 
-def test_filling_equals_the_fill_pipelines(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "tiny"), [(FluxControlPipeline, CONTROL), (FluxFillPipeline, FILL)]
+)
+def test_channel_conditions_equal_their_pipelines(kind, tiny, tmp_path, monkeypatch):
     # The pipeline draws from the VAE's distribution where we take its mean.
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", mean_of)
-    spec = save_tiny_model(tmp_path / "fill", FILL)
-    peer = pipeline(FluxFillPipeline, spec)
-    engine = KontextEngine.load(spec)
+    spec = save_tiny_model(tmp_path / "model", tiny)
+    peer, engine = peer_of(kind, spec.source), KontextEngine.load(spec)
     size, picture = Size(80, 48), gradient((80, 48))
-    region = np.zeros((48, 80), np.uint8)
-    region[8:30, 20:61] = 255
-    mask = Image.fromarray(region)
+    mask, inverted = (Image.fromarray(one) for one in (REGION, 255 - REGION))
     text = embeddings(peer, PROMPTS[:1])
-    noise = torch.randn(1, 16, 6, 10, generator=torch.Generator().manual_seed(5))
-    theirs = peer(
-        image=picture,
-        mask_image=mask,
+    shown = {"image": picture, "mask_image": mask} if tiny.masked else {"control_image": picture}
+    (theirs,) = drawn(
+        peer,
+        size,
+        STEPS,
+        **shown,
         prompt_embeds=text[0],
         pooled_prompt_embeds=text[1],
         guidance_scale=3.0,
-        num_inference_steps=STEPS,
-        height=size.height,
-        width=size.width,
-        latents=pack(noise),
-    ).images[0]
-    edit = EditRequest("a", PROMPTS[0], 5, STEPS, (picture,), size=size, guidance=3.0, mask=mask)
+        latents=pack(noise_for(Codec(peer.vae), size, 1, seed=5)),
+    )
+    edit = EditRequest("a", PROMPTS[0], 5, STEPS, (picture,), size=size, guidance=3.0)
+    edit = replace(edit, mask=mask) if tiny.masked else edit
     (ours,) = engine.run([edit])
     assert levels(ours.image, theirs).max() <= 1
-    (other,) = engine.run([replace(edit, mask=Image.fromarray(255 - region))])
+    another = {"mask": inverted} if tiny.masked else {"contexts": (gradient((80, 48), 2.0),)}
+    (other,) = engine.run([replace(edit, **another)])
     assert levels(ours.image, other.image).max() > 10
 
 

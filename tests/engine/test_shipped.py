@@ -15,6 +15,7 @@ from kontext_engine.engine import KontextEngine
 from kontext_engine.geometry import Size
 from kontext_engine.load import load_components
 from kontext_engine.picture import open_picture
+from tests.engine.tiny import drawn, peer_of
 
 SAMPLE = Path(__file__).parents[2] / "recipes" / "samples" / "products" / "backpack.png"
 SIZE = Size(128, 128)
@@ -30,9 +31,7 @@ def engine() -> KontextEngine:
 @pytest.fixture(scope="module")
 def peer() -> FluxKontextPipeline:
     folder = resolve_model("kontext-mini").source
-    made = FluxKontextPipeline.from_pretrained(folder, dtype=torch.float32)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return peer_of(FluxKontextPipeline, folder, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +45,15 @@ def test_diffusers_pipeline_makes_the_same_picture(editing, engine, peer, produc
     prompt = BEACH if editing else "a cat on a sandy beach"
     contexts = (product,) if editing else ()
     (ours,) = engine.run([EditRequest("a", prompt, 7, STEPS, contexts, size=SIZE)])
-    (theirs,) = peer(
+    (theirs,) = drawn(
+        peer,
+        SIZE,
+        STEPS,
         image=product if editing else None,
         prompt=prompt,
-        num_inference_steps=STEPS,
-        height=SIZE.height,
-        width=SIZE.width,
-        max_area=SIZE.area,
-        _auto_resize=False,
         max_sequence_length=engine.spec.text_tokens,
         generator=torch.Generator().manual_seed(7),
-    ).images
+    )
     a, b = (np.asarray(picture).astype(int) for picture in (ours.image, theirs))
     assert a.shape == b.shape == (128, 128, 3)
     assert abs(a - b).max() <= 1  # rounding to 8 bits may fall either way

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -230,3 +231,25 @@ def gradient(size: tuple[int, int], phase: float = 0.0):
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     channels = (x, y * (1 - 0.5 * x), 0.5 + 0.5 * np.sin(7 * x + 11 * y + phase))
     return Image.fromarray((np.stack(channels, axis=-1) * 255).astype(np.uint8))
+
+
+def drawn(peer, size: Size, steps: int, **asked):
+    """What a pipeline of diffusers makes at its own size, by default as a picture."""
+    if "max_area" in signature(peer.__call__).parameters:
+        asked |= {"max_area": size.area, "_auto_resize": False}
+    sides = {"height": size.height, "width": size.width}
+    return peer(num_inference_steps=steps, **sides, **asked).images
+
+
+def peer_of(kind, folder, **options):
+    """A pipeline of diffusers that says nothing while it works."""
+    made = kind.from_pretrained(folder, **options)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def levels(one, other):
+    """How far two pictures are apart, value by value."""
+    import numpy as np
+
+    return np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16))

@@ -11,18 +11,10 @@ from kontext_engine.evaluation.studio import StudioSettings, run_studio
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, read_set
 from kontext_engine.training.scenes import SCENES
 from tests.evaluation.oracles import SIZE, Answers, OracleEngine, copy_answer
+from tests.threads import one_thread  # noqa: F401
 
 CUTOUTS = Path(__file__).parent.parent / "data" / "cutouts"
 LIMIT = 5
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Tensors this small are slower on several threads, and far slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +47,12 @@ def answers(cast):
 def measure(cutouts, untrained):
     """Run the bench, cut short, on an engine that answers with ``answer``."""
 
-    def run(answer, **given):
-        settings = StudioSettings(steps=2, batch=5, limit=LIMIT, edge=SIZE[0], **given)
-        engine = OracleEngine(answer)
-        report = run_studio(engine, lambda pictures: pictures, untrained, cutouts, settings)
-        return report, engine
+    def run(answer, tell=lambda *_: None, engine=OracleEngine, **given):
+        cut_short = {"steps": 2, "batch": 5, "limit": LIMIT, "edge": SIZE[0]}
+        asked = engine(answer)
+        settings = StudioSettings(**cut_short | given)
+        report = run_studio(asked, lambda pictures: pictures, untrained, cutouts, settings, tell)
+        return report, asked
 
     return run
 

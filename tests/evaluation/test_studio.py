@@ -10,7 +10,7 @@ from kontext_engine.evaluation.answers import noise_seed
 from kontext_engine.evaluation.drift import TURNS, chain
 from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.items import CATEGORIES, CHANCE
-from kontext_engine.evaluation.studio import STRANGER, StudioSettings, find_cutouts, run_studio
+from kontext_engine.evaluation.studio import STRANGER, find_cutouts
 from kontext_engine.evaluation.summary import all_figures, as_json
 from tests.evaluation.conftest import CUTOUTS, LIMIT
 from tests.evaluation.oracles import OracleEngine, copy_answer
@@ -121,24 +121,16 @@ def test_the_json_says_everything_once(knowing):
     assert any("uncover" in note for note in said["notes"])
 
 
-def test_progress_reaches_its_total(cutouts, untrained):
-    seen = []
-    settings = StudioSettings(steps=1, batch=3, limit=1, edge=64)
-    run_studio(
-        OracleEngine(copy_answer), lambda p: p, untrained, cutouts, settings,
-        lambda *told: seen.append(told),
-    )  # fmt: skip
-    assert seen[-1][:2] == (13, 13)
-    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
-
-
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_every_request_is_guided_as_the_settings_say(cutouts, untrained, guidance):
-    settings = StudioSettings(steps=1, limit=1, edge=64, true_cfg=guidance)
-    engine = OracleEngine(copy_answer)
-    report = run_studio(engine, lambda p: p, untrained, cutouts, settings)
+def test_every_request_is_guided_as_asked_and_progress_reaches_its_total(measure, guidance):
+    seen = []
+    report, engine = measure(
+        copy_answer, lambda *told: seen.append(told), batch=3, limit=1, true_cfg=guidance
+    )
     assert {r.true_cfg for asked in engine.asked for r in asked} == {guidance}
     assert as_json(report)["settings"]["true_cfg"] == guidance
+    assert seen[-1][:2] == (13, 13)
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
 class _Failing(OracleEngine):
@@ -146,17 +138,16 @@ class _Failing(OracleEngine):
         yield EditFailure(requests[0].id, "out of memory")
 
 
-def test_a_failed_item_ends_the_bench_by_name(cutouts, untrained):
-    settings = StudioSettings(steps=1, limit=1, edge=64)
-    with pytest.raises(EvaluationError) as error:
-        run_studio(_Failing(None), lambda p: p, untrained, cutouts, settings)
-    assert str(error.value) == "recolour-000: the engine failed: out of memory"
-
-
-def test_a_size_that_the_model_cannot_make(cutouts, untrained):
-    settings = StudioSettings(steps=1, limit=1, edge=100)
-    with pytest.raises(EvaluationError, match="size 100: expected a multiple of 16"):
-        run_studio(OracleEngine(copy_answer), lambda p: p, untrained, cutouts, settings)
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"engine": _Failing}, "^recolour-000: the engine failed: out of memory$"),
+        ({"edge": 100}, "size 100: expected a multiple of 16"),
+    ],
+)
+def test_what_cannot_be_measured_ends_the_bench_by_name(measure, given, told):
+    with pytest.raises(EvaluationError, match=told):
+        measure(copy_answer, limit=1, **given)
 
 
 def test_cutouts_are_found_in_the_checkout_from_anywhere(monkeypatch, tmp_path):

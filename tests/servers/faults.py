@@ -12,7 +12,6 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from .chunked import read_chunked
@@ -135,13 +134,11 @@ class Faults:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._listener.close()
+        self.heal()
+        self._thread.join(5)
 
     @property
     def endpoint(self) -> str:
@@ -163,12 +160,6 @@ class Faults:
     def harmed(self) -> list[Request]:
         """The requests that met a fault."""
         return [request for request in self.requests if request.fault is not None]
-
-    def close(self) -> None:
-        self._ended.set()
-        self._listener.close()
-        self.heal()
-        self._thread.join(5)
 
     def _accept(self) -> None:
         while not self._ended.is_set():

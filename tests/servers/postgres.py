@@ -13,121 +13,62 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
-from .process import HOST, Server, free_port
+from .process import HOST, Service
 
 USER = "kontext"
-READY_SECONDS = 60.0
 # PostgreSQL refuses to run as root: then it runs as the first of these that the system has.
 UNPRIVILEGED = ("postgres", "nobody", "daemon")
 # Data outlive a killed process without a sync; only a lost machine would need it.
 OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 
 
-class Postgres:
+class Postgres(Service):
     """One server; its data are in a folder of their own, which goes with it."""
 
     def __init__(self) -> None:
         # Not pytest's folder: as root that is closed to everybody else.
-        self.folder = Path(tempfile.mkdtemp(prefix="kontext-postgres-"))
-        self.port = 0
+        super().__init__("postgres", Path(tempfile.mkdtemp(prefix="kontext-postgres-")))
         self._user = _unprivileged()
         if self._user is not None:
             os.chown(self.folder, *self._user)
         self._bin = _programs(self.folder)
-        self._server = Server("postgres", self.folder / "postgres.log")
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
         """For Prefect's ``PREFECT_SERVER_DATABASE_CONNECTION_URL``."""
         return f"postgresql+asyncpg://{USER}@{HOST}:{self.port}/postgres"
 
-    @property
-    def pid(self) -> int:
-        return self._server.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._server.is_running
-
-    def start(self) -> None:
-        """Start, or start again with the same port and data; returns when it takes queries."""
-        again = bool(self.port)
-        if not again:
-            self._run("initdb", "-D", str(self._data), "-U", USER, "--auth=trust", "--no-sync",
-                      "--encoding=UTF8", "--locale=C")  # fmt: skip
-        for attempt in range(10):
-            self.port = self.port if again else free_port()
-            self._launch()
-            try:
-                self._server.await_ready(self._is_ready, READY_SECONDS)
-            except RuntimeError:
-                self.kill9()
-                if attempt == 9:
-                    raise
-                # Children of one that was killed hold its memory until they have noticed.
-                time.sleep(0.2)
-            except BaseException:  # Ctrl-C while starting
-                self.kill9()
-                raise
-            else:
-                return
-
-    def kill9(self) -> None:
-        """SIGKILL of the postmaster; its children notice and go."""
-        self._server.end(signal.SIGKILL)
-
     def stop(self) -> None:
         """Stop for good, and remove the data."""
-        self._server.end(signal.SIGQUIT)
+        self.end(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def query(self, sql: str) -> str:
-        """What ``psql`` answers, one row a line, columns parted by ``|``."""
-        return self._run("psql", "-h", HOST, "-p", str(self.port), "-U", USER, "-d", "postgres",
-                         "-At", "-c", sql).strip()  # fmt: skip
 
     @property
     def _data(self) -> Path:
         return self.folder / "data"
 
     def _launch(self) -> None:
+        if not self._data.exists():
+            self._run("initdb", "-D", str(self._data), "-U", USER, "--auth=trust", "--no-sync",
+                      "--encoding=UTF8", "--locale=C")  # fmt: skip
         options = [part for option in OPTIONS for part in ("-c", option)]
         command = [
             str(self._bin / "postgres"),
             *("-D", str(self._data), "-h", HOST, "-p", str(self.port), "-k", ""),
             *options,
         ]
-        self._server.launch(command, self._environment, self.folder, self._user)
+        self.launch(command, self._environment, self.folder, self._user)
 
     def _is_ready(self) -> bool:
         command = [str(self._bin / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
-    def _run(self, program: str, *options: str) -> str:
+    def _run(self, program: str, *options: str) -> None:
         identity = {}
         if self._user is not None:
             identity = {"user": self._user[0], "group": self._user[1], "extra_groups": []}
@@ -141,8 +82,7 @@ class Postgres:
             **identity,
         )
         if done.returncode:
-            raise RuntimeError(f"{program}: {done.stderr}")
-        return done.stdout
+            raise OSError(f"{program}: {done.stderr}")
 
     @property
     def _environment(self) -> dict[str, str]:

@@ -9,61 +9,33 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
-from .process import HOST, Server, free_port
-
-READY_SECONDS = (
-    600.0  # its first start makes the tables: 10 s, or minutes on a machine at its limit
-)
+from .process import HOST, Service
 
 
-class Prefect:
+class Prefect(Service):
     """One server; ``folder`` holds its home, its log and, with SQLite, its data."""
+
+    READY_SECONDS = 600.0  # its first start makes the tables: 10 s, or minutes on a busy machine
 
     def __init__(
         self, folder: Path, database: str | None = None, *, ui: bool = False, auth: str = ""
     ) -> None:
-        self.folder = folder
-        self.port = 0
+        super().__init__("server", folder)
         self.auth = auth
         self._database = database
         self._ui = ui
-        self._server = Server("prefect server", folder / "server.log")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def api(self) -> str:
         """Its ``PREFECT_API_URL``; ``PrefectClient(server.api)`` asks it, whatever is set."""
         return f"http://{HOST}:{self.port}/api"
-
-    @property
-    def pid(self) -> int:
-        return self._server.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._server.is_running
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,44 +46,6 @@ class Prefect:
             **({"PREFECT_API_AUTH_STRING": self.auth} if self.auth else {}),
             **QUIET,
         }
-
-    def start(self) -> None:
-        """Start, or start again with the same port and data; returns when the API answers."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        again = bool(self.port)
-        for attempt in range(5):
-            self.port = self.port if again else free_port()
-            self._launch()
-            try:
-                self._server.await_ready(self._answers, READY_SECONDS)
-            except RuntimeError:
-                self.kill9()
-                if again or attempt == 4 or "in use" not in self.log():
-                    raise
-            except BaseException:  # Ctrl-C while starting
-                self.kill9()
-                raise
-            else:
-                return
-
-    def kill9(self) -> None:
-        """SIGKILL; what its database has not committed is lost."""
-        self._server.end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Stop for good: its data are the test's own, so there is nothing to wait for."""
-        self._server.end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """It keeps its connections and answers nothing, until ``thaw``."""
-        self._server.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._server.send(signal.SIGCONT)
-
-    def log(self) -> str:
-        """The end of the server's own log."""
-        return self._server.log()
 
     def _launch(self) -> None:
         home = self.folder / "home"
@@ -131,9 +65,9 @@ class Prefect:
             *(sys.executable, "-m", "prefect", "server", "start"),
             *("--host", HOST, "--port", str(self.port), "--analytics-off"),
         ]
-        self._server.launch(command, environment, self.folder)
+        self.launch(command, environment, self.folder)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             url = f"{self.api}/ready"
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own

@@ -1,4 +1,7 @@
-"""A server's process: its log in a file, and it goes when this process goes, however that ends."""
+"""A server's process: its log in a file, and it goes when this process goes, however that ends.
+
+``with`` starts and stops a ``Service``; ``kill9`` and ``start`` again keep its ports and data.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 HOST = "127.0.0.1"
 PORTS = range(22_000, 32_000)  # below the ephemeral ones, above the S3 server's
@@ -69,16 +73,11 @@ class Server:
             if not self.is_running:
                 raise RuntimeError(f"{self.name} has ended: {self.log()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} not ready after {seconds:.0f} s: {self.log()}")
-            time.sleep(0.2)  # asking takes what a busy machine has little of
+                raise TimeoutError(f"{self.name} not ready after {seconds:.0f} s: {self.log()}")
+            time.sleep(0.1)  # asking takes what a busy machine has little of
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
-
-    def wait(self, seconds: float) -> int:
-        """Its exit code, once it has ended by itself."""
-        assert self._process is not None, f"{self.name} is not running"
-        return self._process.wait(seconds)
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal and wait for the end; nothing when it is not running."""
@@ -100,13 +99,89 @@ class Server:
         return re.sub(r"\x1b\[[0-9;]*m", "", text)[-3000:]
 
 
-def free_port() -> int:
-    """A port that is free now; a race is lost at start, and redone with another."""
+class Service(Server):
+    """A server on ports of its own. Kinds of it say how it is launched, and when it is ready."""
+
+    PORTS: tuple[str, ...] = ("",)
+    READY_SECONDS = 60.0
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, folder / f"{name}.log")
+        self.folder = folder
+        self.ports: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """Its first, or only one."""
+        return self.ports[self.PORTS[0]]
+
+    def start(self) -> None:
+        """Start, or start again with the same ports and data; returns when it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        again = bool(self.ports)
+        for attempt in range(1, 7):
+            if not again:
+                self.ports = self._free_ports()
+            self._launch()
+            try:
+                self.await_ready(self._is_ready, self.READY_SECONDS)
+            except BaseException as error:
+                self.kill9()
+                if attempt == 6 or not isinstance(error, RuntimeError):
+                    raise
+                time.sleep(0.2 * attempt)  # ports may be others', or still of one that was killed
+            else:
+                return
+
+    def kill9(self) -> None:
+        """SIGKILL; whatever it had not written is lost."""
+        self.end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop for good: its data are the test's own, so there is nothing to wait for."""
+        self.end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing, until ``thaw``."""
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.send(signal.SIGCONT)
+
+    def _free_ports(self) -> dict[str, int]:
+        return {name: free_port() for name in self.PORTS}
+
+    def _launch(self) -> None:
+        raise NotImplementedError
+
+    def _is_ready(self) -> bool:
+        raise NotImplementedError
+
+
+def free_port(ports: range = PORTS, *neighbours: int) -> int:
+    """A port that is free now, its neighbours too; a race is lost at start, and redone."""
     chooser = random.Random()
     while True:
-        port = chooser.choice(PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((HOST, port))
-                return port
+        port = chooser.choice(ports)
+        if all(_is_free(port + apart) for apart in (0, *neighbours)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return True
+    return False

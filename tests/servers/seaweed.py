@@ -6,32 +6,24 @@ and data. It goes when this process goes, however that ends.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
-import random
-import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-HOST = "127.0.0.1"
+from .process import HOST, Service, free_port
+
 REGION = "us-east-1"
 BUCKET = "kontext-tests"
-READY_SECONDS = 90.0
 PORTS = range(11_000, 22_000)  # with their gRPC ports 10,000 above: below the ephemeral ones
 
 
@@ -81,27 +73,15 @@ def weed() -> Path:
     return Path(found)
 
 
-class Seaweed:
+class Seaweed(Service):
     """One server; ``folder`` holds its data, log and list of identities."""
 
+    PORTS = ("s3", "master", "volume", "filer")
+    READY_SECONDS = 90.0
+
     def __init__(self, folder: Path, identities: Sequence[Identity] = IDENTITIES) -> None:
-        self.folder = folder
+        super().__init__("weed", folder)
         self.identities = tuple(identities)
-        self.ports: dict[str, int] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def endpoint(self) -> str:
@@ -111,46 +91,6 @@ class Seaweed:
     def environment(self) -> dict[str, str]:
         """What a process needs to work here as ``ADMIN``."""
         return environment(self.endpoint)
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start, or start again with the same ports and data; returns when S3 answers."""
-        assert self._process is None, "already running"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        again = bool(self.ports)
-        for attempt in range(5):
-            self.ports = self.ports if again else _free_ports()
-            self._launch()
-            try:
-                self._await_ready()
-            except RuntimeError:
-                self.kill9()
-                if again or attempt == 4:
-                    raise
-            except BaseException:  # Ctrl-C while starting
-                self.kill9()
-                raise
-            else:
-                return
-
-    def kill9(self) -> None:
-        """SIGKILL; whatever it had not written is lost."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Stop for good: its data are the test's own, so there is nothing to wait for."""
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """It keeps its connections and answers nothing, until ``thaw``."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
 
     def make_bucket(self, name: str | None = None) -> str:
         """A new bucket's name."""
@@ -169,23 +109,8 @@ class Seaweed:
         config.write_text(json.dumps(known))
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
-        with (self.folder / "weed.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(weed()), "mini", *self._options(data, config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)},
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops it
-            )
-        # Reads until this process is gone (the pipe closes), then takes the server along.
-        self._guard = subprocess.Popen(
-            ["sh", "-c", f"read line; kill -9 {self._process.pid}"],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        here = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
+        self.launch([str(weed()), "mini", *self._options(data, config)], here, self.folder)
 
     def _options(self, data: Path, config: Path) -> list[str]:
         ports = self.ports
@@ -213,15 +138,12 @@ class Seaweed:
         # A socket's path may hold about 100 characters: pytest's folders are too deep.
         return Path(tempfile.gettempdir()) / f"kontext-weed-{self.ports['s3']}-{name}.sock"
 
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not (self._volumes_joined() and _answers(self.endpoint)):
-            assert self._process is not None
-            if self._process.poll() is not None:
-                raise RuntimeError(f"weed ended with {self._process.returncode}: {self.log()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"weed not ready after {READY_SECONDS:.0f} s: {self.log()}")
-            time.sleep(0.05)
+    def _is_ready(self) -> bool:
+        return self._volumes_joined() and _answers(self.endpoint)
+
+    def _free_ports(self) -> dict[str, int]:
+        # Each has a gRPC port 10,000 above.
+        return {name: free_port(PORTS, 10_000) for name in self.PORTS}
 
     def _volumes_joined(self) -> bool:
         # S3 answers before there is a place for data; a PUT would fail then.
@@ -235,26 +157,10 @@ class Seaweed:
         racks = [rack for center in centers for rack in center.get("Racks") or []]
         return any(rack.get("DataNodes") for rack in racks)
 
-    def log(self) -> str:
-        """The end of the server's own log."""
-        text = (self.folder / "weed.log").read_text("utf-8", "replace")
-        return re.sub(r"\x1b\[[0-9;]*m", "", text)[-3000:]
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            guard.kill()
-            guard.wait()
-            assert guard.stdin is not None
-            guard.stdin.close()
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
-            process.wait()
-        if self.ports:
-            for name in ("filer", "s3"):
-                self._socket(name).unlink(missing_ok=True)
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        super().end(number)
+        for name in ("filer", "s3") if self.ports else ():
+            self._socket(name).unlink(missing_ok=True)
 
 
 def environment(endpoint: str, identity: Identity = ADMIN) -> dict[str, str]:
@@ -296,27 +202,6 @@ def _identity(one: Identity) -> dict[str, object]:
         "actions": list(one.actions),
         "policyNames": [one.name] if one.policy else [],
     }
-
-
-def _free_ports() -> dict[str, int]:
-    """Ports that are free now, their gRPC neighbours too; a race is lost at start, and redone."""
-    chooser = random.Random()
-    found: list[int] = []
-    while len(found) < 4:
-        port = chooser.choice(PORTS)
-        if port not in found and _is_free(port) and _is_free(port + 10_000):
-            found.append(port)
-    return dict(zip(("master", "volume", "filer", "s3"), found, strict=True))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(endpoint: str) -> bool:

@@ -13,20 +13,12 @@ from kontext_engine.training.shards import Shard
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
+from tests.threads import one_thread  # noqa: F401 - on which bitwise equality is promised
 from tests.training.trainee import NARROW
 
 DATA = Path(__file__).parents[1] / "data"
 CUTOUTS = DATA / "cutouts"
 NOUNS = tuple((DATA / "training-nouns.txt").read_text("utf-8").splitlines())
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Bitwise equality is promised on one thread; small tensors are faster there, too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +71,6 @@ def shard(studio):
     return Shard((64, 64), latents.astype(np.float16), nouns, looks)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def corpus(shard):
     return Corpus([shard], seed=1)

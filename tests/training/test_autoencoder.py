@@ -19,10 +19,9 @@ from kontext_engine.training.autoencoder import (
     train_autoencoder,
 )
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.reconstruction import work
 from kontext_engine.training.studio import Family
-from tests.training.test_flow import assert_bitwise_equal
+from tests.training.test_flow import assert_adams, assert_bitwise_equal, assert_muons, stepped
 
 UNSEEN = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
 
@@ -62,6 +61,16 @@ def run_in(folder, **options):
     return AutoencoderRun(folder, **settings)
 
 
+def train_and_pull(run, small, **given):
+    """As if the plug were pulled at the first checkpoint."""
+
+    def pull(*_):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_autoencoder(run, small, UNSEEN, report=pull, **given)
+
+
 def test_crops_are_a_function_of_the_step(small):
     walked = CropSource(small, seed=3)
     batches = [walked.batch(step, 3, 16) for step in range(10)]
@@ -78,15 +87,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(small, tmp_path):
     straight = train_autoencoder(run_in(tmp_path / "straight"), small, UNSEEN)
     # A run of four steps that is stopped after two: the learning rate knows the whole length.
     broken = run_in(tmp_path / "broken")
-
-    class Pulled(Exception):
-        pass
-
-    def pull(*_):
-        raise Pulled
-
-    with pytest.raises(Pulled):
-        train_autoencoder(broken, small, UNSEEN, report=pull)
+    train_and_pull(broken, small)
     assert checkpoint.load_newest(broken.folder)["step"] == 2
     resumed = train_autoencoder(broken, small, UNSEEN)
     assert_bitwise_equal(resumed.state_dict(), straight.state_dict())
@@ -171,13 +172,7 @@ def test_a_critic_sharpens_the_decoder_and_resumes_to_the_bit(small, tmp_path):
         return run_in(tmp_path / name, decoder_only=True, **{"critic": 0.5} | options)
 
     straight = train_autoencoder(run("straight"), small, UNSEEN, init=init)
-
-    def pull(step, *_):
-        if step == 2:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        train_autoencoder(run("broken"), small, UNSEEN, init=init, report=pull)
+    train_and_pull(run("broken"), small, init=init)
     resumed = train_autoencoder(run("broken"), small, UNSEEN, init=init)
     assert_bitwise_equal(resumed.state_dict(), straight.state_dict())
     ends = [checkpoint.load_newest(tmp_path / name) for name in ("straight", "broken")]
@@ -203,12 +198,7 @@ def test_a_checkpoint_of_other_widths_is_refused(small, tmp_path, monkeypatch):
 def test_a_run_is_ended_early_by_fewer_steps_and_an_earlier_fall(small, tmp_path):
     """The plateau up to there is the longer run's own, so nothing trained is lost."""
     long = run_in(tmp_path / "long", steps=400, warmup=1, decay_from=0.5)
-
-    def pull(*_):
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        train_autoencoder(long, small, UNSEEN, report=pull)
+    train_and_pull(long, small)
     rates = []
     step = module.learning_rate
 
@@ -225,16 +215,8 @@ def test_a_run_is_ended_early_by_fewer_steps_and_an_earlier_fall(small, tmp_path
 
 
 def test_muon_steps_the_kernels_and_adamw_both_ends():
-    model = narrow_autoencoder().to(memory_format=torch.channels_last)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    for p in model.parameters():
-        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
-    Optimizers(model, 0.01, weight_decay=0.0).step(0.01)
-    moved = {name: p.detach() - before[name] for name, p in model.named_parameters()}
+    moved = stepped(narrow_autoencoder().to(memory_format=torch.channels_last))
     kernel = moved["decoder.mid_block.resnets.0.conv1.weight"]
-    values = torch.linalg.svdvals(kernel.permute(0, 2, 3, 1).flatten(1))
-    assert values.min() > 0.4 * values.max()
+    assert_muons(kernel.permute(0, 2, 3, 1).flatten(1))
     for name in ("encoder.conv_in.weight", "decoder.conv_out.weight", "decoder.conv_norm_out.bias"):
-        size = moved[name].abs()
-        assert size.min() > 0.0099 and size.max() < 0.0101, name
-    assert all(p.grad is None for p in model.parameters())
+        assert_adams(moved[name])

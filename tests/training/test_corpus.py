@@ -31,6 +31,12 @@ from kontext_engine.training.studio import pairs
 from kontext_engine.training.wording import WEATHERS, words_for
 
 
+def seeded_autoencoder():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return new_autoencoder().eval()
+
+
 def same(a, b):
     equal_context = (a.context is None) == (b.context is None) and (
         a.context is None or torch.equal(a.context, b.context)
@@ -131,9 +137,7 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
     monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: InThisProcess)
     monkeypatch.setattr(module.os, "nice", niced.append)
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)  # its workers are threads here
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vae = new_autoencoder().eval()
+    vae = seeded_autoencoder()
     vae.register_to_config(shift_factor=0.25, scaling_factor=2.0)
     training = [c for c in cutouts if split_of(c) == "train"]
     told = []
@@ -157,9 +161,7 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
 
 
 def test_an_autoencoders_digest_is_that_of_its_latents():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vae = new_autoencoder()
+    vae = seeded_autoencoder()
     digest = autoencoder_digest(vae)
     assert autoencoder_digest(vae.to(memory_format=torch.channels_last)) == digest
     vae.register_to_config(scaling_factor=2.0)
@@ -174,15 +176,15 @@ def test_an_autoencoders_digest_is_that_of_its_latents():
 
 def damaged(path, how):
     whole = path.read_bytes()
-    if how == "cut short":
-        path.write_bytes(whole[: len(whole) // 2])
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "one byte other":
-        path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:])
-    elif how == "something else":
-        path.write_bytes(b"some notes")
-    elif how == "another release's":
+    changed = {
+        "cut short": whole[: len(whole) // 2],
+        "empty": b"",
+        "one byte other": whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:],
+        "something else": b"some notes",
+    }
+    if how in changed:
+        path.write_bytes(changed[how])
+    else:
         with np.load(path) as stored:
             listing = json.loads(str(stored["listing"]))
             listing["looks"][0][0]["hat"] = "tall"
@@ -201,9 +203,7 @@ def test_a_damaged_shard_says_what_to_do(how, shard, tmp_path):
 
 
 def test_latents_are_measured_to_mean_zero_and_deviation_one(studio):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vae = new_autoencoder().eval()
+    vae = seeded_autoencoder()
     pictures = studio.family(1, (32, 32)).pictures
     shift, scale = measure_latents(vae, iter([pictures[:6], pictures[6:]]))
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)

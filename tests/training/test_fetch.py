@@ -131,28 +131,27 @@ def test_a_folder_with_anything_else_is_never_touched(registry, tmp_path):
     assert registry.calls == 0
 
 
-def test_an_archive_that_is_another_is_not_unpacked(registry, tmp_path):
+@pytest.mark.parametrize(
+    ("how", "error", "told"),
+    [
+        ("another archive", TrainingError, r"p@1\.0\.0: .* served something else"),
+        ("interrupted", KeyboardInterrupt, None),
+    ],
+)
+def test_a_fetch_that_fails_leaves_what_was_there(registry, tmp_path, how, error, told):
     fetch_cutouts(tmp_path / "cutouts", registry.pack)
     (tmp_path / "cutouts" / "names.json").write_text("{}")
-    with registry.archives[0].open("ab") as file:
-        file.write(b"\0")
-    with pytest.raises(TrainingError, match=r"p@1\.0\.0: .* served something else"):
-        fetch_cutouts(tmp_path / "cutouts", registry.pack)
-    assert (tmp_path / "cutouts" / "names.json").read_text() == "{}"
-    assert {p.name for p in tmp_path.iterdir()} == {"cutouts", "registry"}
+    if how == "another archive":
+        with registry.archives[0].open("ab") as file:
+            file.write(b"\0")
 
-
-def test_an_interrupted_fetch_leaves_what_was_there(registry, tmp_path):
-    fetch_cutouts(tmp_path / "cutouts", registry.pack)
-    (tmp_path / "cutouts" / "names.json").write_text("{}")
-
-    def interrupted(package, folder):
-        if package is module.NAMES:
+    def pack(package, folder):
+        if how == "interrupted" and package is module.NAMES:
             raise KeyboardInterrupt
         return registry.pack(package, folder)
 
-    with pytest.raises(KeyboardInterrupt):
-        fetch_cutouts(tmp_path / "cutouts", interrupted)
+    with pytest.raises(error, match=told):
+        fetch_cutouts(tmp_path / "cutouts", pack)
     assert (tmp_path / "cutouts" / "names.json").read_text() == "{}"
     assert {p.name for p in tmp_path.iterdir()} == {"cutouts", "registry"}
 
@@ -221,24 +220,27 @@ def run(*args):
     return exit_.value.code
 
 
-def test_without_npm_one_line_says_what_to_do(npm, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            (),
+            "npm: not found on PATH; the cut-outs come as npm packages: install Node.js "
+            "(it brings npm), then run this again\n",
+        ),
+        (
+            ("echo 'npm error code ENOTFOUND' >&2", "echo 'npm error getaddrinfo' >&2", "exit 1"),
+            "npm could not fetch @lobehub/fluent-emoji-3d@1.1.0 (npm error code ENOTFOUND); check "
+            "the network and npm's registry (`npm config get registry`), then run this again\n",
+        ),
+    ],
+    ids=["no npm", "unreachable"],
+)
+def test_what_npm_cannot_do_is_one_line(npm, tmp_path, capsys, lines, told):
+    if lines:
+        npm(*lines)
     assert run("data", str(tmp_path / "cutouts")) == ExitCode.FAILED
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err == (
-        "npm: not found on PATH; the cut-outs come as npm packages: install Node.js "
-        "(it brings npm), then run this again\n"
-    )
-    assert {p.name for p in tmp_path.iterdir()} == {"bin"}
-
-
-def test_an_unreachable_registry_is_one_line(npm, tmp_path, capsys):
-    npm("echo 'npm error code ENOTFOUND' >&2", "echo 'npm error syscall getaddrinfo' >&2", "exit 1")
-    assert run("data", str(tmp_path / "cutouts")) == ExitCode.FAILED
-    assert capsys.readouterr().err == (
-        "npm could not fetch @lobehub/fluent-emoji-3d@1.1.0 (npm error code ENOTFOUND); check the "
-        "network and npm's registry (`npm config get registry`), then run this again\n"
-    )
+    assert capsys.readouterr() == ("", told)
     assert {p.name for p in tmp_path.iterdir()} == {"bin"}
 
 

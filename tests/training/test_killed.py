@@ -42,7 +42,7 @@ def trainee(shard, tokenizers, tmp_path):
 
 
 def test_a_trainer_killed_between_checkpoints_ends_as_an_undisturbed_one(trainee, tmp_path):
-    """Weights, their average and the optimizer at step 200, bit for bit, on one thread."""
+    """Weights, their average and the optimizer at the last step, bit for bit, on one thread."""
     at = random.Random(7).randint(SAVED + 1, STEPS - 1)
     killed = trainee("killed")
     for line in killed.stdout:

@@ -20,8 +20,9 @@ from kontext_engine.training.miniature import (
     read_miniature,
     write_model,
 )
-from tests.engine.tiny import amplify, gradient
+from tests.engine.tiny import amplify, drawn, gradient, levels, peer_of
 from tests.training.test_flow import assert_bitwise_equal
+from tests.training.trainee import NARROW
 
 STEPS = 3
 SIZE = Size(64, 48)
@@ -31,7 +32,7 @@ SIZE = Size(64, 48)
 def written(tmp_path_factory, tokenizers):
     """(modules, autoencoder, folder): random weights, loud enough that every input matters."""
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        for name, value in (("WIDTH", 64), ("POOLED", 32), ("BLOCKS", (1, 1))):
+        for name, value in NARROW.items():
             patch.setattr(miniature, name, value)
         torch.manual_seed(2)
         model, autoencoder = new_miniature(tokenizers), new_autoencoder()
@@ -47,9 +48,7 @@ def written(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def peer(written):
-    made = FluxKontextPipeline.from_pretrained(written[2], dtype=torch.float32)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return peer_of(FluxKontextPipeline, written[2], dtype=torch.float32)
 
 
 @pytest.mark.parametrize("editing", [True, False])
@@ -57,22 +56,20 @@ def test_pipeline_and_engine_make_the_same_picture(editing, written, peer):
     engine = KontextEngine.load(resolve_model(written[2]))
     prompt, contexts = "put the cup on a sandy beach", (gradient(SIZE),) if editing else ()
     (ours,) = engine.run([EditRequest("a", prompt, 5, STEPS, contexts, size=SIZE)])
-    (theirs,) = peer(
+    (theirs,) = drawn(
+        peer,
+        SIZE,
+        STEPS,
         image=contexts[0] if editing else None,
         prompt=prompt,
-        num_inference_steps=STEPS,
-        height=SIZE.height,
-        width=SIZE.width,
-        max_area=SIZE.area,
-        _auto_resize=False,
         max_sequence_length=TEXT_TOKENS,
         generator=torch.Generator().manual_seed(5),
-    ).images
+    )
     assert ours.image.size == theirs.size == SIZE
-    assert np.abs(np.asarray(ours.image, int) - np.asarray(theirs, int)).max() <= 1
+    assert levels(ours.image, theirs).max() <= 1
     assert np.asarray(theirs).std() > 10
     (other,) = engine.run([EditRequest("a", "make it night", 5, STEPS, contexts, size=SIZE)])
-    assert np.abs(np.asarray(ours.image, int) - np.asarray(other.image, int)).max() > 1
+    assert levels(ours.image, other.image).max() > 1
 
 
 def test_a_bfloat16_folder_is_the_rounded_model_and_the_model_stays_as_it_is(written):

@@ -33,6 +33,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+RATES = ("-1", "0", "nan", "2")
+WIDTHS = ("16,32,64", "16,32,64,100", "16,32,64,x", "0,8,8,8", "")
+
+
 def kontext(*args):
     with pytest.raises(SystemExit) as exit_:
         main(("train", *map(str, args)))
@@ -264,16 +268,16 @@ def test_one_family_is_a_corpus(copied, monkeypatch):
     assert [len(shard) for shard in Workshop(copied, CUTOUTS).shards(small=True)] == [1, 1]
 
 
-@pytest.mark.parametrize("peak", ["-1", "0", "nan", "2"])
-def test_a_rate_that_is_none_is_a_usage_error(peak, tmp_path, capsys):
-    assert kontext("transformer", "--work", tmp_path, "--peak", peak) == ExitCode.WRONG
-    assert "expected a rate above 0, at most 1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("widths", ["16,32,64", "16,32,64,100", "16,32,64,x", "0,8,8,8", ""])
-def test_widths_that_are_none_are_a_usage_error(widths, tmp_path, capsys):
-    assert kontext("autoencoder", "--widths", widths, "--work", tmp_path) == ExitCode.WRONG
-    assert "four multiples of 8" in " ".join(capsys.readouterr().err.split())
+@pytest.mark.parametrize(
+    ("stage", "option", "value", "told"),
+    [
+        *(("transformer", "--peak", peak, "a rate above 0, at most 1") for peak in RATES),
+        *(("autoencoder", "--widths", text, "four multiples of 8") for text in WIDTHS),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_a_usage_error(stage, option, value, told, tmp_path, capsys):
+    assert kontext(stage, "--work", tmp_path, option, value) == ExitCode.WRONG
+    assert told in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_asked_of_an_autoencoder_reaches_its_training(copied, monkeypatch):

@@ -1,5 +1,5 @@
-"""``python -m tests.training.trainee SHARD TOKENIZERS FOLDER``: a narrow model trained for 200
-steps on one thread, a checkpoint at 100; the step it begins at and every step done are lines.
+"""``python -m tests.training.trainee SHARD TOKENIZERS FOLDER``: a narrow model trained for 60
+steps on one thread, a checkpoint at 30; the step it begins at and every step done are lines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.flow import FlowRun, FlowTrainer
 from kontext_engine.training.shards import read_shard
 
-STEPS, SAVED = 200, 100
+STEPS, SAVED = 60, 30
 NARROW = {"WIDTH": 64, "POOLED": 32, "BLOCKS": (1, 1)}  # of the miniature: small in every respect
 
 
@@ -23,7 +23,7 @@ def main(shard: Path, tokenizers: Path, folder: Path) -> None:
     for name, value in NARROW.items():
         setattr(miniature, name, value)
     torch.manual_seed(0)
-    run = FlowRun(folder, STEPS, batch=2, warmup=20, save_every=SAVED)
+    run = FlowRun(folder, STEPS, batch=2, warmup=6, save_every=SAVED)
     corpus = Corpus([read_shard(shard)], seed=1)
     trainer = FlowTrainer(miniature.new_miniature(tokenizers), corpus, run)
     trainer.resume()

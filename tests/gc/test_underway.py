@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 
 from flows.execution.stages import needs as stage_needs
-from flows.gc.kinds import Kind, Policy
-from flows.gc.needs import NeedsReader
-from flows.gc.sweep import Sweep, survey
-from flows.gc.underway import LONGEST, UnderWay, UnderWayReader
+from flows.gc.kinds import Kind
+from flows.gc.roots import RootReader
+from flows.gc.sweep import Sweep, mark
+from flows.gc.underway import UnderWay, UnderWayReader
 from flows.store.claims import claim
-from flows.store.folder import LocalObjects
-from flows.store.keyed import KeyedStore
+from tests.store.batch import age, age_all, keep, names, thumb_name, write_run, write_stage
+from tests.store.samples import digest
 
-from .batch import HOUR, age, age_all, keep, names, write_run, write_stage
-from .samples import digest
+from .samples import AUTUMN, DAY, POLICY, gone, meddle
 
-DAY = 24 * HOUR
-AUTUMN = "2026-01-02-autumn-0123abcd"
 RUN = "0195fb5e-7f1d-7000-8000-000000000001"
 OTHER = "0195fb5e-7f1d-7000-8000-000000000002"
-POLICY = Policy(grace=3 * DAY)
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@pytest.fixture
-def objects(tmp_path):
-    return LocalObjects(tmp_path / "out")
-
-
-@pytest.fixture
-def store(objects):
-    return KeyedStore(objects)
-
-
-def gone(objects) -> dict[Kind, int]:
-    done = Sweep(objects, POLICY)
-    done.run()
-    return dict(done.swept.counts)
 
 
 def end(objects, run: str = RUN, number: int = 0) -> str:
@@ -53,8 +27,8 @@ def end(objects, run: str = RUN, number: int = 0) -> str:
     return name
 
 
-def under_way(objects, now: float | None = None) -> UnderWay:
-    return UnderWayReader(objects).read(now or time.time(), POLICY.grace)
+def under_way(objects) -> UnderWay:
+    return UnderWayReader(objects).read(time.time(), POLICY.grace)
 
 
 # What a stage keeps.
@@ -62,6 +36,7 @@ def under_way(objects, now: float | None = None) -> UnderWay:
 
 def test_what_a_stage_names_stays_for_thirty_days_after_it_was_written(objects, store):
     record, source = keep(store, "planned"), store.keep(b"a photograph")
+    objects.create(thumb_name(source), b"thumb")
     keep(store, "forgotten")
     stage = write_stage(objects, f"{RUN}/0", [record.key, digest("not made yet")], [source])
     age_all(objects, 29 * DAY)
@@ -69,30 +44,25 @@ def test_what_a_stage_names_stays_for_thirty_days_after_it_was_written(objects, 
     assert store.read(store.find(record.key))
     assert names(objects, "stages/") == set(stage)
     age_all(objects, 31 * DAY)
-    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 2}
+    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.THUMBS: 1, Kind.BLOBS: 2}
     assert names(objects) == set()
 
 
 def test_a_verdict_ends_what_a_stage_keeps_and_both_go_after_the_grace_period(objects, store):
     record = keep(store, "planned")
     write_stage(objects, f"{RUN}/0", [record.key])
-    age_all(objects, 10 * DAY)
+    age_all(objects, 2 * DAY)
     verdict = end(objects)
     chunk = f"verdicts/chunks/{RUN}/0-0-1.0"
     objects.replace(chunk, b"{}")
+    assert gone(objects) == {}
+    for name in names(objects) - {verdict, chunk}:
+        age(objects, name, 10 * DAY)
     assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 1}
     assert names(objects) == {verdict, chunk}
     age_all(objects, 10 * DAY)
     assert gone(objects) == {Kind.VERDICTS: 2}
     assert names(objects) == set()
-
-
-def test_young_stages_and_verdicts_of_ended_runs_stay(objects):
-    write_stage(objects, f"{RUN}/0", [])
-    end(objects)
-    assert gone(objects) == {}
-    age_all(objects, 2 * DAY)
-    assert gone(objects) == {}
 
 
 def test_another_rounds_verdict_ends_nothing(objects, store):
@@ -121,28 +91,26 @@ def test_a_later_stage_of_a_round_keeps_the_earlier_ones(objects, store):
     assert gone(objects) == {}
 
 
-def test_a_lease_that_is_renewed_keeps_a_run_however_long_it_takes(objects, store):
+@pytest.mark.parametrize(
+    ("words", "young", "keeps"),
+    [(b'{"holder": "x"}', True, True), (b'{"holder": "x"}', False, False), (b"{}", True, False)],
+    ids=["renewed", "dead", "freed, where leases cannot be deleted"],
+)
+def test_a_lease_keeps_a_run_while_it_is_renewed_and_is_never_taken(
+    objects, store, words, young, keeps
+):
     record = keep(store, "planned")
     write_stage(objects, f"{RUN}/0", [record.key])
-    verdict = f"verdicts/chunks/{RUN}/0-0-1.0"
-    objects.replace(verdict, b"{}")
-    age_all(objects, 90 * DAY)
-    lease = f"leases/parents/{RUN}"
-    objects.replace(lease, b'{"holder": "x"}')
-    assert gone(objects) == {}
-    objects.replace(lease, b"{}")  # freed, where leases cannot be deleted
-    assert gone(objects) == {Kind.STAGES: 2, Kind.VERDICTS: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
-
-
-def test_a_dead_lease_keeps_nothing_for_ever_and_no_lease_is_ever_taken(objects, store):
-    record = keep(store, "planned")
-    write_stage(objects, f"{RUN}/0", [record.key])
+    objects.replace(f"verdicts/chunks/{RUN}/0-0-1.0", b"{}")
     leases = {f"leases/parents/{RUN}", "leases/folders/x", f"leases/chunks/{RUN}/0-0-1"}
     for name in leases:
-        objects.replace(name, b'{"holder": "x"}')
+        objects.replace(name, words)
     age_all(objects, 90 * DAY)
-    assert gone(objects) == {Kind.STAGES: 2, Kind.RECORDS: 1, Kind.BLOBS: 1}
-    assert names(objects) == leases
+    if young:
+        age(objects, f"leases/parents/{RUN}", DAY)
+    all_of_it = {Kind.STAGES: 2, Kind.VERDICTS: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
+    assert gone(objects) == ({} if keeps else all_of_it)
+    assert names(objects, "leases/") == leases
 
 
 def test_a_nights_list_of_recipes_stays_while_the_night_is_under_way(objects):
@@ -153,15 +121,6 @@ def test_a_nights_list_of_recipes_stays_while_the_night_is_under_way(objects):
     assert gone(objects) == {}
     end(objects)
     assert gone(objects) == {Kind.STAGES: 1}
-
-
-def test_what_is_called_otherwise_is_left_alone(objects):
-    for name in ("stages/notes.txt", f"stages/{RUN}/notes", "verdicts/x.0", "leases/x"):
-        objects.replace(name, b"mine")
-    age_all(objects, 90 * DAY)
-    before = names(objects)
-    assert gone(objects) == {}
-    assert names(objects) == before
 
 
 # What cannot be read.
@@ -185,7 +144,7 @@ def test_a_stage_of_a_run_under_way_that_cannot_be_read_keeps_all(objects, store
     assert gone(objects) == {Kind.STAGES: 1, Kind.RECORDS: 1, Kind.BLOBS: 1}
 
 
-def test_a_stage_is_read_once(objects):
+def test_a_stage_is_read_once(objects, monkeypatch):
     write_stage(objects, f"{RUN}/0", [digest("a")], [digest("b")])
     read = []
 
@@ -193,7 +152,8 @@ def test_a_stage_is_read_once(objects):
         read.append(data)
         return stage_needs(data)
 
-    reader = UnderWayReader(objects, counted)
+    monkeypatch.setattr("flows.execution.stages.needs", counted)
+    reader = UnderWayReader(objects)
     for _ in range(3):
         found = reader.read(time.time(), POLICY.grace)
         assert (found.keys, found.blobs) == ({digest("a")}, {digest("b")})
@@ -206,7 +166,7 @@ def test_a_stage_is_read_once(objects):
 # Moments.
 
 
-def test_a_run_that_hands_over_while_needs_are_read_is_never_without_protection(
+def test_a_run_that_hands_over_while_roots_are_read_is_never_without_protection(
     objects, store, monkeypatch
 ):
     """Its worker must end: the claim goes between two looks, and the stage was written before."""
@@ -214,40 +174,32 @@ def test_a_run_that_hands_over_while_needs_are_read_is_never_without_protection(
     age_all(objects)
     context = claim(objects, run=AUTUMN, plan=digest("p"), keys=[record.key])
     context.__enter__()
-    listed, handed = LocalObjects.list, []
 
-    def hand_over(self, prefix):
-        if prefix == "claims/" and not handed:
-            handed.append(prefix)
-            write_stage(objects, f"{RUN}/0", [record.key])
-            context.__exit__(None, None, None)
-        return listed(self, prefix)
+    def hand_over():
+        write_stage(objects, f"{RUN}/0", [record.key])
+        context.__exit__(None, None, None)
 
-    reader = NeedsReader(objects, POLICY.grace)
+    reader = RootReader(objects, POLICY.grace)
     assert reader.read(time.time()).keys == {record.key}
-    monkeypatch.setattr(LocalObjects, "list", hand_over)
-    needs = reader.read(time.time())
-    assert needs.claims == ()
-    assert record.key in needs.keys
+    meddle(monkeypatch, "list", "claims/", hand_over)
+    roots = reader.read(time.time())
+    assert roots.claims == ()
+    assert record.key in roots.keys
 
 
-def test_a_run_that_ends_while_needs_are_read_is_read_as_ended(objects, store, monkeypatch):
+def test_a_run_that_ends_while_roots_are_read_is_read_as_ended(objects, store, monkeypatch):
     record = keep(store, "made")
     write_stage(objects, f"{RUN}/0", [record.key])
-    listed, ended = LocalObjects.list, []
 
-    def finish(self, prefix):
-        if prefix == "verdicts/parents/" and not ended:
-            ended.append(prefix)
-            write_run(objects, AUTUMN, [record])
-            end(objects)
-        return listed(self, prefix)
+    def finish():
+        write_run(objects, AUTUMN, [record])
+        end(objects)
 
-    monkeypatch.setattr(LocalObjects, "list", finish)
-    needs = NeedsReader(objects, POLICY.grace).read(time.time())
+    ended = meddle(monkeypatch, "list", "verdicts/parents/", finish)
+    roots = RootReader(objects, POLICY.grace).read(time.time())
     assert ended
-    assert needs.under_way == UnderWay()
-    assert needs.keys == {record.key}  # by its manifest
+    assert roots.under_way == UnderWay()
+    assert roots.keys == {record.key}  # by its manifest
 
 
 def test_a_run_that_goes_on_between_look_and_deletion_keeps_its_stage(objects, monkeypatch):
@@ -269,17 +221,13 @@ def test_killed_when_a_verdict_went_it_leaves_no_stage_without_one(objects, monk
     write_stage(objects, f"{RUN}/0", [digest("a")])
     end(objects)
     age_all(objects, 10 * DAY)
-    remove = LocalObjects.remove
 
-    def dying(self, name, version=None):
-        went = remove(self, name, version)
-        if name.startswith("verdicts/"):
-            raise KeyboardInterrupt
-        return went
+    def die():
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(LocalObjects, "remove", dying)
+    meddle(monkeypatch, "remove", "verdicts/", die, after=True)
     with pytest.raises(KeyboardInterrupt):
-        Sweep(objects, POLICY).run()
+        gone(objects)
     assert under_way(objects) == UnderWay()
 
 
@@ -310,7 +258,7 @@ def test_unfinished_runs_of_the_former_scheduler_are_named_and_go(objects):
         objects.create(name, b"{}")
     assert gone(objects) == {}
     age_all(objects)
-    told = survey(objects, POLICY, time.time())
+    told = mark(objects, POLICY, time.time())
     (note,) = told.notes
     assert note == (
         f"{order}: an unfinished run of an earlier release, which nobody goes on with; run its "
@@ -318,15 +266,3 @@ def test_unfinished_runs_of_the_former_scheduler_are_named_and_go(objects):
     )
     assert gone(objects) == {Kind.FORMER: 3}
     assert names(objects) == set()
-
-
-def test_locks_of_a_folder_stay(objects):
-    for name in ("tmp/lock", "tmp/cells.lock", "tmp/probe-1"):
-        objects.create(name, b"")
-    age_all(objects)
-    assert gone(objects) == {Kind.LEFTOVERS: 1}
-    assert names(objects) == {"tmp/lock", "tmp/cells.lock"}
-
-
-def test_the_bounds_are_what_the_page_says():
-    assert LONGEST == 30 * DAY
