@@ -84,4 +84,6 @@ def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
     )
     template = environment.get_template("report.html.j2")
     given = {"script": Markup(script), "policy": policy, "href": links.href}  # noqa: S704 - our own file
-    return template.render(**page_of(manifest, thumbs.get), **given)
+    page = template.stream(**page_of(manifest, thumbs.get), **given)
+    page.enable_buffering(1000)  # of 10^5 steps there are millions of pieces
+    return "".join(page)

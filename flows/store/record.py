@@ -6,11 +6,13 @@ SHA-256 of the canonical JSON of ``record``, so a torn or edited file never coun
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -94,7 +96,26 @@ def decode_record(data: bytes, key: str) -> Record:
     body = whole.get("record")
     if not isinstance(body, dict) or _checksum(body) != whole.get("checksum"):
         raise RecordError("does not match its own checksum")
-    return checked_fields(_RECORD, body, key)
+    return _lean(checked_fields(_RECORD, body, key))
+
+
+def _lean(record: Record) -> Record:
+    """The same, what it has in common with others held once: a run's end holds all of them."""
+    return replace(
+        record,
+        numerics=_one(canonical_json(record.numerics)),
+        geometry=_one(canonical_json(record.geometry)),
+        **{name: sys.intern(getattr(record, name)) for name in _COMMON},
+    )
+
+
+_COMMON = ("media_type", "step", "operation", "model", "model_digest", "created", "software")
+
+
+@functools.lru_cache(maxsize=1024)
+def _one(text: bytes) -> Mapping[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def opened(data: bytes, schema: str, version: int) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class City:
         self.tempo = tempo
         self.seaweed = Seaweed(folder / "seaweed")
         self.postgres = Postgres()
-        self.prefect = Prefect(folder / "prefect", self.postgres.url)
+        self.prefect: Prefect
         self.kept: dict[str, Kept] = {}
         self.ahead: dict[str, int] = {}  # seconds that a worker's clock is ahead of everyone's
         self.home: Home

@@ -13,8 +13,8 @@ import pytest
 
 from flows.gc.kinds import Kind, Policy
 from flows.gc.sweep import Sweep, mark
+from flows.store import boto
 from flows.store import lock as lock_module
-from flows.store import s3
 from flows.store.address import open_objects
 from flows.store.claims import claim
 from flows.store.folder import LocalObjects
@@ -233,16 +233,17 @@ def test_in_s3_a_blob_adopted_while_its_removal_is_on_its_way_is_put_again(bucke
     store = KeyedStore(bucket)
     blob = store.keep(b"same")
     bucket.age_all()
-    delete, threads = s3._delete, []
+    client, threads = boto.client(bucket._settings), []
+    delete = client.delete_object
 
-    def late(asked, client):
+    def late(**asked):
         if asked["Key"].endswith(blob) and not threads:
             name = f"records/{digest('a')}"
             threads.append(beside(bucket, name, keep, store, "a", b"same"))
             time.sleep(0.5)
-        delete(asked, client)
+        return delete(**asked)
 
-    monkeypatch.setattr(s3, "_delete", late)
+    monkeypatch.setattr(client, "delete_object", late)
     sweep = Sweep(bucket, TWO_HOURS)
     sweep.run()
     assert sweep.swept.counts == {Kind.BLOBS: 1}
