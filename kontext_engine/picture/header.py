@@ -12,7 +12,7 @@ from PIL import ExifTags, ImageFile
 from kontext_engine.picture.formats import file_profile
 from kontext_engine.picture.profile import adobe_rgb
 
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF's tags
+_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF's tags
 _SIGNED = 2
 _UNCALIBRATED = 0xFFFF
 
@@ -40,8 +40,10 @@ class Header:
 
     ``bits`` are of a sample as the file has it. ``raw`` is Pillow's word for the samples' layout,
     where there is one for the whole picture. ``white_is_zero`` and ``signed`` are set where
-    decoding does not already see to it. ``key`` is a transparent colour, in the file's own
-    samples. ``embedded``: the profile is the file's, not one that EXIF names.
+    decoding does not already see to it; ``torn`` where it would tear samples apart. ``apart``:
+    each channel lies on a plane of its own. ``key`` is a transparent colour, in the file's own
+    samples. ``told``: Pillow itself hands the profile out; else it is one that EXIF names, or from
+    where Pillow does not look.
     """
 
     format: str
@@ -51,15 +53,18 @@ class Header:
     raw: str = ""
     white_is_zero: bool = False
     signed: bool = False
+    apart: bool = False
+    torn: bool = False
     transparent: bool = False
     key: tuple[int, ...] | None = None
     profile: bytes | None = None
-    embedded: bool = True
+    told: bool = True
 
     @property
     def deep(self) -> bool:
         """Whether more than 8 bits of each of several channels can be had by ``samples``."""
-        return self.bits == 16 and ";16" in self.raw and self.mode in ("RGB", "RGBA")
+        together = ";16" in self.raw and not self.apart
+        return self.bits == 16 and together and self.mode in ("RGB", "RGBA")
 
 
 def read_header(image: ImageFile.ImageFile, data: bytes) -> Header:
@@ -70,7 +75,8 @@ def read_header(image: ImageFile.ImageFile, data: bytes) -> Header:
     if raw.startswith("LA;16"):
         space = Space.GREY  # Pillow has no such mode: it decodes to RGBA
     bits = _bits(image, raw, tags)
-    embedded = image.info.get("icc_profile") or file_profile(data)
+    apart = tags.get(_PLANAR) == 2 and len(image.getbands()) > 1
+    told = image.info.get("icc_profile")
     return Header(
         format=str(image.format),
         mode=image.mode,
@@ -79,10 +85,12 @@ def read_header(image: ImageFile.ImageFile, data: bytes) -> Header:
         raw=raw,
         white_is_zero=tags.get(_PHOTOMETRIC) == 0 and bits > 8,
         signed=_SIGNED in _values(tags.get(_SAMPLE_FORMAT, ())),
+        apart=apart,
+        torn=bits > 8 and ((apart and len(raw) == 1) or _too_long(image)),
         transparent=bool(image.has_transparency_data),
         key=_key(image),
-        profile=embedded or _named_profile(image),
-        embedded=bool(embedded),
+        profile=told or file_profile(data) or _named_profile(image),
+        told=bool(told),
     )
 
 
@@ -100,9 +108,16 @@ def _bits(image: ImageFile.ImageFile, raw: str, tags: Any) -> int:
         return max(_values(tags.get(_BITS, (1,))), default=1)
     if image.format == "PNG" and raw.startswith("L;"):
         return int(raw[2:])
-    if ";16" in raw or image.mode.startswith("I"):
+    if _too_long(image) or ";16" in raw or image.mode.startswith("I"):
         return 16
     return 1 if image.mode == "1" else 32 if image.mode == "F" else 8
+
+
+def _too_long(image: ImageFile.ImageFile) -> bool:
+    """Whether the JPEG XL plugin, which decodes at once, has more bytes than its mode takes."""
+    decoded = getattr(image, "_data", None) if image.format == "JXL" else None
+    width = {"I;16": 2, "F": 4}.get(image.mode, len(image.getbands()))
+    return decoded is not None and len(decoded) > image.width * image.height * width
 
 
 def _values(tag: Any) -> tuple[int, ...]:

@@ -29,35 +29,43 @@ class Profile:
         except (OSError, ImageCms.PyCMSError):
             return
 
-    def to_srgb(self, image: Image.Image) -> Image.Image | None:
-        """A picture (8 bits a channel, in this profile's space) in sRGB; ``None``: not possible."""
+    def to_srgb(self, image: Image.Image, *, exact: bool = False) -> Image.Image | None:
+        """A picture (8 bits a channel, in this profile's space) in sRGB; ``None``: not possible.
+
+        ``exact``: colour by colour. Otherwise LittleCMS first makes a table of the whole way, of
+        33 steps for grey and L*a*b*, which is off by up to 14 levels where a curve is steep; for
+        RGB there is no difference.
+        """
         if self._profile is None:
             return None
+        flags = ImageCms.Flags.NOOPTIMIZE if exact else ImageCms.Flags.NONE
         try:
-            return ImageCms.profileToProfile(image, self._profile, _SRGB, outputMode="RGB")
+            return ImageCms.profileToProfile(
+                image, self._profile, _SRGB, outputMode="RGB", flags=flags
+            )
         except (ValueError, ImageCms.PyCMSError):
             return None
 
-    def grey_table(self) -> Bytes | None:
+    def grey_table(self, *, exact: bool = True) -> Bytes | None:
         """What each of the 256 greys becomes: (256, 3)."""
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        made = self.to_srgb(ramp if self.space == "GRAY" else ramp.convert("RGB"))
+        made = self.to_srgb(ramp if self.space == "GRAY" else ramp.convert("RGB"), exact=exact)
         return None if made is None else np.asarray(made)[0]
 
-    def says_srgb(self, *, grey: bool, values: tuple[int, ...] = tuple(range(256))) -> bool:
-        """Whether it leaves samples as they are, to one level: sRGB itself, or no profile at all.
+    def is_smooth(self, greys: list[int]) -> bool:
+        """Whether these greys come out the same, to one level, by LittleCMS's table."""
+        exact, quick = self.grey_table(), self.grey_table(exact=False)
+        return exact is None or quick is None or _near(exact[greys], quick[greys])
 
-        Args:
-            grey: whether the samples are grey, on which profiles may agree that do not otherwise.
-            values: the greys that occur.
-        """
-        before: Bytes
-        if grey:
-            before, after = np.repeat(np.arange(256)[:, None], 3, axis=1), self.grey_table()
-            chosen = list(values)
-            return after is None or _near(before[chosen], after[chosen])
+    def leaves_greys(self, greys: list[int]) -> bool:
+        """Whether these greys stay as they are, to one level."""
+        after = self.grey_table()
+        return after is None or _near(np.repeat(np.array(greys)[:, None], 3, 1), after[greys])
+
+    def is_srgb(self) -> bool:
+        """Whether colours stay as they are, to one level."""
         steps = np.linspace(0, 255, GRID).round().astype(np.uint8)
-        before = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(GRID, -1, 3)
+        before: Bytes = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(GRID, -1, 3)
         made = self.to_srgb(Image.fromarray(before))
         return made is None or _near(before, np.asarray(made))
 

@@ -40,13 +40,14 @@ _SPOKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a kind of source is read; ``deep``: its profile takes samples at their full 16 bits.
+    """How a kind of source is read; ``full``: its profile takes samples at their full depth,
+    and colour by colour where LittleCMS's table of the way is too coarse.
 
     ``version`` is 1 for every kind of which no picture was ever read otherwise.
     """
 
     profile: Profile | None = None
-    deep: bool = False
+    full: bool = False
     version: int = 1
 
 
@@ -110,24 +111,26 @@ def plan_reading(header: Header) -> Reading:
     """How a picture of this header is read."""
     rescaled = header.space is Space.GREY and (header.white_is_zero or header.bits in (12, 32))
     keyed = header.key is not None and header.bits in (2, 4, 16)
-    version = 2 if rescaled or keyed else 1
+    version = 2 if rescaled or keyed or header.space is Space.LAB else 1
     profile = profile_of(header.profile) if header.profile else None
     if profile is None or profile.space not in _SPOKEN[header.space]:
         return Reading(version=version)
-    before = _was_applied(header, profile)
-    if before and not header.deep:
-        return Reading(profile, version=version)
     grey = header.space is Space.GREY
-    values = (0, 255) if header.mode == "1" else tuple(range(256))
-    if profile.says_srgb(grey=grey, values=values):
-        # Then reading goes on as it was: right to one level, and keys stay.
-        return Reading(profile if before else None, version=version)
-    return Reading(profile, header.deep, version=2)
+    steps = (1 << min(header.bits, 8)) - 1
+    greys = [value * 255 // steps for value in range(steps + 1)]
+    silent = profile.leaves_greys(greys) if grey else profile.is_srgb()
+    # Where version 1 is right to one level, reading goes on as it was, and keys stay.
+    if not _was_applied(header, profile):
+        if silent:
+            return Reading(version=version)
+    elif (silent or not header.deep) and (not grey or profile.is_smooth(greys)):
+        return Reading(profile, version=version)
+    return Reading(profile, grey or header.deep, version=2)
 
 
 def _was_applied(header: Header, profile: Profile) -> bool:
     """Whether reading version 1 came to use this profile, at 8 bits and after expanding greys."""
-    if not header.embedded or header.space is Space.YCBCR:
+    if not header.told or header.space is Space.YCBCR:
         return False
     if header.space is not Space.GREY:
         return True
@@ -153,7 +156,12 @@ def _header(image: ImageFile.ImageFile, data: bytes, label: str) -> Header:
 
 
 def _check_samples(header: Header, label: str) -> None:
-    """Refuse samples of which nobody can say what is black and white."""
+    """Refuse samples that would be read wrongly."""
+    if header.torn:
+        raise PictureError(
+            f"{label}: its channels of {header.bits} bits lie apart, which cannot be read; save "
+            "it with interleaved channels, or with 8 bits"
+        )
     kind = "floating-point" if header.mode == "F" else "signed" if header.signed else None
     if kind is not None:
         raise PictureError(
@@ -190,9 +198,9 @@ def _converted(
         samples = grey_samples(image, header.bits, header.white_is_zero)
         colours = grey_levels(samples, min(header.bits, 16), table)
         return Image.fromarray(colours).convert("RGB"), _keyed(samples[..., None], header)
-    if reading.deep or (header.key is not None and header.deep):
+    if header.deep and (reading.full or header.key is not None):
         return _from_deep(image, header, reading, decode)
-    return _from_eight(image, header, reading.profile)
+    return _from_eight(image, header, reading)
 
 
 def _from_deep(
@@ -200,7 +208,7 @@ def _from_deep(
 ) -> tuple[Image.Image, Bytes | None]:
     samples, alpha = deep_samples(decode, header.raw)
     eight = _keyed(samples, header) if alpha is None else to_eight(alpha, 16)
-    if reading.profile is None or not reading.deep:
+    if reading.profile is None or not reading.full:
         return _in_srgb(image.convert("RGB"), reading.profile), eight
     if header.space is Space.GREY:
         table = reading.profile.grey_table()
@@ -215,9 +223,9 @@ def _keyed(samples: Words, header: Header) -> Bytes | None:
 
 
 def _from_eight(
-    image: Image.Image, header: Header, profile: Profile | None
+    image: Image.Image, header: Header, reading: Reading
 ) -> tuple[Image.Image, Bytes | None]:
-    alpha = None
+    alpha, profile = None, reading.profile
     if header.transparent:
         if header.key is not None and header.bits in (2, 4):  # the key is not scaled as the rest
             image.info["transparency"] = header.key[0] * 255 // ((1 << header.bits) - 1)
@@ -225,8 +233,12 @@ def _from_eight(
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     if header.space is Space.LAB:
         return _from_lab(image, profile), alpha
-    if header.space is Space.GREY and profile is not None and profile.space == "GRAY":
-        return _in_srgb(image.convert("L"), profile), alpha
+    if header.space is Space.GREY and profile is not None:
+        if reading.full:
+            levels = np.asarray(image.convert("L")).astype(np.uint16)
+            return Image.fromarray(grey_levels(levels, 8, profile.grey_table())), alpha
+        if profile.space == "GRAY":
+            return _in_srgb(image.convert("L"), profile), alpha
     if header.space is not Space.CMYK:
         image = (image.convert("RGBA") if header.transparent else image).convert("RGB")
     return _in_srgb(image, profile), alpha
@@ -239,10 +251,10 @@ def _in_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
 
 
 def _from_lab(image: Image.Image, profile: Profile | None) -> Image.Image:
-    made = profile.to_srgb(image) if profile is not None else None
+    made = profile.to_srgb(image, exact=True) if profile is not None else None
     if made is None:
         own = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        made = profile_of(own.tobytes()).to_srgb(image)
+        made = profile_of(own.tobytes()).to_srgb(image, exact=True)
     if made is None:
         raise ValueError("L*a*b* cannot be taken to sRGB here")
     return made
