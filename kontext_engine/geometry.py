@@ -5,9 +5,10 @@ Torch-free. Sizes are (width, height) in pixels. Nothing is stretched unasked.
 The rules, for a model of pixel area A and size multiple m:
 
 * No size asked for: the first context sets the target. It is scaled to about A pixels at its own
-  aspect, to the nearest multiples of m. ``crop`` scales it to cover the target and cuts the few
-  pixels of overflow; ``pad`` fits it inside, extends its edges, and cuts the *output* back to the
-  source's aspect; ``stretch`` scales each side to the target.
+  aspect, to the nearest multiples of m; one that such scaling could have made keeps its size, so
+  that a picture passes through a chain as its first step left it. ``crop`` scales it to cover the
+  target and cuts the few pixels of overflow; ``pad`` fits it inside, extends its edges, and cuts
+  the *output* back to the source's aspect; ``stretch`` scales each side to the target.
 * A size asked for: the output has exactly that size, a multiple of m. The first context is
   brought to the same size by ``fit``, so that an edit stays in register with its source. ``pad``
   keeps all of the source, and the model paints the margin: there is nothing to cut back.
@@ -109,13 +110,60 @@ class GeometryRecord:
 def model_size(source: Size, area: int, multiple: int) -> Size:
     """The size of about ``area`` pixels nearest to the source's aspect, in multiples.
 
+    A source in multiples, as near to ``area`` as rounding leaves any size, keeps its own.
+
     Raises:
         GeometryError: the source is empty, or longer than 8:1.
     """
     check_aspect(source, "the picture")
+    if _is_made(source, area, multiple):
+        return source
+    return _nearest(source, area, multiple)
+
+
+def _nearest(source: Size, area: int, multiple: int) -> Size:
     aspect = source.width / source.height
     width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
     return Size(_to_multiple(width, multiple), _to_multiple(height, multiple))
+
+
+def _is_made(size: Size, area: int, multiple: int) -> bool:
+    """Whether sides of exactly ``area`` pixels, of whatever aspect, could be rounded to this size.
+
+    That is so where the half multiple around each side holds a pair with that product.
+    """
+    if size.width % multiple or size.height % multiple:
+        return False
+    least = math.prod(2 * side - multiple for side in size)
+    most = math.prod(2 * side + multiple for side in size)
+    # A side of one multiple is what any shorter one is rounded to.
+    return (least <= 4 * area or min(size) == multiple) and 4 * area <= most
+
+
+def _matched(source: Size, fit: Fit, area: int, multiple: int) -> Size:
+    return (_padded_size if fit is Fit.PAD else model_size)(source, area, multiple)
+
+
+def _padded_size(source: Size, area: int, multiple: int) -> Size:
+    """The target of ``pad``: the one that leaves the source unscaled, where its aspect allows.
+
+    A side is whole pixels, so an aspect is known to half a pixel. Without this a picture cut back
+    from its padding could, by that half, fall to the next target, and back again.
+    """
+    size = model_size(source, area, multiple)
+    for side in (0, 1):
+        if source[side] % multiple == 0:
+            for other in (source[1 - side] - 0.5, source[1 - side] + 0.5):
+                found = _target_of(source[side], other, area, multiple)
+                target = Size(*(found if side == 0 else found[::-1]))
+                if target[side] == source[side] and target[1 - side] >= source[1 - side]:
+                    return target
+    return size
+
+
+def _target_of(side: float, other: float, area: int, multiple: int) -> tuple[int, int]:
+    scale = math.sqrt(area / (side * other))
+    return _to_multiple(side * scale, multiple), _to_multiple(other * scale, multiple)
 
 
 def _to_multiple(length: float, multiple: int) -> int:
@@ -171,7 +219,7 @@ def plan_geometry(
         check_target(requested, area, multiple)
         target = Size(*requested)
     else:
-        target = model_size(contexts[0], area, multiple) if contexts else default
+        target = _matched(contexts[0], fit, area, multiple) if contexts else default
     placements = tuple(
         place(source, target, fit)
         if index == 0 and fit is not Fit.WHOLE
@@ -182,6 +230,25 @@ def plan_geometry(
     if requested is None and fit is Fit.PAD and placements:
         output = placements[0].scaled
     return GeometryRecord(target, output, placements)
+
+
+def geometry_version(
+    contexts: Sequence[Size], requested: Size | None, fit: Fit, *, area: int, multiple: int
+) -> int:
+    """The version of the rules for these sizes, which a step's key holds where it is above 1.
+
+    2 where a context is now left at its own size (or, padded, unscaled) and formerly was not.
+    """
+    for index, source in enumerate(contexts):
+        if index == 0 and requested is None:
+            size = _matched(source, fit, area, multiple)
+        elif index == 0 and fit is not Fit.WHOLE:
+            continue
+        else:
+            size = model_size(source, area, multiple)
+        if size != _nearest(source, area, multiple):
+            return 2
+    return 1
 
 
 def check_aspect(source: Size, what: str) -> None:
