@@ -20,6 +20,7 @@ from kontext_engine.memory import keep_freed_memory
 from kontext_engine.sampling import Shift
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
+_REMEDY = "check that the folder is a complete diffusers model with safetensors weights"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -79,7 +80,7 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
     lacking = folder_lacks(folder)
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ModelError(f"{folder / lacking[0]}{more}; download the model again, whole")
+        raise ModelError(f"{folder / lacking[0]}{more}; {_REMEDY}")
     device, dtype = device_and_dtype(numerics)
     if device.type == "cpu":
         keep_freed_memory()
@@ -124,10 +125,7 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
 
 
 def _unloadable(path: Path, kind: Any, reason: str) -> ModelError:
-    return ModelError(
-        f"{path}: cannot be loaded as {kind.__name__} ({reason}); "
-        "check that the folder is a complete diffusers model with safetensors weights"
-    )
+    return ModelError(f"{path}: cannot be loaded as {kind.__name__} ({reason}); " + _REMEDY)
 
 
 @contextmanager

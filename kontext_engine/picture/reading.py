@@ -96,8 +96,8 @@ def open_picture(
 def reading_version(source: Path | str | bytes) -> int:
     """The version of how this file's kind is read, which a step's key holds where it is above 1.
 
-    Kinds differ by mode, depth, profile, orientation and transparency, all told by the header. A
-    file that cannot be read has no pixels that a key could name: 1.
+    Kinds differ by mode, depth, profile and transparency, all told by the header. A file that
+    never could be read has no pixels that a key could name: 1.
     """
     try:
         data = source if isinstance(source, bytes) else _read(Path(source), "")
@@ -111,7 +111,8 @@ def plan_reading(header: Header) -> Reading:
     """How a picture of this header is read."""
     rescaled = header.space is Space.GREY and (header.white_is_zero or header.bits in (12, 32))
     keyed = header.key is not None and header.bits in (2, 4, 16)
-    version = 2 if rescaled or keyed or header.space is Space.LAB else 1
+    refused = header.signed or header.torn  # but once read, to pixels that no key may find again
+    version = 2 if rescaled or keyed or refused or header.space is Space.LAB else 1
     profile = profile_of(header.profile) if header.profile else None
     if profile is None or profile.space not in _SPOKEN[header.space]:
         return Reading(version=version)

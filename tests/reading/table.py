@@ -357,7 +357,7 @@ def _tiff_spaces():
                 f"TIFF lab 8 {order} {name}",
                 lambda o=order, c=content, s=stored: tiff(spread(s), 8, 8, order=o, icc=c),
                 icc.to_srgb(icc.xyz_of(np.concatenate([lightness / 2.55, LAB[:, 1:]], axis=1))),
-                CONVERTED, name == "plain",
+                CONVERTED, False,  # ImageMagick takes TIFF's L*a*b* to be of D65
             )  # fmt: skip
 
 
@@ -421,9 +421,10 @@ def _saved():
 
 
 def _peer_reads(format_, mode, name):
-    """ImageMagick 6 as packaged reads no JPEG XL, old libheif 4:4:4 only so, and refuses
-    profiles of another space than the picture's."""
-    return format_ not in ("JXL", "AVIF", "HEIF") and not name.startswith(("rgb-", "of-"))
+    """ImageMagick 6 as packaged reads no JPEG XL, AVIF and HEIF only by an old libheif, no alpha
+    of grey TGA, and refuses profiles of another space than the picture's."""
+    odd = format_ in ("JXL", "AVIF", "HEIF") or (format_, mode) == ("TGA", "LA")
+    return not odd and not name.startswith(("rgb-", "of-"))
 
 
 def _patches(mode, format_):
