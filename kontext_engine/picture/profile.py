@@ -87,23 +87,32 @@ class Profile:
         return Image.fromarray(made)
 
     def _interpolated(self, samples: Words) -> Bytes | None:
-        low = np.minimum(samples // 257, 254).astype(np.uint8)
-        rest = (samples - low * np.uint16(257)) / np.float32(257)
-        order = np.argsort(-rest, axis=-1, kind="stable")
-        steps = np.take_along_axis(rest, order, axis=-1)
-        corner = low.copy()
-        total: np.ndarray | float = 0.0
-        for number in range(4):
-            made = self.to_srgb(Image.fromarray(corner))
+        low = np.minimum(samples // 257, 254)
+        rest: Words = samples - low * np.uint16(
+            257
+        )  # 0..257, of which the weights are made: they sum to it
+        most, least = rest.max(axis=-1), rest.min(axis=-1)
+        middle = rest.sum(axis=-1, dtype=np.uint16) - most - least
+        corners = low, low + _first(rest, most), low + 1 - _first(rest, least), low + 1
+        total = np.zeros(samples.shape, np.uint16)  # at most 255 * 257
+        for corner, weight in zip(
+            corners, (257 - most, most - middle, middle - least, least), strict=True
+        ):
+            made = self.to_srgb(Image.fromarray(corner.astype(np.uint8)))
             if made is None:
                 return None
-            before = steps[..., number - 1] if number else 1.0
-            after = steps[..., number] if number < 3 else 0.0
-            total = total + np.asarray(made) * np.asarray(before - after)[..., None]
-            if number < 3:
-                side = order[..., number, None]
-                np.put_along_axis(corner, side, np.take_along_axis(corner, side, -1) + 1, -1)
-        return np.rint(total).astype(np.uint8)
+            total += np.asarray(made) * weight[..., None]
+        levels: Bytes = ((total + np.uint16(128)) // 257).astype(np.uint8)
+        return levels
+
+
+def _first(values: Words, sought: Words) -> Bytes:
+    """1 at the first of each three values that is the sought one, else 0."""
+    same = np.equal(values, sought[..., None])
+    same[..., 1] &= ~same[..., 0]
+    same[..., 2] &= ~(same[..., 0] | same[..., 1])
+    ones: Bytes = same.astype(np.uint8)
+    return ones
 
 
 def _near(before: Bytes, after: Bytes) -> bool:
