@@ -15,10 +15,12 @@ from typing import Any
 import torch
 
 from kontext_engine.errors import ModelError
+from kontext_engine.folder import folder_lacks
 from kontext_engine.memory import keep_freed_memory
 from kontext_engine.sampling import Shift
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
+_REMEDY = "check that the folder is a complete diffusers model with safetensors weights"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -75,6 +77,10 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
     from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
     folder = Path(spec.source)
+    lacking = folder_lacks(folder)
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(f"{folder / lacking[0]}{more}; {_REMEDY}")
     device, dtype = device_and_dtype(numerics)
     if device.type == "cpu":
         keep_freed_memory()
@@ -97,6 +103,13 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
             raise _unloadable(folder / name, kind, reason)
         return loaded.to(device).eval().requires_grad_(False)
 
+    def tokenizer(name: str) -> Any:
+        loaded = part(AutoTokenizer, name)
+        # Without a vocabulary the library makes one of the special words: all else is unknown.
+        if len(loaded) <= len(loaded.all_special_tokens):
+            raise ModelError(f"{folder / name}: its vocabulary is empty; download the model again")
+        return loaded
+
     # transformers otherwise tells of a wrong shape in a printed table only.
     text = {"dtype": dtype, "ignore_mismatched_sizes": True}
     vae = module(AutoencoderKL, "vae", torch_dtype=dtype)
@@ -105,17 +118,14 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
         vae=settle_vae(vae, device, dtype),
         text_encoder=module(CLIPTextModel, "text_encoder", **text),
         text_encoder_2=module(T5EncoderModel, "text_encoder_2", **text),
-        tokenizer=part(AutoTokenizer, "tokenizer"),
-        tokenizer_2=part(AutoTokenizer, "tokenizer_2"),
+        tokenizer=tokenizer("tokenizer"),
+        tokenizer_2=tokenizer("tokenizer_2"),
         shift=_load_shift(folder / "scheduler" / "scheduler_config.json"),
     )
 
 
 def _unloadable(path: Path, kind: Any, reason: str) -> ModelError:
-    return ModelError(
-        f"{path}: cannot be loaded as {kind.__name__} ({reason}); "
-        "check that the folder is a complete diffusers model with safetensors weights"
-    )
+    return ModelError(f"{path}: cannot be loaded as {kind.__name__} ({reason}); " + _REMEDY)
 
 
 @contextmanager

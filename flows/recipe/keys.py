@@ -2,7 +2,7 @@
 
 The key is the SHA-256 of canonical JSON over the operation and its parameters, the seed, the
 model's weights digest with what else of the model decides pixels, the numerics profile, the
-parents' keys and the digests of source files. Recipe, step and axis names, file names, batch
+parents' keys, the digests of source files, and how their kind is read where that has changed. Recipe, step and axis names, file names, batch
 size, worker and time are not in it: renaming a step with a seed of its own computes nothing anew.
 """
 
@@ -71,8 +71,11 @@ def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
     return _digest({"steps": sorted(keys), "outputs": files})
 
 
-def _context(ref: ContextRef) -> dict[str, str]:
-    return {"step": ref.key} if isinstance(ref, ParentStep) else {"source": ref.digest}
+def _context(ref: ContextRef) -> dict[str, str | int]:
+    if isinstance(ref, ParentStep):
+        return {"step": ref.key}
+    # What has always been read as it is read now keeps the key that it has always had.
+    return {"source": ref.digest} | ({"reading": ref.reading} if ref.reading > 1 else {})
 
 
 @functools.lru_cache(maxsize=16)

@@ -45,6 +45,7 @@ class _Source:
     input: str
     file: str
     digest: str
+    reading: int = 1
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def to_body(plan: Plan) -> Any:
         replace(plan.model, source=_portable_source(plan.model)),
         plan.numerics,
         steps,
-        [_Source(ref.input, ref.file, ref.digest) for ref in sources],
+        [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
         [_Variant(one.id, one.values, [numbers[key] for key in one.keys]) for one in plan.variants],
         [
             _Output(numbers[one.key], one.variant, one.path, one.format, one.quality)
@@ -139,7 +140,12 @@ def from_body(body: object, home: Objects | None) -> Plan:
     keys = [step.key for step in read.steps]
     parents = [ParentStep(key) for key in keys]
     sources = [
-        SourceImage(one.input, StoredSource(PurePath(one.file).name, one.digest, home), one.digest)
+        SourceImage(
+            one.input,
+            StoredSource(PurePath(one.file).name, one.digest, home),
+            one.digest,
+            one.reading,
+        )
         for one in read.sources
     ]
 

@@ -17,11 +17,15 @@ Operation = Literal["generate", "edit"]
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An input picture as a step's context: read at run time, named by its bytes' SHA-256."""
+    """An input picture as a step's context: read at run time, named by its bytes' SHA-256.
+
+    ``reading`` is the version of how its kind is read (``kontext_engine.picture``).
+    """
 
     input: str
     path: Place | StoredSource
     digest: str
+    reading: int = 1
 
     @property
     def file(self) -> str:

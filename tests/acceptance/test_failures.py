@@ -91,7 +91,7 @@ def test_a_model_that_does_not_load_is_one_line_and_exit_code_1(kontext, model, 
     started, loading, stopped = ended.err.splitlines()
     assert started == "30 steps: 0 done already, 30 to do"
     assert loading.startswith("loading ")
-    assert " could not be loaded: broken/transformer: cannot be loaded as Flux" in stopped
+    assert " could not be loaded: broken/transformer/diffusion_pytorch_model.safe" in stopped
     assert "check that the folder is a complete diffusers model" in stopped
     results = Results(tmp_path / "out")
     assert results.manifest.ending == "stopped"

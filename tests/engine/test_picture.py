@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from kontext_engine import picture
 from kontext_engine.geometry import Fit, Placement, Size, place
-from kontext_engine.picture import PictureError, open_picture, picture_digest, place_picture
+from kontext_engine.picture import (
+    PictureError,
+    open_picture,
+    picture_digest,
+    place_picture,
+    reading_version,
+)
+from kontext_engine.picture.formats import open_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -100,17 +106,18 @@ def test_sixteen_bit_grey_is_scaled_not_clipped():
     assert [opened.getpixel((x, 0))[0] for x in range(4)] == [0, 1, 128, 255]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "YCbCr", "LAB", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "YCbCr", "LAB", "I;16"])
 def test_every_mode_becomes_rgb(mode):
-    format_ = "TIFF" if mode in ("YCbCr", "LAB", "I") else "PNG"
+    format_ = "TIFF" if mode in ("YCbCr", "LAB") else "PNG"
     image = Image.new(mode, (3, 2))
     opened = open_picture(encoded(image, format_))
     assert (opened.mode, opened.size) == ("RGB", (3, 2))
 
 
-def test_floats_are_refused():
-    with pytest.raises(PictureError, match=r"^x\.tif: floating-point pixels"):
-        open_picture(encoded(Image.new("F", (2, 2)), "TIFF"), "x.tif")
+@pytest.mark.parametrize(("mode", "kind"), [("F", "floating-point"), ("I", "signed")])
+def test_samples_without_an_agreed_white_are_refused(mode, kind):
+    with pytest.raises(PictureError, match=rf"^x\.tif: {kind} pixels have no agreed white"):
+        open_picture(encoded(Image.new(mode, (2, 2)), "TIFF"), "x.tif")
 
 
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
@@ -122,10 +129,20 @@ def test_the_first_frame_of_an_animation_is_taken(format_):
     assert blue < 50
 
 
-def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr(picture, "MAX_PIXELS", 10)
-    with pytest.raises(PictureError, match=r"bomb\.png: more than 0 million pixels, refused"):
-        open_picture(encoded(Image.new("RGB", (4, 3))), "bomb.png")
+def test_the_pixel_limit_is_the_callers():
+    data = encoded(Image.new("RGB", (400, 300)))
+    with pytest.raises(PictureError, match=r"big\.png: more than 0\.1 million pixels, refused"):
+        open_picture(data, "big.png", max_pixels=100_000)
+    assert open_picture(data, max_pixels=120_000).size == (400, 300)
+
+
+def test_a_limit_above_pillows_own_holds():
+    data = encoded(Image.new("1", (20_000, 9_000)))  # Pillow refuses 179 million by itself
+    assert reading_version(data) == 1
+    with pytest.raises(PictureError, match=r"big\.png: more than 179 million pixels"):
+        open_picture(data, "big.png", max_pixels=179_000_000)
+    with open_image(data, "big.png", max_pixels=180_000_000) as image:
+        assert image.size == (20_000, 9_000)
 
 
 def test_a_decompression_bomb_is_refused():

@@ -135,3 +135,17 @@ def test_a_file_that_has_settled_is_read_once(
     assert file_digest(path) == file_digest(path)
     monkeypatch.setattr(Path, "open", pytest.fail)
     assert file_digest(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_kind_that_is_read_anew_has_a_key_of_its_own_and_all_others_keep_theirs() -> None:
+    old, new = SOURCE, replace(SOURCE, reading=2)
+    assert key(contexts=[old]) == key(contexts=[replace(SOURCE, reading=1)])
+    assert key(contexts=[old]) != key(contexts=[new])
+
+
+def test_how_a_file_is_read_is_told_by_its_header(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "rgb.tif")
+    Image.new("LAB", (8, 8)).save(tmp_path / "lab.tif")
+    (tmp_path / "none.tif").write_bytes(b"no picture")
+    found = {path.stem: file_reading(path) for path in tmp_path.iterdir()}
+    assert found == {"rgb": 1, "lab": 2, "none": 1}

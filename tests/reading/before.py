@@ -1,12 +1,7 @@
-"""Pictures from anywhere, as the engine takes them: RGB, 8 bits, sRGB, upright.
-
-Torch-free. Files are untrusted: only raster formats that Pillow decodes itself are opened, sizes
-are checked before anything is decoded, and every failure names the file.
-"""
+"""Reading version 1, frozen: the function as it was before there were versions."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from pathlib import Path
@@ -15,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from kontext_engine.errors import PictureError
-from kontext_engine.geometry import Placement, Size
+from kontext_engine.geometry import Size
 
 MAX_PIXELS = 80_000_000  # below Pillow's own warning; far above any camera's useful detail here
 # Leaves out EPS, PDF and the like, which Pillow hands to other programs.
@@ -159,31 +154,3 @@ def _apply_profile(image: Image.Image) -> Image.Image:
 def _bare(image: Image.Image) -> Image.Image:
     """The pixels alone: metadata must neither reach a key nor leave in an output."""
     return Image.frombytes("RGB", image.size, image.tobytes())
-
-
-def place_picture(image: Image.Image, placement: Placement) -> Image.Image:
-    """Scale and then crop or pad a picture as planned; padding repeats the edge pixels.
-
-    A picture that already has the placed size is returned as it is, pixel for pixel.
-    """
-    if image.size != placement.scaled:
-        image = image.resize(placement.scaled, Image.Resampling.LANCZOS)
-    left, top, right, bottom = placement.box
-    width, height = placement.scaled
-    inner = (max(0, left), max(0, top), min(width, right), min(height, bottom))
-    if inner != (0, 0, width, height):
-        image = image.crop(inner)
-    margins = (max(0, -left), max(0, -top), max(0, right - width), max(0, bottom - height))
-    return _extend_edges(image, margins) if any(margins) else image
-
-
-def _extend_edges(image: Image.Image, margins: tuple[int, int, int, int]) -> Image.Image:
-    left, top, right, bottom = margins
-    pixels = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
-    return Image.fromarray(pixels)
-
-
-def picture_digest(image: Image.Image) -> str:
-    """SHA-256 of a picture's mode, size and pixels: equal pixels, equal digest."""
-    header = f"{image.mode} {image.width}x{image.height}\n".encode()
-    return hashlib.sha256(header + image.tobytes()).hexdigest()

@@ -1,0 +1,72 @@
+"""The table of every mode, depth, profile and container: read right, and keys kept where they were.
+
+Expected colours are plain arithmetic (``table``); ImageMagick says the same of what it reads.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from kontext_engine.picture import open_picture, reading_version
+from tests.reading import before, peer
+from tests.reading.table import SIDE, cases, plugins
+
+
+def containers():
+    return sorted({case.container for case in cases()})
+
+
+def test_the_tables_extent(record_property):
+    count = Counter(case.container for case in cases())
+    print("combinations:", sum(count.values()), dict(count))  # noqa: T201
+    record_property("combinations", sum(count.values()))
+    least = {"PNG": 120, "TIFF": 500, "JPEG": 15, "WEBP": 10, "AVIF": 10, "JPEG2000": 10}
+    assert {name: count[name] for name in least if count[name] < least[name]} == {}
+    assert set(plugins()) <= set(count)
+    names = [case.name for case in cases()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("container", containers())
+def test_every_patch_has_its_colour_and_only_changed_kinds_a_new_version(container):
+    wrong = []
+    for case in cases():
+        if case.container != container:
+            continue
+        data = case.make()
+        now = np.asarray(open_picture(data))
+        off = np.abs(now[SIDE // 2, SIDE // 2 :: SIDE] / 255 - case.expected).max() * 255
+        if off > case.tolerance:
+            wrong.append(f"{case.name}: {off:.2f} levels off, {case.tolerance:.2f} allowed")
+        then = formerly(data)
+        if then is not None and (reading_version(data) == 1) != np.array_equal(then, now):
+            wrong.append(f"{case.name}: version {reading_version(data)}")
+    assert wrong == []
+
+
+def formerly(data):
+    """The pixels by reading version 1; ``None`` where it made none, which no key can name."""
+    try:
+        return np.asarray(before.open_picture(data))
+    except Exception:  # it was not guarded
+        return None
+
+
+def test_imagemagick_says_the_same(tmp_path, record_property):
+    asked = [case for case in cases() if case.peer and case.container != "JXL"]
+    if peer.command() is None:
+        pytest.skip(f"ImageMagick is not installed: {len(asked)} files are not compared with it")
+    seen = peer.peer_colours(asked, tmp_path)
+    off = {c.name: np.abs(seen[c.name] - c.expected).max() * 255 for c in asked if c.name in seen}
+    record_property("compared", len(seen))
+    print(f"compared: {len(seen)}, refused by ImageMagick: {len(asked) - len(seen)}")  # noqa: T201
+    allowed = {case.name: case.tolerance for case in asked}
+    assert {name: value for name, value in off.items() if value > allowed[name]} == {}
+    assert len(seen) > 0.9 * len(asked)
+
+
+def test_both_versions_occur():
+    versions = Counter(reading_version(case.make()) for case in cases() if case.container == "PNG")
+    assert versions.keys() == {1, 2}
+    assert min(versions.values()) > 30
