@@ -103,13 +103,16 @@ def _lean(record: Record) -> Record:
     """The same, what it has in common with others held once: a run's end holds all of them."""
     return replace(
         record,
+        media_type=sys.intern(record.media_type),
+        step=sys.intern(record.step),
+        operation=sys.intern(record.operation),
+        model=sys.intern(record.model),
+        model_digest=sys.intern(record.model_digest),
         numerics=_one(canonical_json(record.numerics)),
         geometry=_one(canonical_json(record.geometry)),
-        **{name: sys.intern(getattr(record, name)) for name in _COMMON},
+        created=sys.intern(record.created),
+        software=sys.intern(record.software),
     )
-
-
-_COMMON = ("media_type", "step", "operation", "model", "model_digest", "created", "software")
 
 
 @functools.lru_cache(maxsize=1024)
