@@ -2,8 +2,9 @@
 
 The key is the SHA-256 of canonical JSON over the operation and its parameters, the seed, the
 model's weights digest with what else of the model decides pixels, the numerics profile, the
-parents' keys, the digests of source files, and how their kind is read where that has changed. Recipe, step and axis names, file names, batch
-size, worker and time are not in it: renaming a step with a seed of its own computes nothing anew.
+parents' keys, the digests of source files, and how their kind is read where that has changed.
+Recipe, step and axis names, file names, batch size, worker and time are not in it: renaming a step
+with a seed of its own computes nothing anew.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.recipe import place
 from flows.recipe.keys import default_seed, next_seed, step_key
-from flows.recipe.place import file_digest
+from flows.recipe.place import file_digest, file_reading
 from flows.recipe.step import ParentStep, SourceImage, StepParams
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import NumericsProfile
