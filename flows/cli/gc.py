@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,16 +116,20 @@ def _pins(objects: Objects, pins: list[str], unpins: list[str]) -> None:
         typer.echo(f"{run}: {'no longer pinned' if unpin(objects, run) else 'was not pinned'}")
 
 
-def _verify(settings: Settings, *, as_json: bool) -> None:
+@contextmanager
+def _looking() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told what is done, how many, of how many."""
     from flows.cli.bars import bar
+
+    with bar("looking") as move:
+        yield lambda what, done, total: move(description=what, completed=done, total=total)
+
+
+def _verify(settings: Settings, *, as_json: bool) -> None:
     from flows.store.address import open_store
     from flows.store.verify import verify
 
-    with bar("looking") as move:
-
-        def tell(what: str, done: int, total: int) -> None:
-            move(description=what, completed=done, total=total)
-
+    with _looking() as tell:
         found = verify(open_store(settings.store, settings), tell)
     if as_json:
         typer.echo(json.dumps({"read": found.read, "damaged": found.damaged}, indent=1))
@@ -136,16 +142,11 @@ def _verify(settings: Settings, *, as_json: bool) -> None:
 
 
 def _clean(objects: Objects, policy: Policy, *, delete: bool, as_json: bool) -> None:
-    from flows.cli.bars import bar
     from flows.gc.sweep import Sweep, mark
 
     sweep = found = None
     try:
-        with bar("looking") as move:
-
-            def tell(what: str, done: int, total: int) -> None:
-                move(description=what, completed=done, total=total)
-
+        with _looking() as tell:
             if delete:
                 sweep = Sweep(objects, policy, tell=tell)
                 found = sweep.run()

@@ -74,27 +74,15 @@ class StoredSource:
         return held.data
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once per version of the file in this process.
+def look_at(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file's bytes, and the version of how its kind of picture is read.
 
-    A file that was changed just now is read each time: it may change again without its time.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    return _of_file(path)[0]
-
-
-def file_reading(path: Path) -> int:
-    """The version of how its kind of picture is read, told by its header; looked at as seldom.
+    Read once per version of the file in this process; one that was changed just now is read each
+    time: it may change again without its time.
 
     Raises:
         OSError: the file cannot be read.
     """
-    return _of_file(path)[1]
-
-
-def _of_file(path: Path) -> tuple[str, int]:
     stat = path.stat()
     changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
     settled = time.time_ns() - changed > SETTLING_NS
@@ -106,6 +94,5 @@ def _of_file(path: Path) -> tuple[str, int]:
 def _looked_at(path: Path, *_version: int) -> tuple[str, int]:
     from kontext_engine.picture import reading_version
 
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digest, reading_version(path)
+    data = path.read_bytes()
+    return hashlib.sha256(data).hexdigest(), reading_version(data)

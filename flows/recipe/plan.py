@@ -20,7 +20,7 @@ from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.outputs import plan_outputs
 from flows.recipe.overrides import Overrides, load_overrides
-from flows.recipe.place import S3Object, file_digest, file_reading
+from flows.recipe.place import S3Object, look_at
 from flows.recipe.recipe import Recipe
 from flows.recipe.remote import read_all
 from flows.recipe.review import Review
@@ -200,7 +200,7 @@ class _Planner:
         if isinstance(path, S3Object):
             return SourceImage(name, path, self.remote[path])
         try:
-            return SourceImage(name, path, file_digest(path), file_reading(path))
+            return SourceImage(name, path, *look_at(path))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             text = f"'{legible(path.name)}' cannot be read ({reason}); expected a picture; "
