@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from flows.cli.check import summary
+from flows.plan.outputs import DEFAULT_QUALITY
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
-from flows.recipe.outputs import DEFAULT_QUALITY
 from flows.recipe.schema import (
     MAX_GUIDANCE,
     MAX_STEPS,

@@ -11,9 +11,9 @@ import typer.main
 from flows.cli import VERBS, build_app
 from flows.engines.options import Backoff, EngineLimits
 from flows.engines.stats import HOPELESS, EngineStats
-from flows.execution.execute import USUAL
-from flows.execution.packing import LEAST, MOST
 from flows.gc import kinds, underway
+from flows.run.execute import USUAL
+from flows.run.packing import LEAST, MOST
 from flows.scheduling import (
     forms,
     names,
@@ -27,10 +27,10 @@ from flows.scheduling import (
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
+from flows.scheduling.workers.health import HOST, STANDSTILL_SECONDS
+from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
 from flows.settings import RESIDENT_PATIENCE
 from flows.store.words import OVERDUE, QUIET, RENEW
-from flows.workers.health import HOST, STANDSTILL_SECONDS
-from flows.workers.metrics import Counts, Metrics, Scheduler
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")

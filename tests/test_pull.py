@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from flows import target as target_module
 from flows.cli import main
-from flows.listing import RunNotFound, find_run, runs_beginning, split_address
-from flows.manifest import ManifestError
-from flows.pull import pull
+from flows.pull import target as target_module
+from flows.pull.listing import RunNotFound, find_run, runs_beginning, split_address
+from flows.pull.pull import pull
+from flows.pull.target import MEMORY, PullError
+from flows.run.manifest import ManifestError
 from flows.store.address import open_objects
 from flows.store.base import StoreError
 from flows.store.folder import LocalObjects
-from flows.target import MEMORY, PullError
 from kontext_engine.files import write_whole
 from tests.store.batch import write_run
 
@@ -261,7 +261,7 @@ def test_stopped_at_any_write_it_goes_on(local, target, monkeypatch, moment):
             raise KeyboardInterrupt
         write_whole(path, data)
 
-    monkeypatch.setattr("flows.pull.write_whole", stopping)
+    monkeypatch.setattr("flows.pull.pull.write_whole", stopping)
     with pytest.raises(KeyboardInterrupt):
         pull(local, RUN, target, jobs=1)
     monkeypatch.undo()
@@ -395,7 +395,7 @@ def test_a_target_that_cannot_be_written_is_told(local, tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("flows.pull.write_whole", full)
+    monkeypatch.setattr("flows.pull.pull.write_whole", full)
     with pytest.raises(PullError, match=r"no space left on device\); free some space, then pull"):
         pull(local, RUN, tmp_path / "here")
 
@@ -607,7 +607,7 @@ def test_ctrl_c_ends_the_command_quickly(local, target, capsys, monkeypatch):
             assert heard.wait(30)
         return get(self, name)
 
-    monkeypatch.setattr("flows.pull.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("flows.pull.pull.ThreadPoolExecutor", Pool)
     # A shell's background job is born deaf to SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(LocalObjects, "get", interrupting)

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from flows.cli.words import seconds, size
-from flows.execution.outcome import Ending
-from flows.listing import RunState, list_runs
-from flows.manifest import parse_manifest
+from flows.pull.listing import RunState, list_runs
+from flows.run.manifest import parse_manifest
+from flows.run.outcome import Ending
 from flows.store.address import open_objects
 from flows.store.claims import ALIVE_FOR, claim
 from flows.store.folder import LocalObjects
@@ -84,8 +84,8 @@ def test_one_large_manifest_is_read_at_a_time(objects, monkeypatch, large):
     for number in range(6):
         write_run(objects, f"2026-01-02-autumn-0000000{number}")
     at_once = AtOnce(parse_manifest, 1 if large else 0)
-    monkeypatch.setattr("flows.manifest.LARGE", large)
-    monkeypatch.setattr("flows.listing.parse_manifest", at_once)
+    monkeypatch.setattr("flows.run.manifest.LARGE", large)
+    monkeypatch.setattr("flows.pull.listing.parse_manifest", at_once)
     assert set(states(objects).values()) == {RunState.COMPLETE}
     assert (at_once.most == 1) == (large == 0)
 

@@ -13,9 +13,9 @@ import typer.main
 
 from flows.cli import build_app
 from flows.cli.options import LinkKind
-from flows.numerics import Device
 from flows.settings import InputSettings, S3Settings, Settings, SettingsError, resident
 from flows.settings.load import effective_settings, leaves, load_settings
+from flows.settings.numerics import Device
 from flows.settings.secrecy import masked
 from tests.shell import kontext
 

@@ -24,20 +24,20 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from flows.cli import main
-from flows.execution import sources, stages
-from flows.execution.cutting import cut
-from flows.execution.ends import ChunkEnds, gather
-from flows.execution.execute import run_plan
-from flows.execution.look import look
-from flows.execution.provenance import sources_of
-from flows.execution.sources import put_sources
-from flows.execution.stages import StageSheet, read_stage, write_stage
-from flows.execution.verdicts import VERDICTS, give, verdict, words_of
-from flows.listing import PINS
-from flows.manifest import read_manifest
-from flows.pipeline import publish, run_folder
-from flows.recipe.plan import make_plan
+from flows.plan.plan import make_plan
+from flows.pull.listing import PINS
 from flows.recipe.recipe import load_recipe
+from flows.run import sources, stages
+from flows.run.cutting import cut
+from flows.run.ends import ChunkEnds, gather
+from flows.run.execute import run_plan
+from flows.run.look import look
+from flows.run.manifest import read_manifest
+from flows.run.pipeline import publish, run_folder
+from flows.run.provenance import sources_of
+from flows.run.sources import put_sources
+from flows.run.stages import StageSheet, read_stage, write_stage
+from flows.run.verdicts import VERDICTS, give, verdict, words_of
 from flows.scheduling.names import chunks_of, parent_name
 from flows.scheduling.parcel import ORDERS, put_parcel, unpacked
 from flows.settings.load import load_settings
@@ -221,7 +221,7 @@ def recipe(monkeypatch, tmp_path) -> str:
     module = types.ModuleType("kontext_engine.engine")
     module.KontextEngine = Engine
     monkeypatch.setitem(sys.modules, "kontext_engine.engine", module)
-    monkeypatch.setattr("flows.recipe.plan.resolve_model", lambda name: FAKE_SPEC)
+    monkeypatch.setattr("flows.plan.plan.resolve_model", lambda name: FAKE_SPEC)
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64), "red").save("shoe.png")
     Path("r.yaml").write_text(

@@ -11,8 +11,8 @@ from flows.cli import ExitCode
 from flows.cli.options import Sets
 
 if TYPE_CHECKING:
+    from flows.plan.step import Plan
     from flows.recipe.recipe import Recipe
-    from flows.recipe.step import Plan
 
 
 def check(
@@ -50,7 +50,7 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
     Raises:
         RecipeError: as ``make_plan``.
     """
-    from flows.recipe.plan import make_plan
+    from flows.plan.plan import make_plan
     from kontext_engine.catalogue import HUB_MODELS, resolve_model
     from kontext_engine.errors import ModelError
 

@@ -66,7 +66,7 @@ def gc(
     What a run's manifest names stays, and what a running run needs: it is safe beside batches.
     """
     from flows.gc.kinds import Policy
-    from flows.listing import RunNotFound
+    from flows.pull.listing import RunNotFound
     from flows.store.address import open_objects
     from flows.store.base import StoreError
 
@@ -105,7 +105,7 @@ def _span(text: str | None, option: str) -> float | None:
 
 def _pins(objects: Objects, pins: list[str], unpins: list[str]) -> None:
     from flows.gc.pins import pin, unpin
-    from flows.listing import find_run
+    from flows.pull.listing import find_run
 
     for text in pins:
         run = find_run(objects, text)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flows.execution.events import EngineLoaded, EngineLoading, Event, Started
+from flows.run.events import EngineLoaded, EngineLoading, Event, Started
 
 
 class Interrupts:

@@ -21,10 +21,10 @@ from flows.cli.options import (
     changes,
     effective,
 )
-from flows.numerics import choose_numerics
+from flows.settings.numerics import choose_numerics
 
 if TYPE_CHECKING:
-    from flows.recipe.step import Plan, Step
+    from flows.plan.step import Plan, Step
     from flows.settings import Settings
 
 
@@ -57,7 +57,7 @@ def plan(
 
     Everything is keyed before any model loads, so this takes no GPU and changes nothing.
     """
-    from flows.recipe.plan import make_plan
+    from flows.plan.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
     settings = effective(store=store, device=device)
@@ -77,7 +77,7 @@ def plan(
 
 
 def _progress(planned: Plan, settings: Settings) -> PlanStatus:
-    from flows.estimate import SAMPLE, StepTimes
+    from flows.plan.estimate import SAMPLE, StepTimes
     from flows.store.address import open_store
     from flows.store.base import StoreError
 

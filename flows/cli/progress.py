@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from flows.execution.events import (
+from flows.run.events import (
     Denoising,
     EngineLoaded,
     EngineLoading,
@@ -20,8 +20,8 @@ from flows.execution.events import (
     Settled,
     Started,
 )
-from flows.execution.outcome import State
-from flows.report.view import duration
+from flows.run.outcome import State
+from flows.run.report.view import duration
 
 Clock = Callable[[], float]
 

@@ -11,7 +11,7 @@ from flows.cli import ExitCode, told
 from flows.cli.options import Store, effective
 
 if TYPE_CHECKING:
-    from flows.pull import Pulled
+    from flows.pull.pull import Pulled
     from flows.store.objects import Objects
 
 
@@ -40,10 +40,10 @@ def pull(
 
     Only what is missing or differs is fetched, and verified; the same command goes on after a stop.
     """
-    from flows.listing import RunNotFound
-    from flows.manifest import ManifestError
+    from flows.pull.listing import RunNotFound
+    from flows.pull.target import PullError
+    from flows.run.manifest import ManifestError
     from flows.store.base import StoreError
-    from flows.target import PullError
 
     stopped = "stopped; what is there stays, the same command goes on"
     with told(PullError, ManifestError, StoreError, wrong=(RunNotFound,), stopped=stopped):
@@ -55,7 +55,7 @@ def pull(
 
 
 def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int) -> list[Pulled]:
-    from flows.listing import find_run, runs_beginning, split_address
+    from flows.pull.listing import find_run, runs_beginning, split_address
     from flows.store.address import open_objects
 
     home, text = split_address(asked)
@@ -72,7 +72,7 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
     from rich.progress import DownloadColumn, TextColumn
 
     from flows.cli.bars import bar
-    from flows.pull import PullProgress, pull
+    from flows.pull.pull import PullProgress, pull
 
     with bar(run, (TextColumn("{task.fields[files]} files"), DownloadColumn()), files="0") as move:
 

@@ -31,9 +31,9 @@ def report(
     links: LinkKind = None,
 ) -> None:
     """Write report.html of RUN again, from its manifest.json and the store."""
-    from flows.manifest import ManifestError, read_manifest
-    from flows.pipeline import links_for
-    from flows.report.write import write_report
+    from flows.run.manifest import ManifestError, read_manifest
+    from flows.run.pipeline import links_for
+    from flows.run.report.write import write_report
     from flows.settings.address import is_s3
     from flows.store.address import open_store
     from flows.store.base import StoreError

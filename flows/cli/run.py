@@ -23,7 +23,7 @@ from flows.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from flows.pipeline import Finished, RunRequest
+    from flows.run.pipeline import Finished, RunRequest
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     Ctrl-C stops within a denoise step and keeps what is made; the same command goes on from there.
     With --prefect it only ends the following.
     """
-    from flows.pipeline import RunRequest
+    from flows.run.pipeline import RunRequest
     from flows.settings.address import is_s3
 
     settings = effective(store=store, device=device, batch=batch, links=links)
@@ -87,9 +87,9 @@ def run(
 
 
 def _reroll(request: RunRequest, selectors: list[str]) -> None:
+    from flows.plan.reroll import reroll
     from flows.recipe.overrides import overrides_path
     from flows.recipe.recipe import load_recipe
-    from flows.recipe.reroll import reroll
 
     recipe = load_recipe(request.recipe, request.sets)
     kept = overrides_path(request.recipe)
@@ -128,8 +128,8 @@ def _carry_out(request: RunRequest) -> Finished:
 
     from flows.cli.interrupt import Interrupts
     from flows.cli.progress import RunProgress
-    from flows.execution.events import both
-    from flows.pipeline import Hooks, plan_recipe, run_recipe
+    from flows.run.events import both
+    from flows.run.pipeline import Hooks, plan_recipe, run_recipe
     from flows.store.base import StoreError
 
     console = Console(stderr=True)
@@ -149,7 +149,7 @@ def _carry_out(request: RunRequest) -> Finished:
 
 
 def _exit_code(finished: Finished) -> ExitCode:
-    from flows.execution.outcome import Ending
+    from flows.run.outcome import Ending
 
     if finished.manifest.ending is Ending.INTERRUPTED:
         return ExitCode.INTERRUPTED

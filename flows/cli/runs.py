@@ -14,7 +14,7 @@ from flows.cli import told
 from flows.cli.options import AsJson, Store, effective
 
 if TYPE_CHECKING:
-    from flows.listing import RunLine
+    from flows.pull.listing import RunLine
 
 COLOURS = {"complete": "green", "running": "cyan", "failed": "red", "unreadable": "red"}
 
@@ -29,7 +29,7 @@ def runs(
 
     One that was killed shows as running for five minutes more; its recipe, run again, goes on.
     """
-    from flows.listing import list_runs
+    from flows.pull.listing import list_runs
     from flows.store.address import open_objects
     from flows.store.base import StoreError
 

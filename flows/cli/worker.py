@@ -72,8 +72,8 @@ def worker(
     is the service manager's work.
     """
     from flows.engines.loading import KONTEXT
-    from flows.workers.name import NoNameError, claim_name
-    from flows.workers.options import WorkerOptions
+    from flows.scheduling.workers.name import NoNameError, claim_name
+    from flows.scheduling.workers.options import WorkerOptions
 
     _log_to_stderr()
     settings = effective(store=store, batch=batch)

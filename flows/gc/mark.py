@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.execution.stages import STAGES
-from flows.execution.verdicts import VERDICTS
 from flows.gc.kinds import Kind, Policy, Uploads
 from flows.gc.reading import Naming, Reader, Tell, of_output, of_record
 from flows.gc.roots import ORDERS, Roots
+from flows.run.stages import STAGES
+from flows.run.thumbs import Thumbnail
+from flows.run.verdicts import VERDICTS
 from flows.store.base import StoreError
 from flows.store.claims import FOLDER as CLAIMS
 from flows.store.lock import CLOCKS
@@ -21,7 +22,6 @@ from flows.store.objects import Entry, Objects
 from flows.store.outputs import FOLDER as OUTPUTS
 from flows.store.record import is_digest
 from flows.store.runfolder import RUNS, THUMBS
-from flows.thumbs import Thumbnail
 
 LOCKS = frozenset({"tmp/lock", "tmp/cells.lock"})  # of folders; they are held, never written
 FORMER = "active/"  # journals of the scheduler that earlier releases had

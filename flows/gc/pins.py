@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.listing import PINS, RunNotFound
-from flows.manifest import FILE_NAME
+from flows.pull.listing import PINS, RunNotFound
+from flows.run.manifest import FILE_NAME
 from flows.store.base import StoreError
 from flows.store.lock import POLL, HomeClock, Say, silent, wait_for_collector
 from flows.store.objects import Objects

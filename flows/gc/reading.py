@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from flows.manifest import one_large
+from flows.run.manifest import one_large
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects
 from flows.store.outputs import decode_output_record

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from flows.gc.kinds import ORDERED_FOR
 from flows.gc.reading import Reader
 from flows.gc.underway import Keys, UnderWay, UnderWayReader, unreadable
-from flows.listing import PINS, RUN_NAME
-from flows.manifest import FILE_NAME, Manifest
+from flows.pull.listing import PINS, RUN_NAME
+from flows.run.manifest import FILE_NAME, Manifest
 from flows.store.base import StoreError
 from flows.store.claims import Claim, read_claims
 from flows.store.lanes import LANES, in_lanes

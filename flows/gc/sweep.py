@@ -64,7 +64,7 @@ from flows.gc.mark import Marker, Marks, run_of
 from flows.gc.reading import Tell, nothing
 from flows.gc.roots import RootReader, Roots
 from flows.gc.slices import SLICE, Slices, cut
-from flows.manifest import FILE_NAME
+from flows.run.manifest import FILE_NAME
 from flows.store.base import StoreError
 from flows.store.folder import LocalObjects
 from flows.store.lock import LEASE, HomeClock, passing_seconds

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from flows.execution import stages
-from flows.execution.stages import STAGES
-from flows.execution.verdicts import VERDICTS
 from flows.gc.reading import Reader
+from flows.run import stages
+from flows.run.stages import STAGES
+from flows.run.verdicts import VERDICTS
 from flows.store.base import StoreError
 from flows.store.lanes import LANES, in_lanes
 from flows.store.objects import Entry, Objects

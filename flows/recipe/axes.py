@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.recipe.node import Loc
-from flows.recipe.place import Place
+from flows.sources.place import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flows.recipe.errors import Problem, RecipeError, did_you_mean, one_of
+from flows.problems import Problem, did_you_mean, one_of
+from flows.recipe.errors import RecipeError
 from flows.recipe.overrides import overrides_path
-from flows.recipe.remote import is_allowed
 from flows.recipe.source import MAX_BYTES
 from flows.settings import Settings
-from flows.store.address import SCHEME, S3Address, is_s3, open_objects, parse_address
+from flows.settings.address import SCHEME, S3Address, is_s3
+from flows.sources.remote import is_allowed
+from flows.store.address import open_objects, parse_address
 from flows.store.base import AddressError, StoreError
 from flows.store.objects import Objects
 

@@ -1,10 +1,8 @@
-"""What can be wrong with a recipe: problems with their places (``flows.problems``)."""
+"""The one error of a recipe: all that is wrong with it, with its places (``flows.problems``)."""
 
 from __future__ import annotations
 
-from flows.problems import Mark, Problem, ProblemsError, did_you_mean, one_line, one_of, unknown
-
-__all__ = ["Mark", "Problem", "RecipeError", "did_you_mean", "one_line", "one_of", "unknown"]
+from flows.problems import ProblemsError
 
 
 class RecipeError(ProblemsError):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
-from flows.recipe.errors import did_you_mean, unknown
 from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review

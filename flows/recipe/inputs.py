@@ -3,7 +3,7 @@
 A path is taken from the recipe's folder. The file it means must lie in that folder or in the
 current one, or below either, or below one of ``inputs.roots`` of the settings: a recipe that was
 sent to you reads nothing else. ``..`` is fine as long as it ends inside. What a link inside those
-folders points to was put there by their owner. ``flows.recipe.remote`` has the same for S3.
+folders points to was put there by their owner. ``flows.sources.remote`` has the same for S3.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.problems import did_you_mean
 from flows.recipe.axes import Value
-from flows.recipe.errors import did_you_mean
 from flows.recipe.naming import slug
 from flows.recipe.node import Loc, short
-from flows.recipe.place import Place
 from flows.recipe.recipe import Recipe
-from flows.recipe.remote import RemoteError, find_objects, is_pattern, is_remote
 from flows.recipe.review import Review
 from flows.recipe.schema import InputEntry
 from flows.settings.secrecy import masked
+from flows.sources.place import Place
+from flows.sources.remote import RemoteError, find_objects, is_pattern, is_remote
 
 # What a glob picks up; a file named in full may have any name.
 PICTURE_SUFFIXES = frozenset(

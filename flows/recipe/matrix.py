@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
-from flows.recipe.errors import RecipeError, unknown
+from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import resolve_entry, resolve_input
 from flows.recipe.naming import slug
 from flows.recipe.node import Loc

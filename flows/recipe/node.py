@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flows.recipe.errors import Mark, Problem
+from flows.problems import Mark, Problem
 
 Scalar = str | int | float | bool | None
 Loc = tuple[str | int, ...]

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.recipe.errors import Problem, RecipeError, unknown
+from flows.problems import Problem, unknown
+from flows.recipe.errors import RecipeError
 from flows.recipe.node import Source, to_plain
 from flows.recipe.schema import MAX_SEED
 from flows.recipe.source import read_source

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.recipe.errors import Problem, RecipeError, did_you_mean, one_of
+from flows.problems import Problem, did_you_mean, one_of
+from flows.recipe.errors import RecipeError
 from flows.recipe.node import Loc, Source
 from flows.recipe.schema import RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flows.recipe.errors import Problem, RecipeError
+from flows.problems import Problem
+from flows.recipe.errors import RecipeError
 from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe
 from flows.settings import Settings

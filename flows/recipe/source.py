@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from flows.recipe.errors import Mark, Problem, RecipeError
+from flows.problems import Mark, Problem
+from flows.recipe.errors import RecipeError
 from flows.recipe.node import Field, Node, Source, mark_at, resolve_scalar
 
 MAX_BYTES = 256 * 1024

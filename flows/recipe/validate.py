@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from flows.recipe.errors import Problem, RecipeError, did_you_mean, unknown
+from flows.problems import Problem, did_you_mean, unknown
+from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Loc, Node, Source, to_plain
 from flows.recipe.schema import (

@@ -16,16 +16,16 @@ from prefect.client.schemas.objects import State as FlowState
 from prefect.states import Completed, Failed
 
 from flows.engines.pooled import PooledEngine
-from flows.execution.asking import EngineFactory
-from flows.execution.ends import ChunkEnds
-from flows.execution.events import Event, Settled
-from flows.execution.execute import run_plan
-from flows.execution.look import look
-from flows.execution.outcome import Ending, Outcome, State
-from flows.execution.stages import ChunkSheet, read_stage
-from flows.execution.verdicts import give, verdict
-from flows.recipe.planfile import local_model
-from flows.recipe.step import Plan
+from flows.plan.planfile import local_model
+from flows.plan.step import Plan
+from flows.run.asking import EngineFactory
+from flows.run.ends import ChunkEnds
+from flows.run.events import Event, Settled
+from flows.run.execute import run_plan
+from flows.run.look import look
+from flows.run.outcome import Ending, Outcome, State
+from flows.run.stages import ChunkSheet, read_stage
+from flows.run.verdicts import give, verdict
 from flows.scheduling.attempt import Attempt, Stop, Why, mine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.names import chunks_of

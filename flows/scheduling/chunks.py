@@ -16,10 +16,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.objects import State as FlowState
 
-from flows.execution.ends import ChunkEnds
-from flows.execution.outcome import State, StepOutcome
-from flows.execution.stages import ChunkSheet
-from flows.execution.verdicts import give, verdict
+from flows.run.ends import ChunkEnds
+from flows.run.outcome import State, StepOutcome
+from flows.run.stages import ChunkSheet
+from flows.run.verdicts import give, verdict
 from flows.scheduling.forms import RunForm
 from flows.scheduling.names import MAKE_CHUNK, chunks_of
 from flows.scheduling.parent import Child, Parent

@@ -22,7 +22,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Failed
 from pydantic import BaseModel, ValidationError
 
-from flows.execution.verdicts import verdict
+from flows.run.verdicts import verdict
 from flows.scheduling.attempt import ABOVE, Attempt, Stop, Why, become
 from flows.scheduling.names import MAKE_CHUNK, lease_name
 from flows.scheduling.server import ServerError, connected, history, insisting, read, read_many

@@ -18,15 +18,15 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.execution.stages import STAGES
 from flows.recipe.catalog import Catalog
+from flows.run.stages import STAGES
 from flows.scheduling.attempt import pause
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
 from flows.scheduling.parent import CANCELLED, Child, Parent
 from flows.scheduling.server import LIVING, pages, read, those
 from flows.scheduling.states import cancelled, put_on
-from flows.store.address import is_s3
+from flows.settings.address import is_s3
 from flows.store.objects import checked
 
 CRASHED_FOR = 180.0  # seconds; whoever is not revived by then has ended

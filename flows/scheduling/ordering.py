@@ -16,11 +16,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 
-from flows.execution.verdicts import verdict, words_of
-from flows.manifest import read_manifest
-from flows.pipeline import Finished, RunRequest
-from flows.recipe.plan import make_plan
+from flows.plan.plan import make_plan
 from flows.recipe.recipe import load_recipe
+from flows.run.manifest import read_manifest
+from flows.run.pipeline import Finished, RunRequest
+from flows.run.verdicts import verdict, words_of
 from flows.scheduling.forms import RunForm
 from flows.scheduling.names import RUN_RECIPE, deployment, parent_name
 from flows.scheduling.parcel import put_parcel
@@ -28,7 +28,8 @@ from flows.scheduling.progress import made_so_far
 from flows.scheduling.server import dashboard, history, insisting, read
 from flows.scheduling.statement import Fleet, fleet, place_of_process
 from flows.scheduling.states import round_of
-from flows.store.address import is_s3, open_store
+from flows.settings.address import is_s3
+from flows.store.address import open_store
 from flows.store.keyed import KeyedStore
 from flows.store.runfolder import RunFolder
 

@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.problems import Problem
 from flows.recipe.catalog import Found
-from flows.recipe.errors import Problem, RecipeError
+from flows.recipe.errors import RecipeError
 from flows.recipe.matrix import build_axes
 from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe

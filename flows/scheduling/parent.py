@@ -22,8 +22,8 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.execution.verdicts import give, verdict, words_of
 from flows.recipe.errors import RecipeError
+from flows.run.verdicts import give, verdict, words_of
 from flows.scheduling.attempt import Stop, Why, mine, pause
 from flows.scheduling.forms import NightlyForm, RunForm
 from flows.scheduling.names import deployment

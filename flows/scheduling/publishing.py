@@ -7,9 +7,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flows.execution.outcome import Outcome
-from flows.execution.stages import Stage
-from flows.pipeline import Finished, links_for, publish
+from flows.run.outcome import Outcome
+from flows.run.pipeline import Finished, links_for, publish
+from flows.run.stages import Stage
 from flows.scheduling.parent import Parent, in_counts
 from flows.store.base import StoreError
 from flows.store.runfolder import RunFolder

@@ -17,21 +17,22 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from flows.delivery import Delivered
-from flows.estimate import SAMPLE
-from flows.execution.cutting import cut
-from flows.execution.ends import gather
-from flows.execution.look import look
-from flows.execution.outcome import Ending, Outcome
-from flows.execution.provenance import sources_of
-from flows.execution.sources import put_sources
-from flows.execution.stages import Stage, StageSheet, read_stage, write_stage
-from flows.pipeline import run_folder
+from flows.plan.estimate import SAMPLE
+from flows.plan.plan import make_plan
+from flows.plan.step import Plan
+from flows.problems import Problem
 from flows.recipe.catalog import Catalog, Found
-from flows.recipe.errors import Problem, RecipeError
-from flows.recipe.plan import make_plan
+from flows.recipe.errors import RecipeError
 from flows.recipe.recipe import load_recipe
-from flows.recipe.step import Plan
+from flows.run.cutting import cut
+from flows.run.delivery import Delivered
+from flows.run.ends import gather
+from flows.run.look import look
+from flows.run.outcome import Ending, Outcome
+from flows.run.pipeline import run_folder
+from flows.run.provenance import sources_of
+from flows.run.sources import put_sources
+from flows.run.stages import Stage, StageSheet, read_stage, write_stage
 from flows.scheduling.attempt import pause
 from flows.scheduling.chunks import ChunksParent
 from flows.scheduling.forms import RunForm

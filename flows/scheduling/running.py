@@ -16,7 +16,6 @@ from prefect.client.schemas.filters import WorkQueueFilter
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-from flows.numerics import choose_numerics
 from flows.scheduling import progress
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES
 from flows.scheduling.pools import not_ours
@@ -33,13 +32,14 @@ from flows.scheduling.site import Site, Tempo
 from flows.scheduling.statement import FleetError, state
 from flows.scheduling.sweep import Sweep
 from flows.scheduling.worker import WATCH, Seat, again_and_again, serve_all, watch
+from flows.scheduling.workers.gpus import gpu_memory
+from flows.scheduling.workers.health import Health, HealthPage, ailment_of, unready_of
+from flows.scheduling.workers.metrics import Metrics, Scheduler
+from flows.scheduling.workers.name import Name
+from flows.scheduling.workers.options import WorkerOptions
 from flows.settings import Settings, resident
+from flows.settings.numerics import choose_numerics
 from flows.store.base import StoreAway, StoreError
-from flows.workers.gpus import gpu_memory
-from flows.workers.health import Health, HealthPage, ailment_of, unready_of
-from flows.workers.metrics import Metrics, Scheduler
-from flows.workers.name import Name
-from flows.workers.options import WorkerOptions
 from kontext_engine.catalogue import list_models, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec

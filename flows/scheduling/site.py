@@ -16,12 +16,12 @@ from flows.engines.pool import EnginePool
 from flows.scheduling.attempt import Attempt
 from flows.scheduling.progress import Progress
 from flows.scheduling.setbacks import Setbacks
+from flows.scheduling.workers.metrics import Counts
 from flows.settings import Settings
 from flows.store.address import open_cells, open_store
 from flows.store.cells import Cells
 from flows.store.keyed import KeyedStore
 from flows.store.leases import Judge, Lease
-from flows.workers.metrics import Counts
 from kontext_engine.spec import ModelSpec
 
 

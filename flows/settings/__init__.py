@@ -20,9 +20,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flows.numerics import Device
 from flows.problems import ProblemsError
 from flows.settings.address import understood
+from flows.settings.numerics import Device
 
 DEFAULT_OUT = "out"
 DEFAULT_BATCH = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.settings.address import SCHEME, S3Address, is_s3, understood
+from flows.settings.address import S3Address, understood
 from flows.store.base import AddressError
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
@@ -16,16 +16,6 @@ from flows.store.objects import Objects
 if TYPE_CHECKING:
     from flows.settings import S3Settings, Settings
     from flows.store.cells import Cells
-
-__all__ = [
-    "SCHEME",
-    "S3Address",
-    "is_s3",
-    "open_cells",
-    "open_objects",
-    "open_store",
-    "parse_address",
-]
 
 
 def parse_address(where: str | Path) -> S3Address | Path:

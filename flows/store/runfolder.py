@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.store.address import is_s3, open_objects, parse_address
+from flows.settings.address import is_s3
+from flows.store.address import open_objects, parse_address
 from flows.store.base import AddressError
 from flows.store.folder import LocalObjects
 from flows.store.objects import Entry, Objects

@@ -1,6 +1,6 @@
 """Reading everything: what no run reads, because it takes it for there, is hashed here.
 
-A run looks at records alone (``flows/execution/look.py``), so what a disk loses in silence shows
+A run looks at records alone (``flows/run/look.py``), so what a disk loses in silence shows
 where somebody reads it. This reads all there is, and sets aside what is damaged: the next run that
 needs it makes it again.
 """

@@ -23,8 +23,9 @@ from pathlib import Path
 from PIL import Image
 
 from flows.settings import Settings
+from flows.settings.address import S3Address
 from flows.store import boto
-from flows.store.address import S3Address, open_objects, parse_address
+from flows.store.address import open_objects, parse_address
 from flows.store.lanes import LANES, in_lanes
 from flows.throughput.sides import LOOP, S5CMD, SIDE, ThroughputError, make_sides
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from flows.execution.outcome import Ending
-from flows.execution.provenance import software
-from flows.manifest import FILE_NAME, Manifest, ModelEntry, OutputEntry
-from flows.pull import JOBS, pull
+from flows.pull.pull import JOBS, pull
+from flows.run.manifest import FILE_NAME, Manifest, ModelEntry, OutputEntry
+from flows.run.outcome import Ending
+from flows.run.provenance import software
 from flows.settings import Settings
+from flows.settings.address import S3Address
 from flows.store import boto
-from flows.store.address import S3Address, open_objects, open_store
+from flows.store.address import open_objects, open_store
 from flows.store.lanes import LANES, in_lanes
 from flows.store.record import Record
 from flows.store.runfolder import RunFolder

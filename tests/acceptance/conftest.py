@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.manifest import Manifest
+from flows.pull.target import MEMORY
+from flows.run.manifest import Manifest
 from flows.store.local import LocalStore
-from flows.target import MEMORY
 from kontext_engine.catalogue import MODELS_FOLDER
 from tests.run.samples import manifest_in
 

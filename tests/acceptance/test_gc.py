@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from flows.manifest import FILE_NAME, Manifest
+from flows.run.manifest import FILE_NAME, Manifest
 from flows.store.address import open_store
 from flows.store.s3 import S3Objects
 

@@ -83,7 +83,7 @@ def test_the_second_run_calls_no_engine_and_imports_no_torch(made, kontext):
     assert ended.out.startswith(f"{STEPS} cached in ")
     assert made.calls == calls
     imported = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
-    assert "flows.pipeline" in imported
+    assert "flows.run.pipeline" in imported
     assert imported & HEAVY == set()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.manifest import Manifest
+from flows.run.manifest import Manifest
 from flows.store.s3 import S3Objects
 
 from ..run.samples import manifest_in

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.manifest import FILE_NAME, Manifest
+from flows.run.manifest import FILE_NAME, Manifest
 from flows.store.objects import Objects
 from flows.store.record import decode_record
 

@@ -52,11 +52,11 @@ def die_at(moment: int) -> None:
 
 
 def take_fake_engine(seconds: float) -> None:
-    import flows.recipe.plan
+    import flows.plan.plan
     from kontext_engine.fake import FAKE_SPEC
     from tests.run.fake_kontext import install
 
-    flows.recipe.plan.resolve_model = lambda name: FAKE_SPEC
+    flows.plan.plan.resolve_model = lambda name: FAKE_SPEC
     install(str(seconds))
 
 

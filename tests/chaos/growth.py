@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncpg
 
-from flows.pipeline import RunRequest, plan_recipe
+from flows.run.pipeline import RunRequest, plan_recipe
 from flows.settings import Settings
 from flows.store.local import LocalStore
 

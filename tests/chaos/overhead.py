@@ -13,7 +13,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from flows.pipeline import RunRequest, plan_recipe
+from flows.run.pipeline import RunRequest, plan_recipe
 from flows.scheduling.names import chunks_of
 from flows.settings import Settings
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from flows.recipe.step import Plan
+from flows.plan.step import Plan
 
 from .calls import Strike
 from .city import PATIENCE, City

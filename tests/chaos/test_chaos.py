@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flows.execution.outcome import Ending, State
+from flows.run.outcome import Ending, State
 
 from .city import PATIENCE, City
 from .measure import noticed

@@ -13,9 +13,9 @@ import numpy as np
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from flows.manifest import Manifest
-from flows.pipeline import RunRequest, plan_recipe
-from flows.recipe.step import Plan
+from flows.plan.step import Plan
+from flows.run.manifest import Manifest
+from flows.run.pipeline import RunRequest, plan_recipe
 from flows.settings import Settings
 from flows.store.local import LocalStore
 from flows.store.record import Record, RecordError, decode_record

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from flows.engines.pool import EnginePool
 from flows.engines.pooled import PooledEngine
-from flows.execution.execute import Limits, run_plan
-from flows.execution.outcome import Ending
+from flows.run.execute import Limits, run_plan
+from flows.run.outcome import Ending
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeEngine
 

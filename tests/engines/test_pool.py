@@ -12,8 +12,8 @@ from flows.engines.errors import EngineDied, EnginesStopping
 from flows.engines.options import EngineState
 from flows.engines.pool import EnginePool
 from flows.engines.pooled import PooledEngine
-from flows.execution.execute import Limits, run_plan
-from flows.execution.outcome import Ending, State
+from flows.run.execute import Limits, run_plan
+from flows.run.outcome import Ending, State
 from flows.store.local import LocalStore
 from kontext_engine.errors import Cancelled
 from kontext_engine.fake import FAKE_SPEC, FakeEngine

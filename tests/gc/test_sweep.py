@@ -10,7 +10,7 @@ import pytest
 from flows.gc.kinds import Kind, Policy
 from flows.gc.roots import RootReader
 from flows.gc.sweep import Sweep, mark
-from flows.manifest import Manifest
+from flows.run.manifest import Manifest
 from flows.store.base import StoreError, StoreFull
 from flows.store.claims import claim
 from flows.store.folder import LocalObjects
@@ -320,7 +320,7 @@ def test_one_large_manifest_is_read_at_a_time(objects, monkeypatch, large, most)
     for number in range(6):
         write_run(objects, f"2026-01-02-autumn-0000000{number}")
     at_once = AtOnce(Manifest.model_validate_json, 1 if large else 0)
-    monkeypatch.setattr("flows.manifest.LARGE", large)
+    monkeypatch.setattr("flows.run.manifest.LARGE", large)
     monkeypatch.setattr("flows.gc.roots.Manifest", SimpleNamespace(model_validate_json=at_once))
     roots = RootReader(objects, POLICY.grace).read(time.time())
     assert (len(roots.runs), roots.blind) == (6, ())

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from flows.execution.stages import needs as stage_needs
 from flows.gc.kinds import Kind
 from flows.gc.roots import RootReader
 from flows.gc.sweep import Sweep, mark
 from flows.gc.underway import UnderWay, UnderWayReader
+from flows.run.stages import needs as stage_needs
 from flows.store.claims import claim
 from tests.store.batch import age, age_all, keep, names, thumb_name, write_run, write_stage
 from tests.store.samples import digest
@@ -152,7 +152,7 @@ def test_a_stage_is_read_once(objects, monkeypatch):
         read.append(data)
         return stage_needs(data)
 
-    monkeypatch.setattr("flows.execution.stages.needs", counted)
+    monkeypatch.setattr("flows.run.stages.needs", counted)
     reader = UnderWayReader(objects)
     for _ in range(3):
         found = reader.read(time.time(), POLICY.grace)

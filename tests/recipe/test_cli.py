@@ -12,7 +12,7 @@ import pytest
 
 from flows.cli import VERBS
 from flows.cli.plan import duration
-from flows.recipe import plan as plan_module
+from flows.plan import plan as plan_module
 from flows.recipe.schema import json_schema_text
 from flows.store.base import FailureNote
 from flows.store.local import LocalStore
@@ -177,10 +177,10 @@ FAR = ENGINE | {"prefect", "boto3", "httpx", "jinja2", "numpy"}
         ("main(['--help'])", FAR | {"pydantic", "yaml", "PIL", "flows.settings", "flows.store"}),
         ("main(['schema'])", FAR | {"pydantic_settings", "yaml", "PIL", "flows.store"}),
         # Headers of sources are read: how their kind is read is part of a key.
-        ("main(['check', 'r.yaml'])", FAR - {"numpy"} | {"rich", "flows.execution"}),
+        ("main(['check', 'r.yaml'])", FAR - {"numpy"} | {"rich", "flows.run"}),
         ("main(['plan', 'r.yaml'])", FAR - {"numpy"}),
-        ("main(['runs'])", FAR | {"yaml", "flows.recipe.plan"}),
-        ("main(['gc'])", FAR | {"yaml", "flows.recipe.plan"}),
+        ("main(['runs'])", FAR | {"yaml", "flows.plan.plan"}),
+        ("main(['gc'])", FAR | {"yaml", "flows.plan.plan"}),
         ("main(['config'])", ENGINE | {"prefect", "yaml", "PIL", "flows.recipe"}),
         ("import flows.settings", FAR | {"pydantic_settings", "flows.store", "flows.recipe"}),
     ],

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.recipe import place
-from flows.recipe.keys import default_seed, next_seed, step_key
-from flows.recipe.place import look_at
-from flows.recipe.step import ParentStep, SourceImage, StepParams
+from flows.plan.keys import default_seed, next_seed, step_key
+from flows.plan.step import ParentStep, SourceImage, StepParams
+from flows.sources import place
+from flows.sources.place import look_at
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import NumericsProfile
 from tests.recipe.workspace import MODEL

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.plan.step import Plan, SourceImage
 from flows.recipe.errors import RecipeError
-from flows.recipe.step import Plan, SourceImage
 from tests.recipe.workspace import plan_text
 
 STEP = "steps:\n  s: {op: edit, image: p, prompt: 'a {p} {scene}'}\n"

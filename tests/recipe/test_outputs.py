@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.recipe.step import Plan, PlannedOutput
+from flows.plan.step import Plan, PlannedOutput
 from tests.recipe.workspace import plan_text
 
 RECIPE = """\

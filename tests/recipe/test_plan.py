@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.recipe import plan as plan_module
-from flows.recipe.plan import make_plan
+from flows.plan import plan as plan_module
+from flows.plan.plan import make_plan
+from flows.plan.step import ParentStep, Plan, SourceImage
 from flows.recipe.recipe import parse_recipe
-from flows.recipe.step import ParentStep, Plan, SourceImage
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 from tests.recipe.workspace import MODEL, plan_text

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from flows.execution.execute import run_plan
-from flows.execution.outcome import Ending, State
-from flows.recipe.place import StoredSource
-from flows.recipe.planfile import (
+from flows.plan.planfile import (
     PlanFileError,
     decode_plan,
     encode_plan,
     local_model,
 )
-from flows.recipe.step import ParentStep, Plan, SourceImage
+from flows.plan.step import ParentStep, Plan, SourceImage
+from flows.run.execute import run_plan
+from flows.run.outcome import Ending, State
+from flows.sources.place import StoredSource
 from flows.store.local import LocalStore
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import MODELS_FOLDER, resolve_model
@@ -139,7 +139,7 @@ def test_a_torn_file_and_a_flipped_letter_are_refused(folder):
 
 
 def test_a_file_that_unzips_to_more_than_any_plan_is_refused(monkeypatch):
-    monkeypatch.setattr("flows.recipe.planfile.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("flows.plan.planfile.MAX_BYTES", 1 << 20)
     with pytest.raises(PlanFileError, match="torn"):
         decode_plan(gzip.compress(b" " * (1 << 21)))
 

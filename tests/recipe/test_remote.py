@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.execution.pictures import open_source
-from flows.recipe import remote
-from flows.recipe.cache import ContentCache, identity
+from flows.plan.step import SourceImage
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import PICTURE_SUFFIXES
-from flows.recipe.place import S3Object
-from flows.recipe.remote import find_objects, matches, read_all
-from flows.recipe.step import SourceImage
+from flows.run.pictures import open_source
 from flows.settings import InputSettings, S3Settings, Settings
+from flows.sources import remote
+from flows.sources.cache import ContentCache, identity
+from flows.sources.place import S3Object
+from flows.sources.remote import find_objects, matches, read_all
 from flows.store import boto
 from flows.store.base import StoreError
 from kontext_engine.errors import PictureError

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.plan.reroll import reroll
+from flows.plan.select import make_label, parse_label, select, select_one
+from flows.plan.step import Plan
 from flows.recipe.errors import RecipeError
 from flows.recipe.overrides import load_overrides, overrides_path
 from flows.recipe.recipe import load_recipe
-from flows.recipe.reroll import reroll
-from flows.recipe.select import make_label, parse_label, select, select_one
-from flows.recipe.step import Plan
 from tests.recipe.workspace import MODEL, plan_file
 
 RECIPE = """\

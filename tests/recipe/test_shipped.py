@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.recipe.plan import make_plan
+from flows.plan.plan import make_plan
 from flows.recipe.recipe import load_recipe
 from tests.recipe.workspace import MODEL, plan_file
 

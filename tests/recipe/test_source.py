@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.recipe.errors import Mark, RecipeError
+from flows.problems import Mark
+from flows.recipe.errors import RecipeError
 from flows.recipe.node import to_plain
 from flows.recipe.recipe import parse_recipe
 from flows.recipe.source import MAX_NODES, parse_source, read_source

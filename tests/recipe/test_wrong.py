@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from flows.recipe import plan as plan_module
+from flows.plan import plan as plan_module
 from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec
 from tests.recipe import wrong_format, wrong_matrix, wrong_meaning, wrong_outputs, wrong_yaml

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from flows.recipe.plan import make_plan
+from flows.plan.plan import make_plan
+from flows.plan.step import Plan
 from flows.recipe.recipe import load_recipe, parse_recipe
-from flows.recipe.step import Plan
 from kontext_engine.geometry import Size
 from kontext_engine.spec import ModelSpec
 

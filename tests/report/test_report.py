@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.execution.execute import run_plan
-from flows.manifest import Manifest, ManifestError, read_manifest
-from flows.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
-from flows.report.view import duration
-from flows.report.write import write_report
+from flows.run.execute import run_plan
+from flows.run.manifest import Manifest, ManifestError, read_manifest
+from flows.run.pipeline import Hooks, RunRequest, publish, run_folder, run_recipe
+from flows.run.report.view import duration
+from flows.run.report.write import write_report
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeFaults
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.execution import keeping
-from flows.outputs import encode_output
+from flows.run import keeping
+from flows.run.outputs import encode_output
 from flows.store.folder import LocalObjects
 from flows.store.local import LocalStore
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import flows.recipe.plan
+import flows.plan.plan
 from kontext_engine.fake import FAKE_SPEC, FakeEngine, FakeFaults
 
 
@@ -42,7 +42,7 @@ def tell_imports() -> None:
 
 if __name__ == "__main__":
     engine, *arguments = sys.argv[1:]
-    flows.recipe.plan.resolve_model = lambda name: FAKE_SPEC
+    flows.plan.plan.resolve_model = lambda name: FAKE_SPEC
     if engine != "real":
         install(engine)
     atexit.register(tell_imports)

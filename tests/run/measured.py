@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from flows.execution.provenance import new_record
-from flows.recipe.step import ParentStep, Plan, Step, StepParams
+from flows.plan.step import ParentStep, Plan, Step, StepParams
+from flows.run.provenance import new_record
 from flows.store.record import Record
 from kontext_engine.api import EditResult
 from kontext_engine.fake import FAKE_SPEC

@@ -21,11 +21,11 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from flows.execution.cutting import cut
-from flows.execution.look import look
-from flows.execution.outcome import State
-from flows.pipeline import publish, run_folder
-from flows.recipe.step import Plan
+from flows.plan.step import Plan
+from flows.run.cutting import cut
+from flows.run.look import look
+from flows.run.outcome import State
+from flows.run.pipeline import publish, run_folder
 from flows.settings import S3Settings, Settings
 from flows.store.address import open_store
 

@@ -10,13 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from flows.execution.events import ignore
-from flows.execution.execute import run_plan
-from flows.execution.look import look
-from flows.manifest import FILE_NAME, Manifest, parse_manifest
-from flows.pipeline import Hooks, RunRequest, run_recipe
-from flows.recipe.keys import plan_digest, step_key
-from flows.recipe.step import (
+from flows.plan.keys import plan_digest, step_key
+from flows.plan.step import (
     ContextRef,
     ParentStep,
     Plan,
@@ -26,6 +21,11 @@ from flows.recipe.step import (
     Step,
     StepParams,
 )
+from flows.run.events import ignore
+from flows.run.execute import run_plan
+from flows.run.look import look
+from flows.run.manifest import FILE_NAME, Manifest, parse_manifest
+from flows.run.pipeline import Hooks, RunRequest, run_recipe
 from kontext_engine.api import EditRequest
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from kontext_engine.spec import NumericsProfile

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flows.engines.errors import EngineDied
-from flows.execution.events import Retrying
-from flows.execution.execute import Limits, run_plan
-from flows.execution.outcome import Ending, State
+from flows.run.events import Retrying
+from flows.run.execute import Limits, run_plan
+from flows.run.outcome import Ending, State
 from kontext_engine.errors import EngineError, ModelError
 
 from .samples import PlanMaker, WatchedEngine

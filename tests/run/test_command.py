@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from flows.execution.outcome import State
+from flows.run.outcome import State
 from tests import shell
 
 from .samples import manifest_in

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.estimate import StepTimes
-from flows.execution.cutting import COUNT, OUTPUTS, STEPS, cut
-from flows.execution.execute import in_groups
-from flows.execution.look import Look
-from flows.execution.packing import load_seconds, pack
-from flows.execution.pieces import Piece, connected
-from flows.outputs import keyed_outputs
-from flows.recipe.step import PlannedOutput
+from flows.plan.estimate import StepTimes
+from flows.plan.step import PlannedOutput
+from flows.run.cutting import COUNT, OUTPUTS, STEPS, cut
+from flows.run.execute import in_groups
+from flows.run.look import Look
+from flows.run.outputs import keyed_outputs
+from flows.run.packing import load_seconds, pack
+from flows.run.pieces import Piece, connected
 
 from .measured import measured, record_of, timed_plan
 from .samples import PlanMaker

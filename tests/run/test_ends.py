@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.execution.ends import ChunkEnds, gather
-from flows.execution.execute import run_plan
-from flows.execution.outcome import NOT_REACHED, Ending, Outcome, State, StepOutcome
+from flows.run.ends import ChunkEnds, gather
+from flows.run.execute import run_plan
+from flows.run.outcome import NOT_REACHED, Ending, Outcome, State, StepOutcome
 from kontext_engine.fake import FakeFaults
 
 from .samples import PlanMaker, WatchedEngine, make, product_plan

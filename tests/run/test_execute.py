@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from flows.execution.events import Denoising, EngineLoading, Retrying, Settled, Started
-from flows.execution.execute import Limits, run_plan
-from flows.execution.outcome import Ending, State
+from flows.run.events import Denoising, EngineLoading, Retrying, Settled, Started
+from flows.run.execute import Limits, run_plan
+from flows.run.outcome import Ending, State
 from flows.store import atomic
 from flows.store.local import LocalStore
 from kontext_engine.api import EditFailure, EngineOptions

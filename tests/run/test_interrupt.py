@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from flows.cli.interrupt import Interrupts
-from flows.execution.events import EngineLoaded, EngineLoading, Started
+from flows.run.events import EngineLoaded, EngineLoading, Started
 
 STARTED, LOADING, LOADED = Started(9, 9), EngineLoading("m"), EngineLoaded("m", 1.0)
 

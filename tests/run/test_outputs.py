@@ -13,10 +13,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image
 
-from flows.execution.execute import run_plan
-from flows.execution.outcome import Ending
-from flows.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
-from flows.pipeline import publish, run_folder
+from flows.run.execute import run_plan
+from flows.run.outcome import Ending
+from flows.run.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
+from flows.run.pipeline import publish, run_folder
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreFull
 from flows.store.folder import LocalObjects

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from flows.cli.progress import RunProgress, Tally
-from flows.execution.events import Denoising, EngineLoaded, Retrying, Settled, Started
-from flows.execution.execute import run_plan
-from flows.execution.outcome import State, StepOutcome
+from flows.run.events import Denoising, EngineLoaded, Retrying, Settled, Started
+from flows.run.execute import run_plan
+from flows.run.outcome import State, StepOutcome
 from flows.store.local import LocalStore
 from kontext_engine.fake import FakeFaults
 

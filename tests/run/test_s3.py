@@ -12,10 +12,10 @@ from urllib.request import urlopen
 import pytest
 from PIL import Image
 
-from flows.execution.outcome import Ending, State
-from flows.manifest import FILE_NAME, Manifest
-from flows.outputs import keyed_outputs
-from flows.pipeline import publish, run_folder
+from flows.run.manifest import FILE_NAME, Manifest
+from flows.run.outcome import Ending, State
+from flows.run.outputs import keyed_outputs
+from flows.run.pipeline import publish, run_folder
 from flows.settings import Settings
 from flows.store.address import open_objects, open_store
 from flows.store.s3 import S3Objects

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from flows.execution import sources
-from flows.execution.sources import put_sources, sources_of
+from flows.run import sources
+from flows.run.sources import put_sources, sources_of
 
 from .samples import draw_picture, product_plan
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows import outputs
-from flows.execution import pictures
-from flows.execution.execute import run_plan
-from flows.execution.outcome import Ending, State
-from flows.outputs import keyed_outputs
-from flows.pipeline import publish, run_folder
-from flows.report import thumbs as report_thumbs
+from flows.run import outputs, pictures
+from flows.run.execute import run_plan
+from flows.run.outcome import Ending, State
+from flows.run.outputs import keyed_outputs
+from flows.run.pipeline import publish, run_folder
+from flows.run.report import thumbs as report_thumbs
+from flows.run.thumbs import Thumbnail
 from flows.store.local import LocalStore
-from flows.thumbs import Thumbnail
 
 from .samples import WatchedEngine, draw_picture, make, manifest_in, product_plan, run
 
@@ -147,7 +146,7 @@ def test_whatever_opening_a_picture_raises_is_its_steps_reason(tmp_path, product
 
 def test_whatever_encoding_raises_is_its_outputs_problem(tmp_path, products, monkeypatch):
     when = lambda plan, planned, *rest: planned.path == "product=p1.png"  # noqa: E731
-    from flows.execution import keeping
+    from flows.run import keeping
 
     monkeypatch.setattr(keeping, "encode_output", breaking(outputs.encode_output, when))
     plan = product_plan(products)

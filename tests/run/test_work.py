@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.execution.events import Settled, Started
-from flows.execution.look import look
-from flows.execution.outcome import Ending, State
-from flows.outputs import keyed_outputs
-from flows.pipeline import publish, run_folder
+from flows.run.events import Settled, Started
+from flows.run.look import look
+from flows.run.outcome import Ending, State
+from flows.run.outputs import keyed_outputs
+from flows.run.pipeline import publish, run_folder
+from flows.run.thumbs import Thumbnail
 from flows.store import atomic
 from flows.store.folder import LocalObjects
 from flows.store.outputs import OutputStore
-from flows.thumbs import Thumbnail
 
 from .samples import PlanMaker, WatchedEngine, make, product_plan, run, source
 

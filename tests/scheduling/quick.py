@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import State
 
-from flows.recipe.step import Plan
+from flows.plan.step import Plan
 from flows.scheduling.names import MAKE_CHUNK
 from flows.scheduling.server import pages, those
 from tests.chaos.city import PATIENCE, City

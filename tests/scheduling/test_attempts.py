@@ -8,8 +8,8 @@ import time
 import pytest
 from PIL import Image
 
-from flows.execution.outcome import State
-from flows.manifest import Manifest
+from flows.run.manifest import Manifest
+from flows.run.outcome import State
 from tests.chaos.engines import DEADLY
 
 from .test_order import kontext

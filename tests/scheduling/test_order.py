@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from prefect.states import Paused
 
-from flows.execution.outcome import Ending, State
+from flows.run.outcome import Ending, State
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
 from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until

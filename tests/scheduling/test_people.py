@@ -9,7 +9,7 @@ import pytest
 from prefect import states
 from prefect.states import Cancelled, Cancelling, Completed, Paused, Scheduled
 
-from flows.execution.outcome import Ending, State
+from flows.run.outcome import Ending, State
 from flows.store.record import decode_record
 from tests.chaos.city import PATIENCE
 from tests.chaos.processes import until

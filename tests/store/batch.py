@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from flows.execution.outcome import Ending, State
-from flows.execution.stages import ChunkSheet, StageSheet
-from flows.manifest import Manifest, ModelEntry, OutputEntry, StepEntry
+from flows.run.manifest import Manifest, ModelEntry, OutputEntry, StepEntry
+from flows.run.outcome import Ending, State
+from flows.run.stages import ChunkSheet, StageSheet
+from flows.run.thumbs import Thumbnail
 from flows.store.folder import LocalObjects
 from flows.store.keyed import KeyedStore
 from flows.store.outputs import OutputRecord, OutputStore
 from flows.store.record import Record
-from flows.thumbs import Thumbnail
 
 from .samples import digest, make_record
 

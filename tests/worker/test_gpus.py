@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from flows.workers import gpus
-from flows.workers.gpus import gpu_memory, visible_gpus
-from flows.workers.options import WorkerOptions
+from flows.scheduling.workers import gpus
+from flows.scheduling.workers.gpus import gpu_memory, visible_gpus
+from flows.scheduling.workers.options import WorkerOptions
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,13 @@ import urllib.request
 import pytest
 
 from flows.engines.options import EngineState
-from flows.workers.health import STANDSTILL_SECONDS, Health, HealthPage, ailment_of, unready_of
+from flows.scheduling.workers.health import (
+    STANDSTILL_SECONDS,
+    Health,
+    HealthPage,
+    ailment_of,
+    unready_of,
+)
 
 from .engines_told import stats
 

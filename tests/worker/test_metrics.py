@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.execution.events import Settled
-from flows.execution.execute import run_plan
-from flows.execution.look import look
-from flows.execution.outcome import State, StepOutcome
+from flows.run.events import Settled
+from flows.run.execute import run_plan
+from flows.run.look import look
+from flows.run.outcome import State, StepOutcome
+from flows.scheduling.workers.metrics import Counts, Metrics, Recent, Scheduler
 from flows.store.local import LocalStore
-from flows.workers.metrics import Counts, Metrics, Recent, Scheduler
 from kontext_engine.fake import FakeEngine
 
 from ..run.samples import PlanMaker

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workers.name import NameTakenError, NoNameError, claim_name
+from flows.scheduling.workers.name import NameTakenError, NoNameError, claim_name
 
 
 def test_the_first_worker_of_a_machine_has_its_name_and_the_second_another(tmp_path):

@@ -1,0 +1,266 @@
+"""The plan: every step of every variant, keyed before any model loads.
+
+A step is made once for all variants that agree on what it depends on, and shares its key with
+any step of any recipe that would have the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows.plan.keys import default_seed, plan_digest, step_key
+from flows.plan.outputs import plan_outputs
+from flows.plan.select import make_label, narrow, stale_label
+from flows.plan.step import (
+    ParentStep,
+    Plan,
+    PlannedVariant,
+    SourceImage,
+    Step,
+    StepParams,
+)
+from flows.recipe.axes import Axis
+from flows.recipe.errors import RecipeError
+from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.matrix import Variant, build_axes, build_variants
+from flows.recipe.naming import legible
+from flows.recipe.overrides import Overrides, load_overrides
+from flows.recipe.recipe import Recipe
+from flows.recipe.review import Review
+from flows.recipe.template import Placeholder
+from flows.settings import Settings
+from flows.settings.load import load_settings
+from flows.sources.place import S3Object, look_at
+from flows.sources.remote import read_all
+from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
+from kontext_engine.errors import ModelError
+from kontext_engine.geometry import Fit
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+
+def make_plan(
+    recipe: Recipe,
+    *,
+    model: ModelSpec | None = None,
+    numerics: NumericsProfile | None = None,
+    only: Sequence[str] = (),
+    overrides: Overrides | None = None,
+    settings: Settings | None = None,
+) -> Plan:
+    """Plan a recipe.
+
+    Args:
+        recipe: what ``load_recipe`` gave.
+        model: its spec; default: looked up by the name in the recipe.
+        numerics: what the pictures will be made with; part of every key.
+        only: selectors (``STEP``, ``STEP[axis=value,...]``, ``axis=value``); the steps that any
+            of them selects, and their ancestors, are kept. Empty keeps all.
+        overrides: seeds by label; default: the file beside the recipe.
+        settings: where inputs may come from; default: those of this process.
+
+    Raises:
+        RecipeError: every mistake that can be found without making a picture.
+        SettingsError: there are no settings to plan with.
+    """
+    review = Review(recipe, settings or load_settings())
+    spec = model or _resolve_model(review)
+    seeds = load_overrides(recipe.path) if overrides is None else overrides
+    plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
+    return narrow(plan, only) if only else plan
+
+
+class _Planner:
+    """One planning run."""
+
+    def __init__(
+        self,
+        review: Review,
+        model: ModelSpec,
+        numerics: NumericsProfile,
+        overrides: Overrides,
+    ) -> None:
+        self.review = review
+        self.recipe = review.recipe
+        self.model = model
+        self.numerics = numerics
+        self.overrides = overrides
+        self.remote: dict[S3Object, str] = {}  # SHA-256 of objects that were read
+        self.axes: dict[str, Axis] = {}
+        self.nodes: dict[str, StepNode] = {}
+        self.settled: dict[str, partial[StepParams]] = {}  # what all variants of a step share
+        self.labels: dict[str, str] = {}
+        self.made: dict[tuple[str, ...], str] = {}  # step id and values it depends on -> key
+        self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
+        self.users: dict[str, list[str]] = {}
+
+    def plan(self) -> Plan:
+        variants = self.prepare()
+        self.settled = {node.id: self.settle(node) for node in self.nodes.values()}
+        self.read_remote()
+        keys = [self.keys(variant) for variant in variants]
+        shown = [name for name, axis in self.axes.items() if axis.shown]
+        order = self.recipe.document.steps
+        made = list(zip(variants, keys, strict=True))
+        outputs = plan_outputs(self.review, self.axes, self.nodes, made)
+        self.review.stop_if_wrong()
+        self.warn_unused()
+        return Plan(
+            recipe=self.recipe.name,
+            recipe_path=self.recipe.path,
+            recipe_text=self.recipe.source.text,
+            model=self.model,
+            numerics=self.numerics,
+            # Each step was made after its parents, so the order is topological already.
+            steps={key: step(variants=tuple(self.users[key])) for key, step in self.steps.items()},
+            variants=tuple(
+                PlannedVariant(
+                    variant.id,
+                    {axis: variant.values[axis].name for axis in shown},
+                    tuple([own[step] for step in order]),
+                )
+                for variant, own in made
+            ),
+            outputs=outputs,
+            digest=plan_digest(self.steps, outputs),
+            labels=self.labels,
+            sets=self.recipe.sets,
+            warnings=(*self.review.warnings, *self.stale_overrides()),
+        )
+
+    def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:
+        """Axes, graph and variants, with every mistake that these can tell."""
+        axes = build_axes(self.review)
+        variants = build_variants(self.review, axes)
+        self.axes = _with_included(axes, variants)
+        self.nodes = build_graph(self.review, self.axes)
+        if limits:
+            check_limits(self.review, self.nodes, self.model)
+        self.review.stop_if_wrong()
+        return variants
+
+    def read_remote(self) -> None:
+        """Read the objects that steps look at, all at once: a server is asked side by side."""
+        used = {source for node in self.nodes.values() for source in node.sources}
+        places = {
+            value.path: value.loc
+            for name in used & self.axes.keys()
+            for value in self.axes[name].values
+            if isinstance(value.path, S3Object)
+        }
+        self.remote, failures = read_all(places)
+        for source, text in failures.items():
+            self.review.wrong(places[source], text)
+        self.review.stop_if_wrong()
+
+    def keys(self, variant: Variant) -> dict[str, str]:
+        """The keys of a variant's steps, each made for the first variant that needs it."""
+        names = {axis: value.name for axis, value in variant.values.items()}
+        keys: dict[str, str] = {}
+        for node in self.nodes.values():
+            agreed = (node.id, *[names[axis] for axis in node.axes])
+            key = self.made.get(agreed)
+            if key is None:
+                key = self.made[agreed] = self.make(node, variant, keys)
+            keys[node.id] = key
+            users = self.users.setdefault(key, [])
+            if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
+                users.append(variant.id)
+        return keys
+
+    def make(self, node: StepNode, variant: Variant, keys: Mapping[str, str]) -> str:
+        """Make a step, whose parents in this variant have these keys; its own key."""
+
+        def fill(item: Placeholder) -> str:
+            return look_up(self.recipe, item, variant.values)
+
+        names = {axis: variant.values[axis].name for axis in node.axes}
+        label = make_label(node.id, {a: name for a, name in names.items() if self.axes[a].shown})
+        seed = self.overrides.seeds.get(label, setting(self.recipe, node.id, "seed"))
+        params = self.settled[node.id](
+            prompt=node.prompt.render(fill).strip(),
+            seed=default_seed(node.id, names) if seed is None else seed,
+            negative_prompt=node.negative.render(fill).strip() if node.negative else None,
+        )
+        contexts = tuple(
+            ParentStep(keys[source]) if source in keys else self.source(source, variant)
+            for source in node.sources
+        )
+        key = step_key(node.spec.op, params, contexts, self.model, self.numerics)
+        self.labels[label] = key
+        if key not in self.steps:
+            self.steps[key] = partial(Step, key, node.id, label, node.spec.op, params, contexts)
+        return key
+
+    def source(self, name: str, variant: Variant) -> SourceImage:
+        path = variant.values[name].path or Path()
+        if isinstance(path, S3Object):
+            return SourceImage(name, path, self.remote[path])
+        try:
+            return SourceImage(name, path, *look_at(path))
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            text = f"'{legible(path.name)}' cannot be read ({reason}); expected a picture; "
+            self.review.wrong(("inputs", name), f"{text}check the file")
+            return SourceImage(name, path, "")
+
+    def settle(self, node: StepNode) -> partial[StepParams]:
+        def first(field: str, default: Any) -> Any:
+            found = setting(self.recipe, node.id, field)
+            return default if found is None else found
+
+        model = self.model
+        size = first("size", "match")
+        if size == "match":
+            size = model.default_size if node.spec.op == "generate" else None
+        return partial(
+            StepParams,
+            steps=first("steps", model.default_steps),
+            guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),
+            true_cfg=first("true_cfg", 1.0),
+            size=size,
+            fit=Fit(first("fit", Fit.CROP)),
+        )
+
+    def warn_unused(self) -> None:
+        used = {axis for node in self.nodes.values() for axis in node.axes}
+        for name in self.axes:
+            if name not in used:
+                section = "inputs" if name in self.recipe.document.inputs else "matrix"
+                text = f"no step uses '{name}'; its values change no picture"
+                self.review.note((section, name), text, key=True)
+
+    def stale_overrides(self) -> Iterator[str]:
+        for label in self.overrides.seeds:
+            if label not in self.labels:
+                yield stale_label(label, self.labels, self.overrides.path)
+
+
+def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dict[str, Axis]:
+    """The axes with the values that ``include`` defined."""
+    found: dict[str, Axis] = {}
+    for name, axis in axes.items():
+        values = {value.name: value for value in axis.values}
+        for variant in variants:
+            values.setdefault(variant.values[name].name, variant.values[name])
+        found[name] = replace(axis, values=tuple(values.values()))
+    return found
+
+
+def _resolve_model(review: Review) -> ModelSpec:
+    recipe = review.recipe
+    name, node = recipe.document.model, recipe.source.node(("model",))
+    # A folder that the recipe names lies where its inputs do; one on the command line, here.
+    written = node is not None and node.origin is None and name not in (*SHIPPED, *HUB_MODELS)
+    beside = recipe.folder / name
+    try:
+        return resolve_model(str(beside) if written and beside.is_dir() else name)
+    except ModelError as error:
+        review.wrong(("model",), str(error))
+    # The rest of the recipe is checked all the same, but for the limits of a model.
+    other = next(iter(HUB_MODELS.values()))
+    _Planner(review, other, NumericsProfile(), Overrides(recipe.path)).prepare(limits=False)
+    raise RecipeError(review.problems)

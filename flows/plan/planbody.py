@@ -1,0 +1,214 @@
+"""A plan as plain JSON values and back: each key once, steps referred to by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from flows.plan.step import (
+    ContextRef,
+    Operation,
+    ParentStep,
+    Plan,
+    PlannedOutput,
+    PlannedVariant,
+    SourceImage,
+    Step,
+    StepParams,
+)
+from flows.sources.place import StoredSource
+from flows.store.objects import Objects
+from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
+from kontext_engine.errors import ModelError
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+Number = Annotated[int, Field(ge=0)]
+
+
+@dataclass(slots=True)
+class _Step:
+    key: str
+    name: str
+    label: str
+    operation: Operation
+    params: StepParams
+    contexts: list[dict[Literal["step", "source"], Number]]
+    variants: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Source:
+    input: str
+    file: str
+    digest: str
+    reading: int = 1
+
+
+@dataclass(slots=True)
+class _Variant:
+    id: str
+    values: Mapping[str, str]
+    steps: list[Number]
+
+
+@dataclass(slots=True)
+class _Output:
+    step: Number
+    variant: str
+    path: str
+    format: Literal["png", "jpeg", "webp"]
+    quality: int
+
+
+@dataclass(slots=True)
+class _Body:
+    recipe: str
+    file: str
+    text: str
+    model: ModelSpec
+    numerics: NumericsProfile
+    steps: list[_Step]
+    sources: list[_Source]
+    variants: list[_Variant]
+    outputs: list[_Output]
+    labels: dict[str, Number]
+    digest: str
+    sets: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+_BODY = TypeAdapter(_Body)
+_MODEL = TypeAdapter(ModelSpec)
+
+
+def to_body(plan: Plan) -> Any:
+    """The plan in values that JSON has, without a path of this machine."""
+    numbers = {key: number for number, key in enumerate(plan.steps)}
+    sources: dict[SourceImage, int] = {}
+
+    def context(ref: ContextRef) -> dict[Literal["step", "source"], int]:
+        if isinstance(ref, ParentStep):
+            return {"step": numbers[ref.key]}
+        return {"source": sources.setdefault(ref, len(sources))}
+
+    steps = [
+        _Step(
+            step.key,
+            step.name,
+            step.label,
+            step.operation,
+            step.params,
+            [context(ref) for ref in step.contexts],
+            step.variants,
+        )
+        for step in plan.steps.values()
+    ]
+    body = _Body(
+        plan.recipe,
+        plan.recipe_path.name,
+        plan.recipe_text,
+        replace(plan.model, source=_portable_source(plan.model)),
+        plan.numerics,
+        steps,
+        [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
+        [_Variant(one.id, one.values, [numbers[key] for key in one.keys]) for one in plan.variants],
+        [
+            _Output(numbers[one.key], one.variant, one.path, one.format, one.quality)
+            for one in plan.outputs
+        ],
+        {label: numbers[key] for label, key in plan.labels.items()},
+        plan.digest,
+        plan.sets,
+        # They begin with the recipe's path, as the person who planned wrote it.
+        tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
+    )
+    return _BODY.dump_python(body)
+
+
+def from_body(body: object, home: Objects | None) -> Plan:
+    """The plan that ``to_body`` gave; its source pictures are in ``home``.
+
+    Raises:
+        ValidationError: a field is missing or has a wrong value.
+        IndexError, ValueError: a number that is of no step, or of a later one.
+    """
+    read = _BODY.validate_python(body)
+    keys = [step.key for step in read.steps]
+    parents = [ParentStep(key) for key in keys]
+    sources = [
+        SourceImage(
+            one.input,
+            StoredSource(PurePath(one.file).name, one.digest, home),
+            one.digest,
+            one.reading,
+        )
+        for one in read.sources
+    ]
+
+    def context(number: int, ref: dict[Literal["step", "source"], int]) -> ContextRef:
+        if "source" in ref:
+            return sources[ref["source"]]
+        if ref["step"] >= number:
+            raise ValueError(f"step {number} looks at step {ref['step']}, which is not before it")
+        return parents[ref["step"]]
+
+    return Plan(
+        recipe=read.recipe,
+        recipe_path=Path(PurePath(read.file).name),
+        recipe_text=read.text,
+        model=read.model,
+        numerics=read.numerics,
+        steps={
+            one.key: Step(
+                one.key,
+                one.name,
+                one.label,
+                one.operation,
+                one.params,
+                tuple([context(number, ref) for ref in one.contexts]),
+                one.variants,
+            )
+            for number, one in enumerate(read.steps)
+        },
+        variants=tuple(
+            PlannedVariant(one.id, one.values, tuple([keys[at] for at in one.steps]))
+            for one in read.variants
+        ),
+        outputs=tuple(
+            PlannedOutput(keys[one.step], one.variant, one.path, one.format, one.quality)
+            for one in read.outputs
+        ),
+        digest=read.digest,
+        labels={label: keys[at] for label, at in read.labels.items()},
+        sets=read.sets,
+        warnings=read.warnings,
+    )
+
+
+def read_model(item: object) -> ModelSpec:
+    """A model as ``asdict`` tells of it, through JSON.
+
+    Raises:
+        ValidationError: a field is missing or has a wrong value.
+    """
+    return _MODEL.validate_python(item)
+
+
+def _portable_source(model: ModelSpec) -> str:
+    """The name where that is enough to find the model; a folder of one's own goes by its path."""
+    if model.name in (*SHIPPED, *HUB_MODELS):
+        try:
+            if resolve_model(model.name).source == model.source:
+                return model.name
+        except ModelError:  # a folder that merely has this name
+            pass
+    return model.source
+
+
+def _without_folder(text: str, path: Path) -> str:
+    folder = str(path.parent)
+    return text if folder == "." else text.replace(f"{folder}/", "")

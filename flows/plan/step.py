@@ -1,0 +1,122 @@
+"""The plan's vocabulary: variants, steps and the plan itself. Frozen; nothing walks back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from flows.recipe.naming import legible
+from flows.sources.place import Place, StoredSource
+from kontext_engine.geometry import Fit, Size
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+Operation = Literal["generate", "edit"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """An input picture as a step's context: read at run time, named by its bytes' SHA-256.
+
+    ``reading`` is the version of how its kind is read (``kontext_engine.picture``).
+    """
+
+    input: str
+    path: Place | StoredSource
+    digest: str
+    reading: int = 1
+
+    @property
+    def file(self) -> str:
+        """The last part of its path, for people."""
+        return legible(self.path.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentStep:
+    """Another step's picture as a step's context."""
+
+    key: str
+
+
+ContextRef = SourceImage | ParentStep
+
+
+@dataclass(frozen=True, slots=True)
+class StepParams:
+    """What the engine is asked for. ``size`` ``None`` follows the first context (``match``)."""
+
+    prompt: str
+    seed: int
+    steps: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    true_cfg: float = 1.0
+    size: Size | None = None
+    fit: Fit = Fit.CROP
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One picture to make, named by its key (contract 1: a step's key names its pixels).
+
+    ``label`` is what people and ``--reroll`` call it: ``beach[product=shoe,scene=snow]``.
+    Several variants may share one step: ``variants`` lists the ids of all that use it.
+    """
+
+    key: str
+    name: str
+    label: str
+    operation: Operation
+    params: StepParams
+    contexts: tuple[ContextRef, ...]
+    variants: tuple[str, ...]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Keys of the steps whose pictures this one reads."""
+        return tuple(ref.key for ref in self.contexts if isinstance(ref, ParentStep))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """One file a person will find: ``path`` relative to the run's folder, from a step's picture."""
+
+    key: str
+    variant: str
+    path: str
+    format: Literal["png", "jpeg", "webp"]
+    quality: int = 95
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVariant:
+    """One row of the matrix: its id, its axis values as text, its steps in recipe order."""
+
+    id: str
+    values: Mapping[str, str]
+    keys: tuple[str, ...]  # one key per planned step, in recipe order
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order.
+
+    ``labels`` maps every step's label to its key: two labels share one where the pixels would be
+    the same. ``sets`` are the ``name=value`` pairs that changed the recipe; ``warnings`` are for
+    people.
+    """
+
+    recipe: str
+    recipe_path: Path
+    recipe_text: str
+    model: ModelSpec
+    numerics: NumericsProfile
+    steps: Mapping[str, Step]
+    variants: tuple[PlannedVariant, ...]
+    outputs: tuple[PlannedOutput, ...]
+    digest: str  # SHA-256 over the keys and outputs; names the run
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

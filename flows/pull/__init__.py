@@ -1,0 +1,1 @@
+"""The way out: the runs of a store (``listing``), and bringing their outputs home (``pull``)."""

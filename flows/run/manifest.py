@@ -1,0 +1,259 @@
+"""The manifest: what one run asked for and what came of each step, for people and machines.
+
+It holds names of files, never paths of the machine; every failed and every blocked step is named
+with its reason. ``report.html`` is made from it and the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.plan.step import ContextRef, ParentStep, Plan, Step
+from flows.run.outcome import Ending, Outcome, State, StepOutcome
+from flows.run.provenance import now, plain, software, sources_of
+from flows.store.runfolder import RunFolder
+
+FILE_NAME = "manifest.json"
+LARGE = 8 * 2**20  # bytes of a manifest; as objects it takes several times as much
+_ONE_LARGE = threading.Lock()
+
+
+class ManifestError(Exception):
+    """There is no manifest to read here; the message says what was expected."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelEntry(_Frozen):
+    """The model the run was made with."""
+
+    name: str
+    digest: str
+    licence: str = ""
+
+
+class SourceEntry(_Frozen):
+    """An input picture: named by its bytes; ``file`` is the last part of its path.
+
+    ``problem`` tells why it could not be opened.
+    """
+
+    digest: str
+    input: str
+    file: str
+    problem: str = ""
+
+
+class ContextEntry(_Frozen):
+    """What a step looked at: a source's digest or another step's key."""
+
+    kind: Literal["source", "step"]
+    name: str
+
+
+class StepEntry(_Frozen):
+    """One step: what was asked, how it ended, and its picture where there is one."""
+
+    key: str
+    name: str
+    label: str
+    operation: str
+    params: Mapping[str, Any]
+    contexts: tuple[ContextEntry, ...] = ()
+    variants: tuple[str, ...] = ()
+    state: State
+    reason: str = ""
+    blocked_by: str | None = None
+    attempts: int = 0
+    blob: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    created: str | None = None
+    notes: tuple[str, ...] = ()
+    geometry: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class VariantEntry(_Frozen):
+    """One row of the matrix and the keys of its steps."""
+
+    id: str
+    values: Mapping[str, str]
+    keys: tuple[str, ...]
+
+
+class OutputEntry(_Frozen):
+    """A file for people, ``path`` relative to the run's folder.
+
+    ``sha256`` and ``size`` in bytes are there once it is written.
+    """
+
+    path: str
+    key: str
+    variant: str
+    format: str
+    quality: int
+    blob: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    problem: str = ""
+
+
+class Manifest(_Frozen):
+    """A run."""
+
+    kind: Literal["kontext.manifest"] = Field(default="kontext.manifest", alias="schema")
+    version: Literal[1] = 1
+    recipe: str
+    recipe_file: str
+    recipe_sha256: str
+    sets: tuple[str, ...] = ()
+    plan: str
+    model: ModelEntry
+    numerics: Mapping[str, Any]
+    software: str
+    written: str
+    ending: Ending
+    why: str = ""
+    seconds: float
+    load_seconds: float
+    counts: Mapping[State, int]
+    steps: tuple[StepEntry, ...]
+    variants: tuple[VariantEntry, ...]
+    sources: tuple[SourceEntry, ...]
+    outputs: tuple[OutputEntry, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was made, and every output written."""
+        unwritten = any(output.problem for output in self.outputs)
+        return self.ending is Ending.COMPLETE and not unwritten
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``."""
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+    def in_state(self, *states: State) -> tuple[StepEntry, ...]:
+        """The steps that ended so, in the plan's order."""
+        return tuple(step for step in self.steps if step.state in states)
+
+
+def one_large(size: int) -> AbstractContextManager[object]:
+    """Hold it while a manifest of so many bytes is read and used: one large one at a time.
+
+    Where many manifests are read at once, many of 10^5 steps each would fill the memory.
+    """
+    return _ONE_LARGE if size > LARGE else contextlib.nullcontext()
+
+
+def build_manifest(
+    plan: Plan,
+    outcome: Outcome,
+    outputs: tuple[OutputEntry, ...],
+    problems: Mapping[str, str],
+) -> Manifest:
+    """The manifest of a run; ``problems`` tell of sources, by digest."""
+    return Manifest(
+        recipe=plan.recipe,
+        recipe_file=plan.recipe_path.name,
+        recipe_sha256=hashlib.sha256(plan.recipe_text.encode()).hexdigest(),
+        sets=plan.sets,
+        plan=plan.digest,
+        model=ModelEntry(
+            name=plan.model.name, digest=plan.model.digest, licence=plan.model.licence
+        ),
+        numerics=plain(asdict(plan.numerics)),
+        software=software(),
+        written=now(),
+        ending=outcome.ending,
+        why=outcome.why,
+        seconds=round(outcome.seconds, 3),
+        load_seconds=round(outcome.load_seconds, 3),
+        counts=dict(outcome.counts),
+        steps=tuple(_step(plan.steps[key], end) for key, end in outcome.steps.items()),
+        variants=tuple(
+            VariantEntry(id=variant.id, values=dict(variant.values), keys=variant.keys)
+            for variant in plan.variants
+        ),
+        sources=tuple(
+            SourceEntry(
+                digest=ref.digest,
+                input=ref.input,
+                file=ref.file,
+                problem=problems.get(ref.digest, ""),
+            )
+            for ref in sources_of(plan)
+        ),
+        outputs=outputs,
+    )
+
+
+def _step(step: Step, end: StepOutcome) -> StepEntry:
+    record = end.record
+    made: dict[str, Any] = {}
+    if record is not None:
+        names = ("blob", "width", "height", "seconds", "created", "notes", "geometry")
+        made = {name: getattr(record, name) for name in names}
+    return StepEntry(
+        key=step.key,
+        name=step.name,
+        label=step.label,
+        operation=step.operation,
+        params=plain(asdict(step.params)),
+        contexts=tuple(map(_context, step.contexts)),
+        variants=step.variants,
+        state=end.state,
+        reason=end.reason,
+        blocked_by=end.blocked_by,
+        attempts=end.attempts,
+        **made,
+    )
+
+
+def _context(ref: ContextRef) -> ContextEntry:
+    if isinstance(ref, ParentStep):
+        return ContextEntry(kind="step", name=ref.key)
+    return ContextEntry(kind="source", name=ref.digest)
+
+
+def read_manifest(run: RunFolder) -> Manifest:
+    """The manifest of a run's folder.
+
+    Raises:
+        ManifestError: there is none, or it is not one this version can read.
+        StoreError: the run's home fails.
+    """
+    data = run.read(FILE_NAME)
+    if data is None:
+        raise ManifestError(
+            f"{run.where}: no {FILE_NAME} here (no such file); expected the folder of a run, such "
+            "as out/runs/<date>-<recipe>-<id>"
+        )
+    return parse_manifest(data, run.at(FILE_NAME))
+
+
+def parse_manifest(data: bytes, shown: str) -> Manifest:
+    """The manifest in ``data``; ``shown`` is what people call the file.
+
+    Raises:
+        ManifestError: it is not one this version can read.
+    """
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ManifestError(
+            f"{shown}: not a manifest this version can read ({where}: {first['msg']}); run the "
+            "recipe again to write a new one"
+        ) from None

@@ -1,0 +1,78 @@
+"""The record of a picture: everything that went into it, and nothing of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from flows.plan.step import Plan, SourceImage, Step
+from flows.store.base import FailureNote
+from flows.store.record import Record, canonical_json
+from kontext_engine.api import EditResult
+
+
+@cache
+def software() -> str:
+    """Name and version of this software, for records and reports."""
+    name = "kontext-pipeline"
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return f"{name} (not installed)"
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON would give it back: tuples as lists, enums as text."""
+    return json.loads(canonical_json(value))
+
+
+def sources_of(plan: Plan) -> list[SourceImage]:
+    """The pictures that a plan begins with, each once."""
+    found: dict[str, SourceImage] = {}
+    for step in plan.steps.values():
+        for ref in step.contexts:
+            if isinstance(ref, SourceImage):
+                found.setdefault(ref.digest, ref)
+    return list(found.values())
+
+
+def new_record(plan: Plan, step: Step, result: EditResult, blob: bytes, attempts: int) -> Record:
+    """The record of ``result``, stored as ``blob`` (PNG)."""
+    return Record(
+        key=step.key,
+        blob=hashlib.sha256(blob).hexdigest(),
+        size=len(blob),
+        media_type="image/png",
+        width=result.image.width,
+        height=result.image.height,
+        step=step.name,
+        label=step.label,
+        operation=step.operation,
+        params=plain(asdict(step.params)),
+        model=plan.model.name,
+        model_digest=plan.model.digest,
+        numerics=plain(asdict(plan.numerics)),
+        parents=step.parents,
+        sources=tuple(ref.digest for ref in step.contexts if isinstance(ref, SourceImage)),
+        geometry=plain(asdict(result.geometry)),
+        notes=tuple(result.notes),
+        seconds=round(float(result.seconds), 4),
+        created=now(),
+        software=software(),
+        attempts=attempts,
+    )
+
+
+def failure_note(step: Step, reason: str, attempts: int) -> FailureNote:
+    """What is remembered of a step that failed."""
+    return FailureNote(step.key, step.label, reason, attempts, now(), software())
