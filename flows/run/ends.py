@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
@@ -100,7 +101,7 @@ def gather(
         else:
             made = key not in found or (last is not None and last.state is State.DONE)
             step_end = StepOutcome(state=State.DONE if made else State.CACHED, record=record)
-        steps[key] = step_end.model_copy(update={"attempts": attempts[key]})
+        steps[key] = replace(step_end, attempts=attempts[key])
     ending = _ending({end.state for end in steps.values()}, ending)
     why = "" if ending in (Ending.COMPLETE, Ending.FAILED) else why
     return Outcome(steps, ending, why, seconds, problems=problems)

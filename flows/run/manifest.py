@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,11 +30,12 @@ class ManifestError(Exception):
     """There is no manifest to read here; the message says what was expected."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+# Entries are dataclasses: a pydantic model keeps a set of its given fields, 2 kB each, and a large
+# run has 10^5 of them.
 
 
-class ModelEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
     """The model the run was made with."""
 
     name: str
@@ -42,7 +43,8 @@ class ModelEntry(_Frozen):
     licence: str = ""
 
 
-class SourceEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEntry:
     """An input picture: named by its bytes; ``file`` is the last part of its path.
 
     ``problem`` tells why it could not be opened.
@@ -54,14 +56,16 @@ class SourceEntry(_Frozen):
     problem: str = ""
 
 
-class ContextEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextEntry:
     """What a step looked at: a source's digest or another step's key."""
 
     kind: Literal["source", "step"]
     name: str
 
 
-class StepEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEntry:
     """One step: what was asked, how it ended, and its picture where there is one."""
 
     key: str
@@ -81,10 +85,11 @@ class StepEntry(_Frozen):
     seconds: float | None = None
     created: str | None = None
     notes: tuple[str, ...] = ()
-    geometry: Mapping[str, Any] = Field(default_factory=dict)
+    geometry: Mapping[str, Any] = field(default_factory=dict)
 
 
-class VariantEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantEntry:
     """One row of the matrix and the keys of its steps."""
 
     id: str
@@ -92,7 +97,8 @@ class VariantEntry(_Frozen):
     keys: tuple[str, ...]
 
 
-class OutputEntry(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputEntry:
     """A file for people, ``path`` relative to the run's folder.
 
     ``sha256`` and ``size`` in bytes are there once it is written.
@@ -109,8 +115,10 @@ class OutputEntry(_Frozen):
     problem: str = ""
 
 
-class Manifest(_Frozen):
+class Manifest(BaseModel):
     """A run."""
+
+    model_config = ConfigDict(frozen=True)
 
     kind: Literal["kontext.manifest"] = Field(default="kontext.manifest", alias="schema")
     version: Literal[1] = 1

@@ -50,10 +50,11 @@ def check_output_name(relative: str) -> None:
 def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, list[PlannedOutput]]]:
     """For each step with outputs its output keys, and the outputs of each, in their order.
 
-    Worked out once for the plans that were asked for last, which may be large.
+    Worked out once for the plans that were asked for last, which may be large; a worker's copy
+    of a stage's plan, with the model where this machine has it, has the same.
     """
     for known, before in _known:
-        if known is plan:
+        if known is plan or _alike(known, plan):
             return before
     found: dict[str, dict[str, list[PlannedOutput]]] = {}
     for planned in plan.outputs:
@@ -61,6 +62,14 @@ def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, list[PlannedOutput]]]
         own.setdefault(output_key(plan, planned), []).append(planned)
     _known[:] = [*_known[-1:], (plan, found)]
     return found
+
+
+def _alike(known: Plan, plan: Plan) -> bool:
+    """Whether all that an output key is made of is the same."""
+    if known.steps is not plan.steps or known.outputs is not plan.outputs:
+        return False
+    model, other = known.model, plan.model
+    return (known.recipe, model.name, model.digest) == (plan.recipe, other.name, other.digest)
 
 
 _known: list[tuple[Plan, Mapping[str, Mapping[str, list[PlannedOutput]]]]] = []

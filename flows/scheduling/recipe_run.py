@@ -90,6 +90,7 @@ class RecipeRun(ChunksParent):
                 f"{len(sheet.chunks)} chunks",
             )
             self.recipe = plan.recipe
+            del plan, stage  # a large one's memory counts; its stage has what is needed
             self.take(sheet.chunks)
             return self.give(publish_run(self, self.stage, self._outcome()))
 
@@ -179,10 +180,7 @@ class RecipeRun(ChunksParent):
             chunks=cut(plan, seen, sample, engines, number),
         )
         self.attempt.look()
-        write_stage(self.objects, str(self.attempt.run), number, plan, sheet)
-        stage = read_stage(self.objects, str(self.attempt.run), number)
-        assert stage is not None  # noqa: S101 - it was written
-        return stage
+        return write_stage(self.objects, str(self.attempt.run), number, plan, sheet)
 
     # --- while chunks are made
 

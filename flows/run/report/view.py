@@ -14,6 +14,7 @@ from flows.run.thumbs import Thumbnail
 Lookup = Callable[[str], Thumbnail | None]  # by a source's or a blob's digest
 Facts = tuple[tuple[str, str], ...]
 
+_FINE = frozenset((State.DONE, State.CACHED))
 _STATE_WORDS = {
     State.DONE: "new",
     State.CACHED: "cached",
@@ -57,9 +58,7 @@ def page_of(manifest: Manifest, thumbs: Lookup) -> dict[str, Any]:
     """What the template reads, by name; ``thumbs`` finds thumbnails by digest."""
     tiles = _Tiles(manifest, thumbs)
     headline, tone = _headline(manifest)
-    rows = [
-        _row(f"v{number}", variant, tiles) for number, variant in enumerate(manifest.variants, 1)
-    ]
+    anchors = {one.id: f"v{number}" for number, one in enumerate(manifest.variants, 1)}
     blocked: defaultdict[str, list[str]] = defaultdict(list)
     for step in manifest.in_state(State.BLOCKED):
         blocked[step.blocked_by or ""].append(step.label)
@@ -75,8 +74,10 @@ def page_of(manifest: Manifest, thumbs: Lookup) -> dict[str, Any]:
         "facts": _facts(manifest),
         "problems": problems,
         "blocked": blocked,
-        "anchors": {row.variant.id: row.anchor for row in rows},
-        "rows": rows,
+        "anchors": anchors,
+        "troubled": not _FINE.issuperset(step.state for step in manifest.steps),
+        # One at a time: of 10^4 variants all tiles at once take hundreds of megabytes.
+        "rows": (_row(anchors[one.id], one, tiles) for one in manifest.variants),
     }
 
 
@@ -129,7 +130,7 @@ def _row(anchor: str, variant: VariantEntry, tiles: _Tiles) -> Row:
     strip = tuple(tiles.strip(steps))
     prompts = (f"{step.label} {step.params.get('prompt', '')}" for step in steps)
     words = " ".join((variant.id, *(tile.name for tile in strip), " ".join(prompts)))
-    troubled = any(step.state not in {State.DONE, State.CACHED} for step in steps)
+    troubled = not _FINE.issuperset(step.state for step in steps)
     return Row(anchor, variant, strip, troubled, words.casefold())
 
 
