@@ -22,8 +22,8 @@ demo: install ## Run both sample recipes on the shipped miniature (CPU, local fo
 	$(BIN)/kontext run recipes/product-backgrounds.yaml --out $(OUT)
 	$(BIN)/kontext run recipes/storyboard.yaml --out $(OUT)
 
-test: install ## Run the test suite, on three processes: much of it waits for servers
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+test: install ## Run the test suite, on four processes: much of it waits for servers
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 check: install ## Lint and type-check; no warning passes
 	$(BIN)/ruff check .

@@ -1,4 +1,10 @@
-"""What every test may ask for."""
+"""What every test may ask for, and the order of the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
 
 from .servers.fixtures import (
     become,
@@ -32,3 +38,18 @@ __all__ = [
     "s3_place",
     "seaweed",
 ]
+
+# Files of these folders wait for minutes for servers, chunks and people. Begun last they would be
+# all that goes on, one on each process.
+LONG = ("chaos", "scheduling", "acceptance")
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of folders that take long come first."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0]
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=place)
