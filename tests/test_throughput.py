@@ -35,6 +35,7 @@ def test_every_side_brings_every_picture_and_nothing_stays(s3_place, settings, m
     asked = {one.side: one.requests for one in found.pushed}
     assert asked["boto3, a plain loop"] == 1
     assert asked["kontext, steps with records"] == 2  # blob, record
+    assert asked["boto3, picture and record"] == 2
     assert asked["kontext, outputs"] == (PICTURES + 2) / PICTURES  # a manifest for each block
     table = found.table()
     assert len(table.splitlines()) == 1 + 2 * len(names)

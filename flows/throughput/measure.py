@@ -27,7 +27,7 @@ from flows.settings.address import S3Address
 from flows.store import boto
 from flows.store.address import open_objects, parse_address
 from flows.store.lanes import LANES, in_lanes
-from flows.throughput.sides import LOOP, S5CMD, SIDE, ThroughputError, make_sides
+from flows.throughput.sides import LOOP, PAIRS, S5CMD, SIDE, STEPS, ThroughputError, make_sides
 
 PICTURES = 2000
 BLOCK = 250  # pictures that one side handles before the next has its turn
@@ -98,12 +98,14 @@ class Throughput:
     pulled: tuple[Timing, ...]
 
     def table(self) -> str:
-        """The figures as lines of text, with ratios to a plain loop over boto3."""
+        """The figures as lines of text, with ratios to a plain loop over boto3 of the same puts."""
         count = self.pushed[0].pictures
         lines = [f"{count} pictures of {self.size / 1000:.0f} kB on average, {self.where}"]
         for what, timings in (("push", self.pushed), ("pull", self.pulled)):
-            base = next(one for one in timings if one.side == LOOP).rate
-            lines += [f"{what}  {one.line(base)}" for one in timings]
+            rates = {one.side: one.rate for one in timings}
+            for one in timings:
+                base = PAIRS if one.side in (STEPS, PAIRS) and what == "push" else LOOP
+                lines.append(f"{what}  {one.line(rates[base])}")
         return "\n".join(lines)
 
 

@@ -19,12 +19,14 @@ from flows.settings.address import S3Address
 from flows.store import boto
 from flows.store.address import open_objects, open_store
 from flows.store.lanes import LANES, in_lanes
-from flows.store.record import Record
+from flows.store.record import Record, encode_record
 from flows.store.runfolder import RunFolder
 
 SIDE = 91  # pixels: a picture of noise is then about 25 kB, as the miniature's are
 THREADS = 16
-LOOP = "boto3, a plain loop"  # what the ratios are to
+STEPS = "kontext, steps with records"
+LOOP = "boto3, a plain loop"  # what the ratios are to, but for
+PAIRS = "boto3, picture and record"  # what those of steps are to: the same two puts, in order
 S5CMD = "s5cmd"
 
 Item = TypeVar("Item")
@@ -46,8 +48,9 @@ def make_sides(home: S3Address, settings: Settings) -> Mapping[str, Side]:
     """Those that there are, by name; ``s5cmd`` only where it is installed."""
     sides = {
         "kontext, outputs": _outputs(home, settings),
-        "kontext, steps with records": _steps(home, settings),
+        STEPS: _steps(home, settings),
         LOOP: _boto(home, settings, 1),
+        PAIRS: _pairs(home, settings),
         f"boto3, {THREADS} threads": _boto(home, settings, THREADS),
     }
     if program := shutil.which("s5cmd"):
@@ -188,6 +191,22 @@ def _boto(home: S3Address, settings: Settings, threads: int) -> Side:
             pass
 
     return Side(push, pull)
+
+
+def _pairs(home: S3Address, settings: Settings) -> Side:
+    """The plain loop, where each picture has a record that is put after it."""
+    client, plain = boto.client(settings.s3), _boto(home, settings, 1)
+
+    def push(folder: Path, to: str) -> None:
+        def put(path: Path) -> None:
+            data = path.read_bytes()
+            record = encode_record(_record(path.name, data))
+            for name, body in ((f"{to}/{path.name}", data), (f"{to}-records/{path.stem}", record)):
+                client.put_object(Bucket=home.bucket, Key=f"{home.prefix}/{name}", Body=body)
+
+        _each(put, folder, 1)
+
+    return Side(push, plain.pull)
 
 
 def _s5cmd(home: S3Address, settings: Settings, program: str) -> Side:
