@@ -21,9 +21,9 @@ TORCH_FREE = {
     f"kontext_engine{name}"
     for name in (
         "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".files", ".geometry",
-        ".folder", ".picture", ".picture.formats", ".picture.header", ".picture.jpegxl",
-        ".picture.placing", ".picture.profile", ".picture.reading", ".picture.samples",
-        ".prepare", ".recent", ".spec",
+        ".folder", ".numerics", ".picture", ".picture.formats", ".picture.header",
+        ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
+        ".picture.samples", ".prepare", ".recent", ".spec",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}

@@ -15,8 +15,8 @@ from flows.cli import build_app
 from flows.cli.options import LinkKind
 from flows.settings import InputSettings, S3Settings, Settings, SettingsError, resident
 from flows.settings.load import effective_settings, leaves, load_settings
-from flows.settings.numerics import Device
 from flows.settings.secrecy import masked
+from kontext_engine.numerics import Device
 from tests.shell import kontext
 
 PAGE = (Path(__file__).parents[1] / "docs" / "storage.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli import told
-from flows.settings.numerics import Device, Dtype
+from kontext_engine.numerics import Device, Dtype
 
 
 def bench(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.cli import ExitCode, told
-from flows.settings.numerics import Device, Dtype, choose_numerics
+from kontext_engine.numerics import Device, Dtype, choose_numerics
 
 if TYPE_CHECKING:
     from kontext_engine.evaluation.command import Wanted

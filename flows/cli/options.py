@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.settings.numerics import Device, Dtype
+from kontext_engine.numerics import Device, Dtype
 
 if TYPE_CHECKING:
     from flows.settings import Settings

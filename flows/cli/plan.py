@@ -21,7 +21,7 @@ from flows.cli.options import (
     changes,
     effective,
 )
-from flows.settings.numerics import choose_numerics
+from kontext_engine.numerics import choose_numerics
 
 if TYPE_CHECKING:
     from flows.plan.step import Plan, Step

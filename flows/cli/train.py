@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.cli import told
-from flows.settings.numerics import Device
+from kontext_engine.numerics import Device
 
 # In order; each resumes where it was stopped.
 Stage = Literal["autoencoder", "decoder", "corpus", "transformer"]

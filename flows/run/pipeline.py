@@ -27,7 +27,6 @@ from flows.run.report.links import PAGE, RELATIVE, Links
 from flows.settings import DEFAULT_OUT, Settings
 from flows.settings.address import is_s3
 from flows.settings.load import load_settings
-from flows.settings.numerics import Dtype, choose_numerics
 from flows.store.address import open_store
 from flows.store.base import StoreError
 from flows.store.claims import claim
@@ -36,6 +35,7 @@ from flows.store.lock import Say, silent
 from flows.store.objects import Objects
 from flows.store.runfolder import RunFolder
 from kontext_engine.api import Engine, EngineOptions
+from kontext_engine.numerics import Dtype, choose_numerics
 
 CALL_LOG = "calls.jsonl"
 

@@ -38,10 +38,10 @@ from flows.scheduling.workers.metrics import Metrics, Scheduler
 from flows.scheduling.workers.name import Name
 from flows.scheduling.workers.options import WorkerOptions
 from flows.settings import Settings, resident
-from flows.settings.numerics import choose_numerics
 from flows.store.base import StoreAway, StoreError
 from kontext_engine.catalogue import list_models, resolve_model
 from kontext_engine.errors import ModelError
+from kontext_engine.numerics import choose_numerics
 from kontext_engine.spec import ModelSpec
 
 PARENT_SLOTS = 64  # a night holds one while its recipes need others

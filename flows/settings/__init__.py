@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from flows.problems import ProblemsError
 from flows.settings.address import understood
-from flows.settings.numerics import Device
+from kontext_engine.numerics import Device
 
 DEFAULT_OUT = "out"
 DEFAULT_BATCH = 8
