@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.recipe.errors import RecipeError
 from flows.run.verdicts import give, verdict, words_of
-from flows.scheduling.attempt import Stop, Why, mine, pause
+from flows.scheduling.attempt import Stop, Why, become, mine, pause
 from flows.scheduling.forms import NightlyForm, RunForm
 from flows.scheduling.names import deployment
 from flows.scheduling.server import at, connected, history, insist, insisting, read_many
@@ -32,11 +32,13 @@ from flows.scheduling.statement import FleetError
 from flows.scheduling.states import heal, round_began, round_of
 from flows.settings import SettingsError
 from flows.store.base import StoreAway, StoreError
+from flows.store.lanes import in_lanes
 
 log = logging.getLogger(__name__)
 
 CANCELLED = "it was cancelled"  # why a parent ended, when people said so
 LATE = "the deadline has passed"
+CANCELS = 4  # children told of it at once
 
 Form = TypeVar("Form", bound=RunForm | NightlyForm)
 
@@ -128,9 +130,12 @@ class Parent(ABC, Generic[Form, ChildT]):
                 raise
             self.attempt.closing = True
             self.why = CANCELLED
-            for child in self.open:
-                self.cancel(child)
+            for child, _ in in_lanes(self._told, self.open, CANCELS):
                 child.end(self.why)
+
+    def _told(self, child: ChildT) -> None:
+        become(self.attempt)  # this thread works for it
+        self.cancel(child)
 
     def _look(self) -> None:
         self.attempt.look()
