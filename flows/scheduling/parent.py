@@ -130,10 +130,10 @@ class Parent(ABC, Generic[Form, ChildT]):
                 raise
             self.attempt.closing = True
             self.why = CANCELLED
-            for child, _ in in_lanes(self._told, self.open, CANCELS):
+            for child, _ in in_lanes(self._cancel, self.open, CANCELS):
                 child.end(self.why)
 
-    def _told(self, child: ChildT) -> None:
+    def _cancel(self, child: ChildT) -> None:
         become(self.attempt)  # this thread works for it
         self.cancel(child)
 
