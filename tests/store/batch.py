@@ -136,7 +136,7 @@ def write_run(
         objects.replace(f"runs/{run}/thumbs/{thumb}", b"thumb of " + data)
     objects.replace(f"runs/{run}/report.html", b"<html>" + run.encode())
     objects.replace(f"runs/{run}/recipe.yaml", b"version: 1\n")
-    objects.replace(f"runs/{run}/manifest.json", made.to_json().encode())
+    objects.replace(f"runs/{run}/manifest.json", made.to_json())
     return made
 
 

@@ -65,8 +65,8 @@ def _bring(step: StepEntry, thumbs: Thumbnails, store: KeyedStore) -> None:
         log.warning("no thumbnail of %s: %s", step.label, describe(error))
 
 
-def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
-    """The page's text. Everything that comes from a recipe is escaped."""
+def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> bytes:
+    """The page. Everything that comes from a recipe is escaped."""
     environment = Environment(
         loader=PackageLoader("flows.run.report", "."),
         autoescape=True,
@@ -85,5 +85,5 @@ def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> str:
     template = environment.get_template("report.html.j2")
     given = {"script": Markup(script), "policy": policy, "href": links.href}  # noqa: S704 - our own file
     page = template.stream(**page_of(manifest, thumbs.get), **given)
-    page.enable_buffering(1000)  # of 10^5 steps there are millions of pieces
-    return "".join(page)
+    page.enable_buffering(1000)  # of 10^5 steps there are millions of pieces, and 140 MB
+    return b"".join(piece.encode() for piece in page)
