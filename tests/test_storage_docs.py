@@ -41,7 +41,8 @@ from flows.run.verdicts import VERDICTS, give, verdict, words_of
 from flows.scheduling.names import chunks_of, parent_name
 from flows.scheduling.parcel import ORDERS, put_parcel, unpacked
 from flows.settings.load import load_settings
-from flows.store import boto, s3_cells, s3_guard
+from flows.store import boto, s3_cells, s3_guard, s3_write
+from flows.store import s3 as s3_module
 from flows.store.address import open_cells, open_objects, open_store
 from flows.store.base import FailureNote, StoreReadOnly
 from flows.store.claims import FOLDER as CLAIMS
@@ -118,14 +119,18 @@ class Guarded:
             return client
 
         monkeypatch.setattr(boto, "_make", make)
-        put = boto.put_object
+        for module, name, operation in (
+            (s3_write, "put_object", "PutObject"),
+            (s3_module, "get_object", "GetObject"),
+        ):
+            plain = getattr(module, name)
 
-        def noted(settings, params):
-            model = types.SimpleNamespace(name="PutObject")
-            note(self.asked[self._role], params, model)
-            put(settings, params)
+            def noted(settings, params, plain=plain, operation=operation):
+                model = types.SimpleNamespace(name=operation)
+                note(self.asked[self._role], params, model)
+                return plain(settings, params)
 
-        monkeypatch.setattr(boto, "put_object", noted)
+            monkeypatch.setattr(module, name, noted)
         # This server keeps a third rival waiting for a second; what they find is tried elsewhere.
         monkeypatch.setattr(s3_guard, "race", lambda run: s3_cells.race(run, s3_cells.RIVALS))
 

@@ -1,16 +1,15 @@
-"""The one file that imports boto3: a client per process and settings, its exceptions as data."""
+"""The one file that imports boto3: a client per process and settings, its exceptions as data.
+
+Small objects go past the client (``signed``), which asks here for session and credentials.
+"""
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import threading
-import zlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from flows.settings import S3Settings
 from flows.store.s3_errors import CutAnswer, Trouble
@@ -23,11 +22,8 @@ CONNECTIONS = 64  # kept open at most; more threads than that wait for each othe
 
 PROGRAM = "kontext-pipeline"  # boto3's own words for itself take a tenth of a request's time
 
-Put = Callable[[dict[str, Any]], None]
-
 _clients: dict[Hashable, S3Client] = {}
 _sessions: dict[Hashable, Session] = {}
-_puts: dict[tuple[Hashable, str], Put] = {}
 _making = threading.Lock()
 
 
@@ -63,11 +59,16 @@ def client(settings: S3Settings) -> S3Client:
         return _clients[key]
 
 
+def session(settings: S3Settings) -> Session:
+    """What the client of these settings was made from."""
+    client(settings)
+    return _sessions[connection(settings)]
+
+
 def forget_clients() -> None:
     """The next use makes its client anew, and so looks for credentials anew."""
     _clients.clear()
     _sessions.clear()
-    _puts.clear()
 
 
 def _after_fork() -> None:
@@ -114,78 +115,6 @@ def _make(settings: S3Settings) -> S3Client:
         raise BadSetting("BadEndpoint") from None
     _sessions[connection(settings)] = found
     return made
-
-
-_HEADERS = {
-    "ContentType": "content-type",
-    "ContentMD5": "content-md5",
-    "IfMatch": "if-match",
-    "IfNoneMatch": "if-none-match",
-    "ServerSideEncryption": "x-amz-server-side-encryption",
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    "StorageClass": "x-amz-storage-class",
-}
-
-
-def put_object(settings: S3Settings, asked: dict[str, Any]) -> None:
-    """``client(settings).put_object(**asked)`` in half of the processor's time.
-
-    Most of what boto3 does for a request is the same for all objects of a bucket: where it is, how
-    one speaks to it. That is asked once; each object is then signed and sent by itself.
-    """
-    key = connection(settings), asked["Bucket"]
-    if key not in _puts:
-        _puts[key] = _way_into(settings, asked["Bucket"])
-    _puts[key](asked)
-
-
-def _way_into(settings: S3Settings, bucket: str) -> Put:
-    from botocore.auth import S3SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.exceptions import ClientError
-    from botocore.httpsession import URLLib3Session
-    from botocore.utils import get_environ_proxies
-
-    boto = client(settings)
-    link = boto.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
-    begin = link.partition("?")[0].rstrip("/") + "/"
-    session = _sessions[connection(settings)]
-    credentials = session.get_credentials()
-    assert credentials is not None  # noqa: S101 - the link was signed with them
-    http = URLLib3Session(
-        verify=settings.ca_bundle or session.get_config_variable("ca_bundle") or True,  # type: ignore[arg-type]
-        proxies=get_environ_proxies(begin),
-        timeout=(settings.connect_timeout, settings.read_timeout),  # type: ignore[arg-type]
-        max_pool_connections=CONNECTIONS,
-    )
-
-    def put(asked: dict[str, Any]) -> None:
-        headers = {_HEADERS[name]: asked[name] for name in _HEADERS.keys() & asked.keys()}
-        headers |= {f"x-amz-meta-{name}": text for name, text in asked["Metadata"].items()}
-        headers["user-agent"] = PROGRAM
-        body = asked["Body"]
-        if "ContentMD5" not in asked:
-            checksum = zlib.crc32(body).to_bytes(4, "big")
-            headers["x-amz-checksum-crc32"] = base64.b64encode(checksum).decode()
-        url = begin + quote(asked["Key"], safe="/~")
-        request = AWSRequest("PUT", url, headers=headers, data=body)
-        now = credentials.get_frozen_credentials()  # they may be of those that end
-        S3SigV4Auth(now, "s3", boto.meta.region_name).add_auth(request)
-        prepared = request.prepare()
-        boto.meta.events.emit("before-send.s3.PutObject", request=prepared)
-        answer = http.send(prepared)
-        status = answer.status_code
-        if status == 400 or 300 <= status < 400:  # a bucket elsewhere: boto3 knows how to follow
-            boto.put_object(**asked)
-        elif status != 200:
-            code = re.search(rb"<Code>([^<]*)</Code>", answer.content)
-            told: Any = {
-                "Error": {"Code": code[1].decode("ascii", "replace") if code else str(status)},
-                "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": answer.headers},
-            }
-            raise ClientError(told, "PutObject")
-
-    return put
 
 
 def trouble_of(error: Exception) -> Trouble | None:

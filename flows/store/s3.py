@@ -10,11 +10,10 @@ the same bytes are written anew (and is no digest of the bytes, where parts or K
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.settings import S3Settings
 from flows.store.objects import Entry, Held
@@ -31,10 +30,8 @@ from flows.store.s3_errors import (
 from flows.store.s3_guard import WORKING, Guard, find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
 from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
-from flows.store.s3_write import Upload, seconds_of, told, write
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+from flows.store.s3_write import Upload, seconds_of, write
+from flows.store.signed import get_object
 
 SETTLE = 0.25  # seconds in which a rival's write shows, on a server without conditions
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
@@ -65,18 +62,14 @@ class S3Objects:
         """The whole object, its checksum verified where the server gives one."""
         target = self._place.target(name)
 
-        def read(client: S3Client) -> Held:
-            answer = told(client.get_object(**target), "ETag", "LastModified")
-            with contextlib.closing(answer["Body"]) as body:
-                data = body.read()
-            return Held(data, _version(answer["ETag"], seconds_of(answer["LastModified"])))
-
         try:
-            return attempt(self._settings, read)
+            answer = attempt(self._settings, lambda _: get_object(self._settings, target))
         except Refused as refused:
             if refused.trouble.absent:
                 return None
             raise self._place.explained(refused, READING, name) from None
+        changed = seconds_of(answer["LastModified"])
+        return Held(answer["Body"], _version(answer["ETag"], changed))
 
     def stat(self, name: str) -> Entry | None:
         """Size, last change and version by a HEAD."""

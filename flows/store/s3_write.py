@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.settings import S3Settings
-from flows.store import boto
 from flows.store.s3_errors import CutAnswer, Refused
 from flows.store.s3_retry import attempt
+from flows.store.signed import put_object
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
@@ -117,7 +117,7 @@ def write(
         _write_parts(settings, target, data, kept, condition)
         return
     whole = {**target, **kept, **condition, "Body": data, **sum_of(settings, data)}
-    attempt(settings, lambda _: boto.put_object(settings, whole))
+    attempt(settings, lambda _: put_object(settings, whole))
 
 
 def _write_parts(

@@ -16,9 +16,10 @@ from flows.settings import S3Settings
 from flows.store import s3_guard
 from flows.store import s3_place as s3_place_module
 from flows.store.base import StoreReadOnly, StoreUnfit
-from flows.store.boto import client, put_object
+from flows.store.boto import client
 from flows.store.s3 import S3Objects
 from flows.store.s3_write import media_type
+from flows.store.signed import get_object, put_object
 
 from ..servers.careless import Careless
 from ..servers.fixtures import Place, set_environment
@@ -376,7 +377,7 @@ def test_many_threads_share_a_client(s3_place):
         ({"endpoint_url": "https://h:9000", "addressing": "path"}, "bucket"),
     ],
 )
-def test_a_put_past_boto3_goes_where_its_own_does(s3_environment, monkeypatch, settings, bucket):
+def test_what_goes_past_boto3_goes_where_its_own_does(s3_environment, monkeypatch, settings, bucket):
     sent: list[str] = []
 
     def stop(self, request):
@@ -385,11 +386,17 @@ def test_a_put_past_boto3_goes_where_its_own_does(s3_environment, monkeypatch, s
 
     monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", stop)
     given = S3Settings(**settings)
-    asked = {"Bucket": bucket, "Key": "a/b ü+~%.png", "Body": b"x", "Metadata": {}}
-    for put in (client(given).put_object, lambda **kwargs: put_object(given, kwargs)):
+    target = {"Bucket": bucket, "Key": "a/b ü+~%.png"}
+    whole, boto3 = {**target, "Body": b"x", "Metadata": {}}, client(given)
+    for ask in (
+        lambda: boto3.put_object(**whole),
+        lambda: put_object(given, whole),
+        lambda: boto3.get_object(**target),
+        lambda: get_object(given, target),
+    ):
         with pytest.raises(InterruptedError):
-            put(**asked)
-    assert sent[0] == sent[1]
+            ask()
+    assert len(set(sent)) == 1
 
 
 def test_a_fork_makes_its_own_client(s3_place):
