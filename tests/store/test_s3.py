@@ -377,7 +377,9 @@ def test_many_threads_share_a_client(s3_place):
         ({"endpoint_url": "https://h:9000", "addressing": "path"}, "bucket"),
     ],
 )
-def test_what_goes_past_boto3_goes_where_its_own_does(s3_environment, monkeypatch, settings, bucket):
+def test_what_goes_past_boto3_goes_where_its_own_does(
+    s3_environment, monkeypatch, settings, bucket
+):
     sent: list[str] = []
 
     def stop(self, request):
