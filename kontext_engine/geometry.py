@@ -5,9 +5,10 @@ Torch-free. Sizes are (width, height) in pixels. Nothing is stretched unasked.
 The rules, for a model of pixel area A and size multiple m:
 
 * No size asked for: the first context sets the target. It is scaled to about A pixels at its own
-  aspect, to the nearest multiples of m. ``crop`` scales it to cover the target and cuts the few
-  pixels of overflow; ``pad`` fits it inside, extends its edges, and cuts the *output* back to the
-  source's aspect; ``stretch`` scales each side to the target.
+  aspect, to the nearest multiples of m; what could have been made so is left as it is, so that a
+  chain of edits keeps its size. ``crop`` scales it to cover the target and cuts the few pixels of
+  overflow; ``pad`` fits it inside, extends its edges, and cuts the *output* back to the source's
+  aspect; ``stretch`` scales each side to the target.
 * A size asked for: the output has exactly that size, a multiple of m. The first context is
   brought to the same size by ``fit``, so that an edit stays in register with its source. ``pad``
   keeps all of the source, and the model paints the margin: there is nothing to cut back.
@@ -27,6 +28,10 @@ from kontext_engine.errors import GeometryError
 
 MAX_ASPECT = 8.0  # the longer side over the shorter; the model saw up to 2.4
 MAX_AREA_RATIO = 4  # of the target's area over the model's: beyond, pictures repeat themselves
+
+# Of these rules. In version 1 every source was scaled to the multiples nearest to its aspect, also
+# one that the model itself had made: each further edit could change its size.
+GEOMETRY_VERSION = 2
 
 
 class Size(NamedTuple):
@@ -107,15 +112,60 @@ class GeometryRecord:
 
 
 def model_size(source: Size, area: int, multiple: int) -> Size:
-    """The size of about ``area`` pixels nearest to the source's aspect, in multiples.
+    """The size in multiples that a source is brought to: its own, if that is one of the model's.
+
+    It is if sides within half a multiple of the source's have ``area`` pixels; else the nearest
+    such size to the source's aspect is meant. So ``model_size(model_size(s)) == model_size(s)``.
 
     Raises:
         GeometryError: the source is empty, or longer than 8:1.
     """
     check_aspect(source, "the picture")
-    aspect = source.width / source.height
+    if not any(side % multiple for side in source):
+        least = math.prod(2 * side - multiple for side in source)
+        most = math.prod(2 * side + multiple for side in source)
+        if (least <= 4 * area or min(source) == multiple) and 4 * area <= most:
+            return source
+    return _nearest(source.width / source.height, area, multiple)
+
+
+def _nearest(aspect: float, area: int, multiple: int) -> Size:
     width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
     return Size(_to_multiple(width, multiple), _to_multiple(height, multiple))
+
+
+def _padded_size(source: Size, area: int, multiple: int) -> Size:
+    """The size to pad a source to: one that needs no scaling, where its aspect may have been made.
+
+    The sides are whole pixels, so the aspect is known to half a pixel of the one that is not in
+    multiples. Of all sizes in its reach, one holds the picture that padding to it once made.
+    """
+
+    def unscaled(size: Size) -> bool:
+        return place(source, size, Fit.PAD).scaled == source
+
+    target = model_size(source, area, multiple)
+    if unscaled(target):
+        return target
+    width, height = source
+    sizes = [Size(width, side) for side in _in_reach(width, height, area, multiple)]
+    sizes += [Size(side, height) for side in _in_reach(height, width, area, multiple)]
+    return min(filter(unscaled, sizes), key=lambda size: abs(size.area - area), default=target)
+
+
+def _in_reach(exact: int, other: int, area: int, multiple: int) -> range:
+    """Lengths of the other side that belong to ``exact`` for some aspect within half a pixel."""
+    if exact % multiple:
+        return range(0)
+    # As ratios of the other side to this one: those that the pixels allow, and those that have
+    # this side as their nearest multiple.
+    lowest = max((other - 0.5) / exact, area / (exact + multiple / 2) ** 2)
+    shorter = exact - multiple / 2
+    highest = min((other + 0.5) / exact, area / shorter**2 if exact > multiple else math.inf)
+    if lowest > highest:
+        return range(0)
+    least, most = (_to_multiple(math.sqrt(area * r), multiple) for r in (lowest, highest))
+    return range(max(least, multiple), most + 1, multiple)
 
 
 def _to_multiple(length: float, multiple: int) -> int:
@@ -151,6 +201,7 @@ def plan_geometry(
     area: int,
     multiple: int,
     default: Size,
+    version: int = GEOMETRY_VERSION,
 ) -> GeometryRecord:
     """Decide the target's and every context's size (the rules above).
 
@@ -161,21 +212,29 @@ def plan_geometry(
         area: the model's pixel area.
         multiple: what both sides of every picture must divide by.
         default: the target when there is neither a size nor a context.
+        version: of the rules: this one, or 1 to know what they were.
 
     Raises:
         GeometryError: a requested size that the model cannot make, or an extreme aspect.
     """
+
+    def followed(source: Size, fit: Fit) -> Size:
+        if version == 1:
+            return _nearest(source.width / source.height, area, multiple)
+        own = _padded_size if fit is Fit.PAD else model_size
+        return own(source, area, multiple)
+
     for number, source in enumerate(contexts, start=1):
         check_aspect(source, f"context picture {number}")
     if requested is not None:
         check_target(requested, area, multiple)
         target = Size(*requested)
     else:
-        target = model_size(contexts[0], area, multiple) if contexts else default
+        target = followed(contexts[0], fit) if contexts else default
     placements = tuple(
         place(source, target, fit)
         if index == 0 and fit is not Fit.WHOLE
-        else place(source, model_size(source, area, multiple), Fit.CROP)
+        else place(source, followed(source, Fit.CROP), Fit.CROP)
         for index, source in enumerate(contexts)
     )
     output = target

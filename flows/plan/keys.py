@@ -2,7 +2,8 @@
 
 The key is the SHA-256 of canonical JSON over the operation and its parameters, the seed, the
 model's weights digest with what else of the model decides pixels, the numerics profile, the
-parents' keys, the digests of source files, and how their kind is read where that has changed.
+parents' keys, the digests of source files, and how their kind is read and their sizes become the
+model's, each where that has changed.
 Recipe, step and axis names, file names, batch size, worker and time are not in it: renaming a step
 with a seed of its own computes nothing anew.
 """
@@ -28,8 +29,9 @@ def step_key(
     contexts: Sequence[ContextRef],
     model: ModelSpec,
     numerics: NumericsProfile,
+    geometry: int = 1,
 ) -> str:
-    """The key of one step; ``params`` as the engine will be asked."""
+    """The key of one step; ``params`` as the engine will be asked, ``geometry`` as in ``Step``."""
     edits = operation == "edit"
     classifier_free = params.true_cfg > 1
     return _digest(
@@ -46,6 +48,8 @@ def step_key(
             "size": params.size,
             "fit": params.fit.value if edits else None,
             "contexts": [_context(ref) for ref in contexts],
+            # Sizes that have always been what they are keep the key that they have always had.
+            **({"geometry": geometry} if geometry > 1 else {}),
             **_model(model, numerics),
         }
     )

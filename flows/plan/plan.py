@@ -6,6 +6,7 @@ any step of any recipe that would have the same pixels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from flows.plan.keys import default_seed, plan_digest, step_key
 from flows.plan.outputs import plan_outputs
 from flows.plan.select import make_label, narrow, stale_label
 from flows.plan.step import (
+    ContextRef,
     ParentStep,
     Plan,
     PlannedVariant,
@@ -34,11 +36,11 @@ from flows.recipe.review import Review
 from flows.recipe.template import Placeholder
 from flows.settings import Settings
 from flows.settings.load import load_settings
-from flows.sources.place import S3Object, look_at
+from flows.sources.place import S3Object, Seen, look_at
 from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
-from kontext_engine.errors import ModelError
-from kontext_engine.geometry import Fit
+from kontext_engine.errors import GeometryError, ModelError
+from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
@@ -88,13 +90,14 @@ class _Planner:
         self.model = model
         self.numerics = numerics
         self.overrides = overrides
-        self.remote: dict[S3Object, str] = {}  # SHA-256 of objects that were read
+        self.remote: dict[S3Object, Seen] = {}  # objects that were read
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
         self.settled: dict[str, partial[StepParams]] = {}  # what all variants of a step share
         self.labels: dict[str, str] = {}
         self.made: dict[tuple[str, ...], str] = {}  # step id and values it depends on -> key
         self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
+        self.sizes: dict[str, Size] = {}  # of their pictures, where they can be told
         self.users: dict[str, list[str]] = {}
 
     def plan(self) -> Plan:
@@ -189,18 +192,31 @@ class _Planner:
             ParentStep(keys[source]) if source in keys else self.source(source, variant)
             for source in node.sources
         )
-        key = step_key(node.spec.op, params, contexts, self.model, self.numerics)
+        size, geometry = self.sized(params, contexts)
+        key = step_key(node.spec.op, params, contexts, self.model, self.numerics, geometry)
         self.labels[label] = key
+        if size is not None:
+            self.sizes[key] = size
         if key not in self.steps:
-            self.steps[key] = partial(Step, key, node.id, label, node.spec.op, params, contexts)
+            made = partial(Step, key, node.id, label, node.spec.op, params, contexts)
+            self.steps[key] = partial(made, geometry=geometry)
         return key
+
+    def sized(self, params: StepParams, contexts: Sequence[ContextRef]) -> tuple[Size | None, int]:
+        """The size that a step's picture will have, if it can be told, and its rules' version."""
+        sizes = [
+            self.sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size for ref in contexts
+        ]
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) < len(sizes):
+            return None, 1
+        return _sized(known, params.size, params.fit, self.model)
 
     def source(self, name: str, variant: Variant) -> SourceImage:
         path = variant.values[name].path or Path()
-        if isinstance(path, S3Object):
-            return SourceImage(name, path, self.remote[path])
         try:
-            return SourceImage(name, path, *look_at(path))
+            seen = self.remote[path] if isinstance(path, S3Object) else look_at(path)
+            return SourceImage(name, path, seen.digest, seen.reading, seen.size)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             text = f"'{legible(path.name)}' cannot be read ({reason}); expected a picture; "
@@ -237,6 +253,26 @@ class _Planner:
         for label in self.overrides.seeds:
             if label not in self.labels:
                 yield stale_label(label, self.labels, self.overrides.path)
+
+
+@functools.lru_cache(maxsize=4096)
+def _sized(
+    contexts: tuple[Size, ...], requested: Size | None, fit: Fit, model: ModelSpec
+) -> tuple[Size | None, int]:
+    asked = partial(
+        plan_geometry,
+        contexts,
+        requested,
+        fit,
+        area=model.pixel_area,
+        multiple=model.multiple,
+        default=model.default_size,
+    )
+    try:
+        now = asked()
+        return now.output, 1 if now == asked(version=1) else GEOMETRY_VERSION
+    except GeometryError:  # the step will fail, and tell it
+        return None, 1
 
 
 def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dict[str, Axis]:

@@ -38,6 +38,7 @@ class _Step:
     params: StepParams
     contexts: list[dict[Literal["step", "source"], Number]]
     variants: tuple[str, ...]
+    geometry: int = 1
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ def to_body(plan: Plan) -> Any:
             step.params,
             [context(ref) for ref in step.contexts],
             step.variants,
+            step.geometry,
         )
         for step in plan.steps.values()
     ]
@@ -171,6 +173,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
                 one.params,
                 tuple([context(number, ref) for ref in one.contexts]),
                 one.variants,
+                one.geometry,
             )
             for number, one in enumerate(read.steps)
         },

@@ -106,7 +106,14 @@ def local_model(spec: ModelSpec) -> ModelSpec:
 
 def _check_keys(plan: Plan) -> None:
     for key, step in plan.steps.items():
-        expected = step_key(step.operation, step.params, step.contexts, plan.model, plan.numerics)
+        expected = step_key(
+            step.operation,
+            step.params,
+            step.contexts,
+            plan.model,
+            plan.numerics,
+            step.geometry,
+        )
         if key != expected:
             raise _wrong(
                 f"has key {key[:12]} for '{step.label}', whose content gives {expected[:12]}",

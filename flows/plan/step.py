@@ -19,13 +19,15 @@ Operation = Literal["generate", "edit"]
 class SourceImage:
     """An input picture as a step's context: read at run time, named by its bytes' SHA-256.
 
-    ``reading`` is the version of how its kind is read (``kontext_engine.picture``).
+    ``reading`` is the version of how its kind is read (``kontext_engine.picture``), ``size`` that
+    of the upright picture, where it is known and the plan is not from a file.
     """
 
     input: str
     path: Place | StoredSource
     digest: str
     reading: int = 1
+    size: Size | None = field(default=None, compare=False)
 
     @property
     def file(self) -> str:
@@ -62,7 +64,8 @@ class Step:
     """One picture to make, named by its key (contract 1: a step's key names its pixels).
 
     ``label`` is what people and ``--reroll`` call it: ``beach[product=shoe,scene=snow]``.
-    Several variants may share one step: ``variants`` lists the ids of all that use it.
+    Several variants may share one step: ``variants`` lists the ids of all that use it. ``geometry``
+    is the version of the rules by which its sizes moved (``kontext_engine.geometry``).
     """
 
     key: str
@@ -72,6 +75,7 @@ class Step:
     params: StepParams
     contexts: tuple[ContextRef, ...]
     variants: tuple[str, ...]
+    geometry: int = 1
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What was read from S3, kept on this disk so that it is read once.
 
-``index/<identity>`` holds the SHA-256 of the bytes of one version of one object, ``content/<that
+``index/<identity>`` holds what was seen in one version of one object (``Seen``), ``content/<its
 SHA-256>`` the bytes. Files are written whole under their final names, so many processes may use
 one cache. Nothing in it is trusted: content that does not have its own digest is removed. A cache
 that cannot be written is no mistake; everything is read from its server again.
@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
-import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-from flows.sources.place import S3Object
-from flows.store.record import canonical_json
+from pydantic import TypeAdapter, ValidationError
+
+from flows.sources.place import S3Object, Seen
+from flows.store.record import canonical_json, is_digest
 from kontext_engine.files import write_whole
+from kontext_engine.picture import FACTS_VERSION
 
 MAX_INDEX = 50_000
 _LEFTOVER = 24 * 3600  # seconds: a temporary file this old has lost its writer
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SEEN = TypeAdapter(Seen)
 
 
 def default_folder() -> Path:
@@ -53,14 +57,17 @@ class ContentCache:
         inputs = source.settings.inputs
         return cls(inputs.cache or default_folder(), inputs.cache_bytes)
 
-    def known(self, source: S3Object) -> str | None:
-        """The SHA-256 of this version's bytes, if it has been read before."""
+    def known(self, source: S3Object) -> Seen | None:
+        """What was seen in this version, if it has been read before, by the rules of today."""
         path = self._index / identity(source)
         try:
-            found = path.read_text("ascii")
-        except (OSError, ValueError):
+            entry = json.loads(path.read_text("ascii"))
+            if entry.pop("facts") != FACTS_VERSION:
+                return None
+            found = _SEEN.validate_python(entry)
+        except (OSError, ValueError, AttributeError, KeyError, ValidationError):
             return None
-        if _SHA256.match(found) is None:
+        if not is_digest(found.digest):
             return None
         _mark_used(path)
         return found
@@ -79,16 +86,17 @@ class ContentCache:
         _mark_used(path)
         return data
 
-    def add(self, source: S3Object, data: bytes) -> str:
-        """Keep what was read of ``source``, if there is room; its SHA-256."""
-        found = hashlib.sha256(data).hexdigest()
+    def add(self, source: S3Object, data: bytes) -> Seen:
+        """Keep what was read of ``source``, if there is room; what is to be seen in it."""
+        found = Seen.of(data)
         with contextlib.suppress(OSError):
             for folder in (self._content, self._index):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if len(data) <= self._limit:
-                write_whole(self._content / found, data)
-            # Small, and of use without the bytes: a plan needs the digest alone.
-            write_whole(self._index / identity(source), found)
+                write_whole(self._content / found.digest, data)
+            # Small, and of use without the bytes: a plan needs no more.
+            entry = json.dumps(asdict(found) | {"facts": FACTS_VERSION})
+            write_whole(self._index / identity(source), entry)
         return found
 
     def trim(self) -> None:

@@ -10,8 +10,29 @@ from pathlib import Path, PurePosixPath
 
 from flows.settings import Settings
 from flows.store.objects import Objects
+from kontext_engine.geometry import Size
 
 SETTLING_NS = 2_000_000_000  # a file system's clock may tick no oftener
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a source: SHA-256 of its bytes, how its kind is read, its upright size.
+
+    ``reading`` is 1 and ``size`` none where it is no picture that can be read.
+    """
+
+    digest: str
+    reading: int = 1
+    size: Size | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> Seen:
+        """What there is to see in a source's bytes."""
+        from kontext_engine.picture import picture_facts
+
+        facts = picture_facts(data)
+        return cls(hashlib.sha256(data).hexdigest(), facts.reading, facts.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +95,8 @@ class StoredSource:
         return held.data
 
 
-def look_at(path: Path) -> tuple[str, int]:
-    """SHA-256 of a file's bytes, and the version of how its kind of picture is read.
+def look_at(path: Path) -> Seen:
+    """What there is to see in a file.
 
     Read once per version of the file in this process; one that was changed just now is read each
     time: it may change again without its time.
@@ -91,8 +112,5 @@ def look_at(path: Path) -> tuple[str, int]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _looked_at(path: Path, *_version: int) -> tuple[str, int]:
-    from kontext_engine.picture import reading_version
-
-    data = path.read_bytes()
-    return hashlib.sha256(data).hexdigest(), reading_version(data)
+def _looked_at(path: Path, *_version: int) -> Seen:
+    return Seen.of(path.read_bytes())

@@ -22,7 +22,7 @@ from flows.settings import S3Settings, Settings
 from flows.settings.address import SCHEME
 from flows.settings.secrecy import masked
 from flows.sources.cache import ContentCache
-from flows.sources.place import S3Object
+from flows.sources.place import S3Object, Seen
 from flows.store.address import parse_address
 from flows.store.base import AddressError, StoreError
 from flows.store.objects import Entry, Objects, checked
@@ -84,27 +84,30 @@ def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> lis
     return [S3Object(bucket, e.name, e.version, e.size, settings) for e in entries]
 
 
-def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, str], dict[S3Object, str]]:
-    """The SHA-256 of each object's bytes, and why it could not be read for those that could not.
+def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, Seen], dict[S3Object, str]]:
+    """What is to be seen in each object, and why it could not be read for those that could not.
 
     What this machine has read before is not read again. Once a server has been waited for in vain,
     the objects that are left are asked for once each: thousands of them would wait for days.
     """
-    digests: dict[S3Object, str] = {}
+    seen: dict[S3Object, Seen] = {}
     missing: list[S3Object] = []
     for source in dict.fromkeys(sources):
         if (known := ContentCache.of(source).known(source)) is not None:
-            digests[source] = known
+            seen[source] = known
         else:
             missing.append(source)
     failures: dict[S3Object, str] = {}
     if missing:
         read = functools.partial(_read, away=threading.Event())
         with ThreadPoolExecutor(READERS, thread_name_prefix="read-input") as pool:
-            for source, (found, failure) in zip(missing, pool.map(read, missing), strict=True):
-                (failures if failure else digests)[source] = failure or found
+            for source, found in zip(missing, pool.map(read, missing), strict=True):
+                if isinstance(found, Seen):
+                    seen[source] = found
+                else:
+                    failures[source] = found
         ContentCache.of(missing[0]).trim()
-    return digests, failures
+    return seen, failures
 
 
 def read_planned(source: S3Object, sha256: str) -> bytes:
@@ -140,8 +143,8 @@ def read_planned(source: S3Object, sha256: str) -> bytes:
     return held.data
 
 
-def _read(source: S3Object, away: threading.Event) -> tuple[str, str]:
-    """One object's digest, or why there is none; ``away``: somebody has waited in vain."""
+def _read(source: S3Object, away: threading.Event) -> Seen | str:
+    """What is to be seen in one object, or why there is nothing; ``away``: waited for in vain."""
     server, began = source.settings.s3, time.monotonic()
     if away.is_set():
         server = server.model_copy(update={"attempts": 1, "patience": 0.0})
@@ -151,11 +154,11 @@ def _read(source: S3Object, away: threading.Event) -> tuple[str, str]:
         # What is refused at once (no such right) says nothing about the others.
         if time.monotonic() - began >= source.settings.s3.patience:
             away.set()
-        return "", _failed(source.address, error)
+        return _failed(source.address, error)
     if held is None or held.version != source.version:
         text = "changed while it was being read; expected it to stay as it is; try again"
-        return "", f"'{source.address}' {text}"
-    return ContentCache.of(source).add(source, held.data), ""
+        return f"'{source.address}' {text}"
+    return ContentCache.of(source).add(source, held.data)
 
 
 def _parts(text: str) -> tuple[str, str]:

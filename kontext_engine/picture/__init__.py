@@ -7,15 +7,22 @@ are opened, sizes are checked before anything is decoded, and every failure name
 from kontext_engine.errors import PictureError
 from kontext_engine.picture.formats import FORMATS, MAX_PIXELS, SUFFIXES
 from kontext_engine.picture.placing import picture_digest, place_picture
-from kontext_engine.picture.reading import open_picture, reading_version
+from kontext_engine.picture.reading import (
+    FACTS_VERSION,
+    PictureFacts,
+    open_picture,
+    picture_facts,
+)
 
 __all__ = [
+    "FACTS_VERSION",
     "FORMATS",
     "MAX_PIXELS",
     "SUFFIXES",
     "PictureError",
+    "PictureFacts",
     "open_picture",
     "picture_digest",
+    "picture_facts",
     "place_picture",
-    "reading_version",
 ]

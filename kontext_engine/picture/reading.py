@@ -6,13 +6,15 @@ name it before anything is decoded.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from kontext_engine.errors import PictureError
+from kontext_engine.geometry import Size
 from kontext_engine.picture.formats import MAX_PIXELS, first_line, open_image
 from kontext_engine.picture.header import Header, Space, read_header
 from kontext_engine.picture.profile import Profile, profile_of
@@ -27,7 +29,12 @@ from kontext_engine.picture.samples import (
     upright,
 )
 
+# Of what ``picture_facts`` tells: raise it with every change to that, so that nothing remembered
+# of a file by an earlier release is taken for current.
+FACTS_VERSION = 1
+
 _WHITE = (255, 255, 255, 255)
+_LYING = range(5, 9)  # EXIF orientations that exchange the sides
 # Of which colour spaces a profile is used for samples of each; another says nothing of them.
 _SPOKEN = {
     Space.GREY: ("GRAY", "RGB"),
@@ -49,6 +56,17 @@ class Reading:
     profile: Profile | None = None
     full: bool = False
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What a file's header tells: the version of how its kind is read, and its size when upright.
+
+    Both are unknown (1 and none) of a file that cannot be read: it has no pixels to be named.
+    """
+
+    reading: int = 1
+    size: Size | None = None
 
 
 def open_picture(
@@ -93,18 +111,29 @@ def open_picture(
         ) from error
 
 
-def reading_version(source: Path | str | bytes) -> int:
-    """The version of how this file's kind is read, which a step's key holds where it is above 1.
+def picture_facts(source: Path | str | bytes) -> PictureFacts:
+    """What must be known of a picture before it is decoded.
 
-    Kinds differ by mode, depth, profile and transparency, all told by the header. A file that
-    never could be read has no pixels that a key could name: 1.
+    A step's key holds the version of how its kind is read where that is above 1. Kinds differ by
+    mode, depth, profile and transparency, all told by the header.
     """
     try:
         data = source if isinstance(source, bytes) else _read(Path(source), "")
         with open_image(data, "", max_pixels=1 << 62) as image:
-            return plan_reading(_header(image, data, "")).version
+            reading = plan_reading(_header(image, data, "")).version
+            return PictureFacts(reading, _upright_size(image))
     except PictureError:
-        return 1
+        return PictureFacts()
+
+
+def _upright_size(image: ImageFile.ImageFile) -> Size:
+    width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:
+        return Size(width, height)  # looking further would decode the picture
+    with suppress(Exception):  # EXIF is untrusted too; unreadable, it turns nothing
+        if image.getexif().get(ExifTags.Base.Orientation) in _LYING:
+            return Size(height, width)
+    return Size(width, height)
 
 
 def plan_reading(header: Header) -> Reading:

@@ -1,3 +1,6 @@
+import random
+from functools import partial
+
 import pytest
 
 from kontext_engine.api import RequestError
@@ -123,3 +126,53 @@ def test_sizes_that_cannot_be_made_are_refused(contexts, requested, message):
 
 def test_the_largest_area_is_allowed():
     assert plan_geometry([], Size(256, 256), Fit.CROP, **MINI).target == (256, 256)
+
+
+@pytest.mark.parametrize(("area", "longest"), [(128 * 128, 400), (1024 * 1024, 2200)])
+def test_what_match_has_made_keeps_its_size(area, longest):
+    model = {"area": area, "multiple": 16, "default": Size(16, 16)}
+    drawn = random.Random(area)
+    sizes = [Size(drawn.randint(8, longest), drawn.randint(8, longest)) for _ in range(10_000)]
+    for fit in Fit:
+        match = partial(plan_geometry, requested=None, fit=fit, **model)
+        for size in sizes if fit in (Fit.CROP, Fit.PAD) else sizes[:1000]:
+            if max(size) <= 8 * min(size):
+                made = match([size]).output
+                again = match([made])
+                assert again.output == again.contexts[0].scaled == made, (size, fit)
+
+
+@pytest.mark.parametrize(
+    ("source", "area", "kept"),
+    [
+        ((224, 80), 128 * 128, True),  # the wide header of a chain that once shrank to 208x80
+        ((160, 112), 128 * 128, True),
+        ((256, 256), 128 * 128, False),
+        ((1360, 768), 1024 * 1024, True),
+        ((1344, 784), 1024 * 1024, True),  # not the nearest, but near the area
+        ((1344, 896), 1024 * 1024, False),
+        ((1360, 770), 1024 * 1024, False),
+    ],
+)
+def test_a_source_in_multiples_near_the_models_area_keeps_its_size(source, area, kept):
+    assert (model_size(Size(*source), area, 16) == source) is kept
+
+
+@pytest.mark.parametrize(
+    ("contexts", "requested", "fit", "version"),
+    [
+        ([(500, 500)], None, "crop", 1),
+        ([(224, 80)], None, "crop", 2),
+        ([(224, 80)], (128, 128), "crop", 1),
+        ([(224, 80)], (128, 128), "whole", 2),
+        ([(500, 500), (224, 80)], None, "crop", 2),
+        ([(79, 224)], None, "pad", 2),
+        ([(79, 224)], None, "crop", 1),
+        ([], None, "crop", 1),
+    ],
+)
+def test_sizes_that_moved_are_told_from_those_that_did_not(contexts, requested, fit, version):
+    sizes = [Size(*size) for size in contexts]
+    asked = Size(*requested) if requested else None
+    ways = [plan_geometry(sizes, asked, Fit(fit), **MINI, version=v) for v in (1, 2)]
+    assert (ways[0] == ways[1]) is (version == 1)

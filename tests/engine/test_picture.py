@@ -9,8 +9,8 @@ from kontext_engine.picture import (
     PictureError,
     open_picture,
     picture_digest,
+    picture_facts,
     place_picture,
-    reading_version,
 )
 from kontext_engine.picture.formats import open_image
 
@@ -138,7 +138,7 @@ def test_the_pixel_limit_is_the_callers():
 
 def test_a_limit_above_pillows_own_holds():
     data = encoded(Image.new("1", (20_000, 9_000)))  # Pillow refuses 179 million by itself
-    assert reading_version(data) == 1
+    assert picture_facts(data).reading == 1
     with pytest.raises(PictureError, match=r"big\.png: more than 179 million pixels"):
         open_picture(data, "big.png", max_pixels=179_000_000)
     with open_image(data, "big.png", max_pixels=180_000_000) as image:

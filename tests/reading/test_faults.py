@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kontext_engine.errors import PictureError
-from kontext_engine.picture import SUFFIXES, open_picture, reading_version
+from kontext_engine.picture import SUFFIXES, open_picture, picture_facts
 from kontext_engine.picture.jpegxl import jpegxl_size
 from tests.reading.files import png, tiff
 from tests.reading.table import COLOURS, GREYS, plugins, saved, spread, whole
@@ -51,7 +51,7 @@ def test_samples_that_would_be_read_wrongly_are_refused(data, told):
     assert "\n" not in str(refused.value)
     # What version 1 made wrong pixels of is not to be found again in a store.
     read_once = "signed" in told or "apart" in told
-    assert reading_version(data()) == (2 if read_once or "floating" in told else 1)
+    assert picture_facts(data()).reading == (2 if read_once or "floating" in told else 1)
 
 
 def test_what_pillow_cannot_convert_is_refused_like_what_it_cannot_decode(monkeypatch):

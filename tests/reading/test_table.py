@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kontext_engine.picture import open_picture, reading_version
+from kontext_engine.picture import open_picture, picture_facts
 from tests.reading import before, peer
 from tests.reading.table import SIDE, cases, plugins
 
@@ -40,8 +40,8 @@ def test_every_patch_has_its_colour_and_only_changed_kinds_a_new_version(contain
         if off > case.tolerance:
             wrong.append(f"{case.name}: {off:.2f} levels off, {case.tolerance:.2f} allowed")
         then = formerly(data)
-        if then is not None and (reading_version(data) == 1) != np.array_equal(then, now):
-            wrong.append(f"{case.name}: version {reading_version(data)}")
+        if then is not None and (picture_facts(data).reading == 1) != np.array_equal(then, now):
+            wrong.append(f"{case.name}: version {picture_facts(data).reading}")
     assert wrong == []
 
 
@@ -67,6 +67,8 @@ def test_imagemagick_says_the_same(tmp_path, record_property):
 
 
 def test_both_versions_occur():
-    versions = Counter(reading_version(case.make()) for case in cases() if case.container == "PNG")
+    versions = Counter(
+        picture_facts(case.make()).reading for case in cases() if case.container == "PNG"
+    )
     assert versions.keys() == {1, 2}
     assert min(versions.values()) > 30

@@ -112,19 +112,19 @@ def test_a_number_has_one_spelling() -> None:
 def test_a_files_digest_follows_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one")
-    assert look_at(path)[0] == hashlib.sha256(b"one").hexdigest()
+    assert look_at(path).digest == hashlib.sha256(b"one").hexdigest()
     path.write_bytes(b"three")
-    assert look_at(path)[0] == hashlib.sha256(b"three").hexdigest()
+    assert look_at(path).digest == hashlib.sha256(b"three").hexdigest()
 
 
 def test_bytes_that_change_within_one_tick_of_the_clock_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one")
     then = path.stat().st_mtime_ns
-    assert look_at(path)[0] == hashlib.sha256(b"one").hexdigest()
+    assert look_at(path).digest == hashlib.sha256(b"one").hexdigest()
     path.write_bytes(b"two")
     os.utime(path, ns=(then, then))
-    assert look_at(path)[0] == hashlib.sha256(b"two").hexdigest()
+    assert look_at(path).digest == hashlib.sha256(b"two").hexdigest()
 
 
 def test_a_file_that_has_settled_is_read_once(
@@ -133,9 +133,9 @@ def test_a_file_that_has_settled_is_read_once(
     path = tmp_path / "a"
     path.write_bytes(b"one")
     monkeypatch.setattr(place, "SETTLING_NS", -1)
-    assert look_at(path)[0] == look_at(path)[0]
+    assert look_at(path).digest == look_at(path).digest
     monkeypatch.setattr(Path, "open", pytest.fail)
-    assert look_at(path)[0] == hashlib.sha256(b"one").hexdigest()
+    assert look_at(path).digest == hashlib.sha256(b"one").hexdigest()
 
 
 def test_a_kind_that_is_read_anew_has_a_key_of_its_own_and_all_others_keep_theirs() -> None:
@@ -148,5 +148,5 @@ def test_how_a_file_is_read_is_told_by_its_header(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "rgb.tif")
     Image.new("LAB", (8, 8)).save(tmp_path / "lab.tif")
     (tmp_path / "none.tif").write_bytes(b"no picture")
-    found = {path.stem: look_at(path)[1] for path in tmp_path.iterdir()}
+    found = {path.stem: look_at(path).reading for path in tmp_path.iterdir()}
     assert found == {"rgb": 1, "lab": 2, "none": 1}

@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.plan import plan as plan_module
+from flows.plan.keys import step_key
 from flows.plan.plan import make_plan
+from flows.plan.planfile import decode_plan, encode_plan
 from flows.plan.step import ParentStep, Plan, SourceImage
 from flows.recipe.recipe import parse_recipe
 from kontext_engine.geometry import Fit, Size
@@ -276,3 +279,34 @@ def test_a_model_folder_is_named_from_the_recipes_folder(
         make_plan(recipe)
     # One that the command line names lies where the command is given.
     assert asked == ["campaign/ours", "kontext-mini", "ours"]
+
+
+CHAIN = """\
+version: 1
+inputs: {p: p.png}
+steps:
+  one: {op: edit, image: p, prompt: snow}
+  two: {op: edit, image: one, prompt: rain}
+  padded: {op: edit, image: two, prompt: night, fit: pad}
+  asked: {op: edit, image: padded, prompt: day, size: 128x128}
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "moved"),
+    [
+        ((64, 64), set()),
+        ((210, 70), {"two", "padded"}),  # made 224x80, of which a second edit once made 208x80
+        ((224, 80), {"one", "two", "padded"}),  # once 208x80
+    ],
+)
+def test_a_key_names_the_rules_of_sizes_where_they_moved(
+    size: tuple[int, int], moved: set[str], folder: Path
+) -> None:
+    Image.new("RGB", size).save(folder / "p.png")
+    plan = plan_text(CHAIN, folder)
+    assert {step.name for step in plan.steps.values() if step.geometry > 1} == moved
+    for step in plan.steps.values():
+        plain = step_key(step.operation, step.params, step.contexts, plan.model, plan.numerics)
+        assert (plain == step.key) is (step.name not in moved)
+    assert decode_plan(encode_plan(plan)).digest == plan.digest

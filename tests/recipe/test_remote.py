@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import stat
@@ -23,7 +24,7 @@ from flows.run.pictures import open_source
 from flows.settings import InputSettings, S3Settings, Settings
 from flows.sources import remote
 from flows.sources.cache import ContentCache, identity
-from flows.sources.place import S3Object
+from flows.sources.place import S3Object, Seen
 from flows.sources.remote import find_objects, matches, read_all
 from flows.store import boto
 from flows.store.base import StoreError
@@ -246,7 +247,24 @@ def test_damage_in_the_cache_is_found_and_read_over(harm, bucket, products, fold
     assert content.read_bytes() == products["shoe"]
     (again,) = sources(plan(bucket, text, folder)).values()
     assert again.digest == ref.digest
-    assert index.read_text() == ref.digest
+    assert json.loads(index.read_text())["digest"] == ref.digest
+
+
+def test_how_an_objects_kind_is_read_is_in_its_key_as_of_a_file(bucket, folder):
+    buffer = io.BytesIO()
+    Image.new("LAB", (8, 12), (120, 3, 4)).save(buffer, "TIFF")
+    data = bucket.put("in/lab.tif", buffer.getvalue())
+    (folder / "lab.tif").write_bytes(data)
+    text = bucket.recipe(f"'{bucket.url('in/lab.tif')}'")
+    wanted = plan_text(bucket.recipe("lab.tif"), folder).digest
+    for _ in range(2):  # read, and known from before
+        planned = plan(bucket, text, folder)
+        (ref,) = sources(planned).values()
+        assert (ref.reading, ref.size) == (2, (8, 12))
+        assert planned.digest == wanted
+    index = bucket.cache / "index" / identity(ref.path)
+    index.write_text(ref.digest)  # as an earlier release remembered it
+    assert plan(bucket, text, folder).digest == wanted
 
 
 def test_a_cache_that_cannot_be_written_is_no_mistake(bucket, products, folder):
@@ -261,10 +279,10 @@ def test_many_processes_share_one_cache(bucket, products, folder):
     found = find_objects(bucket.url("in/*.png"), settings, PICTURE_SUFFIXES)
     with multiprocessing.get_context("fork").Pool(4) as pool:
         answers = pool.map(read_all, [found] * 12, chunksize=1)
-    expected = {item: hashlib.sha256(products[item.stem]).hexdigest() for item in found}
+    expected = {item: Seen.of(products[item.stem]) for item in found}
     assert answers == [(expected, {})] * 12
     kept = ContentCache.of(found[0])
-    assert all(kept.read(digest) == products[item.stem] for item, digest in expected.items())
+    assert all(kept.read(seen.digest) == products[item.stem] for item, seen in expected.items())
     assert not [p for p in bucket.cache.rglob("*") if p.name.endswith(".part")]
 
 
