@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kontext_engine.digest import COMPONENTS
+from kontext_engine.errors import ModelError
+
+REMEDY = "check that the folder is a complete diffusers model with safetensors weights"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _WEIGHTS = {
@@ -29,6 +32,17 @@ _VOCABULARIES = {
 def folder_lacks(folder: Path) -> tuple[str, ...]:
     """What is missing, each as ``part/file: what is wrong``; empty for a whole model."""
     return tuple(_lacks(folder))
+
+
+def check_whole(folder: Path) -> None:
+    """Refuse a partial model.
+
+    Raises:
+        ModelError: names the first of what the folder lacks.
+    """
+    if lacking := folder_lacks(folder):
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(f"{folder / lacking[0]}{more}; {REMEDY}")
 
 
 def _lacks(folder: Path) -> Iterator[str]:

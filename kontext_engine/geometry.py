@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from kontext_engine.errors import GeometryError
 
+MAX_PIXELS = 80_000_000  # of a picture that is read: far above any camera's useful detail here
 MAX_ASPECT = 8.0  # the longer side over the shorter; the model saw up to 2.4
 MAX_AREA_RATIO = 4  # of the target's area over the model's: beyond, pictures repeat themselves
 

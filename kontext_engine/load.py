@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from kontext_engine.errors import ModelError
-from kontext_engine.folder import folder_lacks
+from kontext_engine.folder import REMEDY, check_whole
 from kontext_engine.memory import keep_freed_memory
 from kontext_engine.sampling import Shift
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
-_REMEDY = "check that the folder is a complete diffusers model with safetensors weights"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -77,10 +76,7 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
     from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
     folder = Path(spec.source)
-    lacking = folder_lacks(folder)
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ModelError(f"{folder / lacking[0]}{more}; {_REMEDY}")
+    check_whole(folder)
     device, dtype = device_and_dtype(numerics)
     if device.type == "cpu":
         keep_freed_memory()
@@ -125,7 +121,7 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
 
 
 def _unloadable(path: Path, kind: Any, reason: str) -> ModelError:
-    return ModelError(f"{path}: cannot be loaded as {kind.__name__} ({reason}); " + _REMEDY)
+    return ModelError(f"{path}: cannot be loaded as {kind.__name__} ({reason}); " + REMEDY)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from flows.recipe.schema import (
     StepSpec,
 )
 from flows.recipe.source import MAX_BYTES
-from kontext_engine.picture import MAX_PIXELS
+from kontext_engine.geometry import MAX_PIXELS
 from tests.recipe.workspace import make_samples, plan_file
 
 TEXT = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text("utf-8")

@@ -45,7 +45,7 @@ def check(
 
 
 def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
-    """The plan, also for a known model whose weights are not on this machine; then a note.
+    """The plan, also for a known model that is not, or not wholly, on this machine; then a note.
 
     Raises:
         RecipeError: as ``make_plan``.
@@ -53,12 +53,15 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
     from flows.plan.plan import make_plan
     from kontext_engine.catalogue import HUB_MODELS, resolve_model
     from kontext_engine.errors import ModelError
+    from kontext_engine.folder import check_whole
 
     name = recipe.document.model
     if name not in HUB_MODELS:
         return make_plan(recipe), []
     try:
-        return make_plan(recipe, model=resolve_model(name)), []
+        spec = resolve_model(name)
+        check_whole(Path(spec.source))
+        return make_plan(recipe, model=spec), []
     except ModelError as error:
         return make_plan(recipe, model=HUB_MODELS[name]), [f"{recipe.path}: {error}"]
 

@@ -40,6 +40,7 @@ from flows.sources.place import S3Object, Seen, look_at
 from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import GeometryError, ModelError
+from kontext_engine.folder import check_whole
 from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
@@ -293,7 +294,10 @@ def _resolve_model(review: Review) -> ModelSpec:
     written = node is not None and node.origin is None and name not in (*SHIPPED, *HUB_MODELS)
     beside = recipe.folder / name
     try:
-        return resolve_model(str(beside) if written and beside.is_dir() else name)
+        spec = resolve_model(str(beside) if written and beside.is_dir() else name)
+        if (folder := Path(spec.source)).is_dir():
+            check_whole(folder)
+        return spec
     except ModelError as error:
         review.wrong(("model",), str(error))
     # The rest of the recipe is checked all the same, but for the limits of a model.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from enum import StrEnum
 
+from flows.recipe.naming import run_slug
 from flows.run.manifest import FILE_NAME, Manifest, ManifestError, one_large, parse_manifest
 from flows.run.outcome import Ending
 from flows.settings.address import SCHEME, is_s3
@@ -187,7 +188,7 @@ def find_run(objects: Objects, text: str) -> str:
         return text
     recipes = {name: _recipe(name) for name in names}
     fitting = (
-        [name for name in names if recipes[name] == text]
+        [name for name in names if recipes[name] in (text, run_slug(text))]
         or [name for name in names if name.startswith(text)]
         or [name for name in names if text in name]
     )

@@ -6,13 +6,14 @@ contradict each other, and against the model what it can do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
-from flows.recipe.node import Loc
+from flows.recipe.node import Loc, short
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review
 from flows.recipe.schema import StepSpec
@@ -242,8 +243,21 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
     review.wrong(("steps", first, "image", index), text)
 
 
+def _note_cut(review: Review, loc: Loc) -> None:
+    """Tell of a plain text that ends at a ``#``: in YAML what follows is a comment."""
+    node, text = review.recipe.source.node(loc), review.recipe.source.text
+    if node is None or node.origin is not None or text[node.span[0] :][:1] in ("'", '"', "|", ">"):
+        return
+    comment = re.match(r"[ \t]+#.*", text[node.span[1] :])
+    if comment is not None:
+        said = short(comment[0].strip())
+        review.note(loc, f"'{said}' is a comment, no part of the text; quote the text to keep it")
+
+
 def _check_settings(review: Review, name: str) -> None:
     recipe, spec = review.recipe, review.recipe.document.steps[name]
+    _note_cut(review, ("steps", name, "prompt"))
+    _note_cut(review, setting_loc(recipe, name, "negative_prompt"))
     if not spec.prompt.strip():
         text = "'prompt' is empty; expected what to make or to change; write it"
         review.wrong(("steps", name, "prompt"), text)

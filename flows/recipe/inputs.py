@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath, PurePosixPath
 
 from flows.problems import did_you_mean
 from flows.recipe.axes import Value
-from flows.recipe.naming import slug
+from flows.recipe.naming import is_text, legible, name_files, slug
 from flows.recipe.node import Loc, short
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.recipe.schema import InputEntry
 from flows.settings.secrecy import masked
-from flows.sources.place import Place
+from flows.sources.place import Place, S3Object
 from flows.sources.remote import RemoteError, find_objects, is_pattern, is_remote
+from kontext_engine.picture import SUFFIXES  # what a glob picks up; else a file may have any name
 
-# What a glob picks up; a file named in full may have any name.
-PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
-)
 MAX_FILES = 10_000
+_KINDS_TOLD = 6
 
 
 def resolve_input(
@@ -36,7 +36,8 @@ def resolve_input(
 ) -> tuple[tuple[Value, ...], bool]:
     """An input's values and whether it is an axis to show: whether it is a list or a glob.
 
-    A glob passes over files that are listed beside it, so that these keep their variables.
+    A glob passes over files that are listed beside it, so that these keep their variables. Files
+    without a ``name`` are named after themselves, and so that all names differ.
     """
     recipe = review.recipe
     node = recipe.source.node(("inputs", name))
@@ -44,35 +45,53 @@ def resolve_input(
     globs = [_is_glob(recipe, entry) for entry in entries]
     plain = [entry for entry, globbed in zip(entries, globs, strict=True) if not globbed]
     explicit = {_written(recipe, entry) for entry in plain}
-    values: dict[str, Value] = {}
+    found: list[tuple[Loc, str | None, Value]] = []
+    matched: set[str] = set()
     for index, (entry, globbed) in enumerate(zip(entries, globs, strict=True)):
         loc: Loc = ("inputs", name, index) if listed else ("inputs", name)
         for value in resolve_entry(review, loc, entry):
-            if globbed and str(value.path) in explicit:
+            if globbed and str(value.path) in explicit | matched:
                 continue
-            before = values.setdefault(value.name, value)
-            if before is not value and not (globbed and before.path == value.path):
-                text = (
-                    f"two files of '{name}' are named '{value.name}'; expected different names; "
-                    "give one of them a 'name'"
-                )
-                review.wrong(loc, text)
-    return tuple(values.values()), listed or any(globs)
+            if globbed:
+                matched.add(str(value.path))
+            found.append((loc, entry.name, value))
+    return _named(review, name, found), listed or any(globs)
+
+
+def _named(
+    review: Review, name: str, found: Sequence[tuple[Loc, str | None, Value]]
+) -> tuple[Value, ...]:
+    own = [_relative(review.recipe, value.path) for _, given, value in found if given is None]
+    told = iter(name_files(own, {given for _, given, _ in found if given is not None}))
+    values: dict[str, Value] = {}
+    for loc, given, value in found:
+        called = given or next(told)
+        named = replace(
+            value, name=called, text=called, attributes={**value.attributes, "name": called}
+        )
+        if values.setdefault(called, named) is not named:
+            text = (
+                f"two files of '{name}' are named '{called}'; expected different names; "
+                "give one of them a 'name'"
+            )
+            review.wrong(loc, text)
+    return tuple(values.values())
 
 
 def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
     """The pictures that one entry means, in order of name; none when there is a problem."""
     where: Loc = (*loc, "file")
     places: Sequence[Place] = ()
+    passed: Sequence[str] = ()
     globbed = _is_glob(review.recipe, entry)
     wrong = _refused(review, entry.file)
     try:
         if wrong is not None:
             pass
         elif is_remote(entry.file):
-            places = find_objects(entry.file, review.settings, PICTURE_SUFFIXES)
+            places, passed = find_objects(entry.file, review.settings, SUFFIXES.keys())
         elif globbed:
-            places = _matches(review, entry.file)
+            places, passed = _matches(review, entry.file)
         else:
             places = [path := _absolute(review.recipe, entry.file)]
             wrong = _unusable(path, entry.file)
@@ -83,12 +102,29 @@ def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
     if wrong is not None:
         review.wrong(where, wrong)
         return []
-    extra = entry.__pydantic_extra__ or {}
-    names = [entry.name or slug(place.stem) for place in places]
-    return [
-        Value(name, name, {"name": name, **extra}, place, where)
-        for name, place in zip(names, places, strict=True)
-    ]
+    if passed:
+        review.note(where, _passed_over(entry.file, passed))
+    if odd := [place.name for place in places if not is_text(str(place))]:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        text = f"names that are not UTF-8 are spelt by their bytes: '{legible(odd[0])}'{more}"
+        review.note(where, f"{text}; expected UTF-8; rename the files")
+    return [_value(entry, place, where) for place in places]
+
+
+def _value(entry: InputEntry, place: Place, where: Loc) -> Value:
+    name = entry.name or slug(place.stem)
+    known = {"folder": place.folder if isinstance(place, S3Object) else place.parent.name}
+    known |= {"name": name} | (entry.__pydantic_extra__ or {})
+    return Value(name, name, known, place, where)
+
+
+def _passed_over(pattern: str, passed: Sequence[str]) -> str:
+    """What is told of files that a glob matches and that no picture's ending has."""
+    kinds = Counter(PurePath(name).suffix.lower() or "without an ending" for name in passed)
+    told = [f"{kind} {count}" for kind, count in kinds.most_common(_KINDS_TOLD)]
+    more = ", …" if len(kinds) > _KINDS_TOLD else ""
+    files = "1 file" if len(passed) == 1 else f"{len(passed)} files"
+    return f"'{short(pattern)}': {files} passed over: {', '.join(told)}{more}"
 
 
 def _miscounted(entry: InputEntry, count: int) -> str | None:
@@ -145,16 +181,16 @@ def _unusable(path: Path, text: str) -> str | None:
     return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
 
 
-def _matches(review: Review, pattern: str) -> list[Path]:
+def _matches(review: Review, pattern: str) -> tuple[list[Path], list[str]]:
+    """The pictures that a glob means, and the names of what else it matches."""
     # Path.glob refuses absolute patterns, which are fine inside the allowed folders.
     found = glob.iglob(pattern, root_dir=review.recipe.folder, recursive=True)  # noqa: PTH207
     paths = {_absolute(review.recipe, name) for name in found}
-    pictures = [
-        path
-        for path in paths
-        if path.suffix.lower() in PICTURE_SUFFIXES and _allowed(review, path) and path.is_file()
-    ]
-    return sorted(pictures, key=lambda path: (path.name, str(path)))
+    files = [path for path in paths if _allowed(review, path) and path.is_file()]
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    passed = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+    pictures.sort(key=lambda path: (path.name, str(path)))
+    return pictures, passed
 
 
 def _is_glob(recipe: Recipe, entry: InputEntry) -> bool:
@@ -176,6 +212,13 @@ def _written(recipe: Recipe, entry: InputEntry) -> str:
 def _absolute(recipe: Recipe, text: str) -> Path:
     # Lexically, so that a link inside the folder stays usable wherever it points.
     return Path(os.path.normpath(Path.cwd() / recipe.folder / text))
+
+
+def _relative(recipe: Recipe, place: Place | None) -> PurePath:
+    """A place as the same recipe would find it on another machine."""
+    if isinstance(place, S3Object):
+        return PurePosixPath(place.key)
+    return Path(os.path.relpath(place or "", Path.cwd() / recipe.folder))
 
 
 def _allowed(review: Review, path: Path) -> bool:

@@ -15,7 +15,7 @@ from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import resolve_entry, resolve_input
-from flows.recipe.naming import slug
+from flows.recipe.naming import name_texts, slug
 from flows.recipe.node import Loc
 from flows.recipe.review import Review
 from flows.recipe.schema import AxisEntry, InputEntry
@@ -43,7 +43,12 @@ def build_axes(review: Review) -> dict[str, Axis]:
         axes[name] = Axis(name, *resolve_input(review, name, files))
     for name, entries in (document.matrix.__pydantic_extra__ or {}).items():
         seen: dict[str, int] = {}
-        values = [_value(review, ("matrix", name, i), entry) for i, entry in enumerate(entries)]
+        given = {entry.name for entry in entries if entry.name}
+        own = iter(name_texts([e.value for e in entries if e.value and not e.name], given))
+        values = [
+            _value(review, ("matrix", name, i), entry, entry.name or (entry.value and next(own)))
+            for i, entry in enumerate(entries)
+        ]
         for index, value in enumerate(values):
             if value.name and seen.setdefault(value.name, index) != index:
                 text = (
@@ -81,12 +86,12 @@ def build_variants(review: Review, axes: Mapping[str, Axis]) -> tuple[Variant, .
     return tuple(_variant(axes, combo) for combo in kept)
 
 
-def _value(review: Review, loc: Loc, entry: AxisEntry) -> Value:
-    """One entry of a matrix axis; a plain text is named by its own slug."""
-    name = entry.name or (slug(entry.value) if entry.value else "")
+def _value(review: Review, loc: Loc, entry: AxisEntry, name: str | None) -> Value:
+    """One entry of a matrix axis, and its name."""
     if not name:
         text = "this value has no 'name' and no 'value'; expected one of them; add 'name: ...'"
         review.wrong(loc, text)
+    name = name or ""
     return Value(name, entry.value or name, {"name": name, **(entry.__pydantic_extra__ or {})})
 
 
@@ -166,7 +171,8 @@ class _Choices:
                 entry = validate_part(source, loc, InputEntry, choice)
                 made = resolve_entry(self.review, loc, entry)
             else:
-                made = [_value(self.review, loc, validate_part(source, loc, AxisEntry, choice))]
+                one = validate_part(source, loc, AxisEntry, choice)
+                made = [_value(self.review, loc, one, one.name or (one.value and slug(one.value)))]
         except RecipeError as error:
             self.review.problems.extend(error.problems)
         if len(made) > 1:

@@ -18,6 +18,7 @@ import yaml
 
 from flows.problems import Mark, Problem
 from flows.recipe.errors import RecipeError
+from flows.recipe.naming import is_text, legible
 from flows.recipe.node import Field, Node, Source, mark_at, resolve_scalar
 
 MAX_BYTES = 256 * 1024
@@ -45,6 +46,9 @@ def read_source(path: Path, shown: str | None = None) -> Source:
         RecipeError: the file is missing, empty, too large, binary, not UTF-8 or not YAML.
     """
     name = shown or str(path)
+    if not is_text(name):
+        text = "the path is not UTF-8; expected names in UTF-8; rename the file or its folders"
+        raise _fatal(legible(name), None, text)
     try:
         if path.is_dir():
             raise _fatal(name, None, "is a folder; expected a YAML file; name the file in it")

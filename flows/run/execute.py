@@ -26,6 +26,7 @@ from flows.store.base import LASTING, BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditFailure, EditRequest, EditResult
 from kontext_engine.errors import Cancelled, PictureError
+from kontext_engine.geometry import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class Limits:
     """How much is handed to the engine at once, and how often a failing step is tried.
 
     ``requests`` are many batches' worth, so that the engine can form full ones of each shape;
-    ``pixels`` bounds the memory of opened pictures (three bytes each).
+    ``pixels`` bounds the memory of opened pictures (three bytes each), ``largest`` is the most that
+    a source may have.
     """
 
     attempts: int = 3
     requests: int = 64
     pixels: int = 200_000_000
+    largest: int = MAX_PIXELS
 
 
 USUAL = Limits()
@@ -120,7 +123,7 @@ class _Run:
         self.board = Board(self.plan, self.tell)
         self.attempts: Counter[str] = Counter()
         self.pictures = ContextPictures(
-            self.store, self.board, self.keeper.opened, self.limits.pixels
+            self.store, self.board, self.keeper.opened, self.limits.pixels, self.limits.largest
         )
 
     def work(self, seen: Look) -> None:

@@ -21,6 +21,7 @@ from flows.store.record import Record, canonical_json
 
 ENCODERS = 1  # version of how files are encoded and what they tell; another makes all of them anew
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+MAX_FACTS = 60_000  # bytes of all facts as XMP has them, beside some 1,000 around them
 XMP_NAMESPACE = "urn:kontext:provenance:1"
 
 
@@ -98,7 +99,7 @@ def encode_output(
     made = {"created": record.created, "software": record.software}
     facts = facts_of(plan, plan.steps[planned.key]) | made
     buffer = io.BytesIO()
-    legible = {name: _legible(text) for name, text in facts.items()}
+    legible = _fitting({name: _legible(text) for name, text in facts.items()})
     _ENCODERS[planned.format](picture, buffer, legible, planned.quality)
     return buffer.getvalue()
 
@@ -125,10 +126,26 @@ def facts_of(plan: Plan, step: Step) -> dict[str, str]:
 def _legible(text: str) -> str:
     """Text that every metadata format can hold: no control characters, 8,000 characters at most.
 
-    A JPEG segment ends at 64 kB; the whole prompt is in the record.
+    The whole prompt is in the record.
     """
     whole = text.encode("utf-8", "replace").decode()[:8000]
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in whole)
+
+
+def _fitting(facts: Mapping[str, str]) -> Mapping[str, str]:
+    """The facts, the longest of them cut until all together fit into a segment of a JPEG (64 kB).
+
+    What counts is bytes as they are written: an ``&`` takes five in XMP, a sign of Hindi three.
+    """
+    fitting = dict(facts)
+    while sum(map(_bytes, fitting.values())) > MAX_FACTS:
+        longest = max(fitting, key=lambda name: _bytes(fitting[name]))
+        fitting[longest] = fitting[longest][: len(fitting[longest]) * 9 // 10]
+    return fitting
+
+
+def _bytes(text: str) -> int:
+    return len(escape(text).encode())
 
 
 def _png(picture: Image.Image, to: io.BytesIO, facts: Mapping[str, str], quality: int) -> None:  # noqa: ARG001

@@ -17,6 +17,7 @@ from flows.sources.remote import RemoteError, read_planned
 from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditRequest
 from kontext_engine.errors import PictureError
+from kontext_engine.geometry import MAX_PIXELS
 from kontext_engine.picture import open_picture
 
 Opened = Callable[[str, Image.Image], None]
@@ -25,14 +26,18 @@ Opened = Callable[[str, Image.Image], None]
 class ContextPictures:
     """Opens what steps look at, and holds the latest pictures while there is room for them.
 
-    ``opened`` is told each source picture by its digest; ``room`` is in pixels.
+    ``opened`` is told each source picture by its digest; ``room`` is in pixels, and so is
+    ``largest``, the most that a source may have.
     """
 
-    def __init__(self, store: KeyedStore, board: Board, opened: Opened, room: int) -> None:
+    def __init__(
+        self, store: KeyedStore, board: Board, opened: Opened, room: int, largest: int
+    ) -> None:
         self._store = store
         self._board = board
         self._tell = opened
         self._room = room
+        self._largest = largest
         self._held: dict[str, Image.Image] = {}  # the latest last
         self._pixels = 0  # of them
         self._asked: dict[str, int] = {}  # pixels of what this call looks at
@@ -91,7 +96,7 @@ class ContextPictures:
         return picture
 
     def _source(self, ref: SourceImage) -> Image.Image:
-        picture = open_source(ref)
+        picture = open_source(ref, self._largest)
         self._tell(ref.digest, picture)
         return picture
 
@@ -101,15 +106,16 @@ class ContextPictures:
             return image.convert("RGB")
 
 
-def open_source(ref: SourceImage) -> Image.Image:
+def open_source(ref: SourceImage, largest: int = MAX_PIXELS) -> Image.Image:
     """An input's picture, if the file or object is still what the plan was keyed with.
 
     Raises:
-        PictureError: missing, unreadable, changed since planning, or not a sound picture.
+        PictureError: missing, unreadable, changed since planning, not a sound picture, or of more
+            than ``largest`` pixels.
     """
     data = read_source(ref)
     try:
-        return open_picture(data, shown(ref))
+        return open_picture(data, shown(ref), largest)
     except PictureError:
         raise
     except Exception as error:  # decoders of untrusted data raise nearly anything

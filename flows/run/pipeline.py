@@ -7,7 +7,6 @@ the manifest last).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,10 +14,11 @@ from pathlib import Path
 
 from flows.engines.loading import engine_class
 from flows.plan.step import Plan
+from flows.recipe.naming import run_slug
 from flows.run.asking import CancelSignal, EngineFactory
 from flows.run.delivery import Delivered, Delivery
 from flows.run.events import Listener, ignore
-from flows.run.execute import never, run_plan
+from flows.run.execute import Limits, never, run_plan
 from flows.run.look import look
 from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
@@ -150,8 +150,9 @@ def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finis
             seen=look(plan, store, delivered=there.has),
             on_event=hooks.on_event,
             cancelled=hooks.cancelled,
+            limits=Limits(largest=request.effective.inputs.max_pixels),
         )
-        return publish(plan, outcome, store, run, links_for(run, request.effective), there)
+        return publish(plan, outcome, store, run, request.effective, there)
 
 
 def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
@@ -159,8 +160,8 @@ def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFold
 
     The day is that of UTC: runs are listed by it, whatever machine each was made on.
     """
-    name = re.sub(r"[^A-Za-z0-9._]+", "-", plan.recipe).strip("-.")[:60] or "recipe"
-    return RunFolder(objects, f"{day or datetime.now(UTC).date()}-{name}-{plan.digest[:8]}")
+    name = f"{day or datetime.now(UTC).date()}-{run_slug(plan.recipe)}-{plan.digest[:8]}"
+    return RunFolder(objects, name)
 
 
 def links_for(run: RunFolder, settings: Settings) -> Links:
@@ -175,14 +176,14 @@ def publish(
     outcome: Outcome,
     store: KeyedStore,
     run: RunFolder,
-    links: Links = RELATIVE,
+    settings: Settings | None = None,
     there: Delivered | None = None,
 ) -> Finished:
     """Bring outputs and thumbnails into the run's folder, write report and manifest.
 
     Everything is copied within the home: no picture is read, nothing is encoded. An output that
     is not there, and a source that could not be opened, are told with their problems. ``there``
-    is what the folder holds already, if that is known.
+    is what the folder holds already, if that is known; ``settings`` say how the page links.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -195,13 +196,14 @@ def publish(
 
     if outcome.store_failed and not run.is_near:
         raise StoreError(outcome.why)
+    settings = settings or Settings()
     there = there or Delivered(run)
     thumbs = Thumbnails(run, there.files)
     records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
     outputs = Delivery(plan, store, run, there, outcome.problems).bring(records)
-    problems = bring_sources(plan, outcome, thumbs, store.objects)
+    problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
-    write_report(run, manifest, store, links, thumbs)
+    write_report(run, manifest, store, links_for(run, settings), thumbs)
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)

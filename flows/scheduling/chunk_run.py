@@ -21,7 +21,7 @@ from flows.plan.step import Plan
 from flows.run.asking import EngineFactory
 from flows.run.ends import ChunkEnds
 from flows.run.events import Event, Settled
-from flows.run.execute import run_plan
+from flows.run.execute import Limits, run_plan
 from flows.run.look import look
 from flows.run.outcome import Ending, Outcome, State
 from flows.run.stages import ChunkSheet, read_stage
@@ -139,6 +139,7 @@ def _carry_out(
             seen=look(plan, store, keys, sheet.outputs),
             on_event=hear,
             cancelled=stop,
+            limits=Limits(largest=site.settings.inputs.max_pixels),
         )
     finally:
         attempt.stopped = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.run.outcome import Outcome
-from flows.run.pipeline import Finished, links_for, publish
+from flows.run.pipeline import Finished, publish
 from flows.run.stages import Stage
 from flows.scheduling.parent import Parent, in_counts
 from flows.store.base import StoreError
@@ -30,11 +30,11 @@ def publish_run(parent: Parent[Any, Any], stage: Stage, outcome: Outcome) -> Map
         StoreError: the store fails for good.
     """
     run = RunFolder(parent.objects, stage.sheet.folder)
-    links = links_for(run, parent.site.settings.given(store=parent.form.store))
+    settings = parent.site.settings.given(store=parent.form.store)
     for attempt in range(1, PUBLISH_TRIES + 1):
         parent.attempt.be_sure()
         try:
-            finished = publish(stage.plan, outcome, parent.store, run, links)
+            finished = publish(stage.plan, outcome, parent.store, run, settings)
         except StoreError:
             raise
         except Exception as error:

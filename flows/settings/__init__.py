@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from flows.problems import ProblemsError
 from flows.settings.address import understood
+from kontext_engine.geometry import MAX_PIXELS
 from kontext_engine.numerics import Device
 
 DEFAULT_OUT = "out"
@@ -150,6 +151,8 @@ class InputSettings(Section):
     """Buckets that may be read beside the store's own: BUCKET or BUCKET/PREFIX."""
     max_bytes: int = Field(default=256 * 2**20, ge=1)
     """Bytes; a larger object is refused before it is downloaded."""
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    """A picture of more is refused unopened."""
     cache: FilePath | None = Field(default=None, json_schema_extra=BEGINS_AT_FILE)
     """Where objects that were read are kept; default: kontext/inputs in the user's cache folder."""
     cache_bytes: int = Field(default=4 * 2**30, ge=0)

@@ -59,6 +59,11 @@ class S3Object:
         return PurePosixPath(self.key).stem
 
     @property
+    def folder(self) -> str:
+        """The name of the folder that it lies in, as of a path."""
+        return PurePosixPath(self.key).parent.name
+
+    @property
     def address(self) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.bucket}/{self.key}"

@@ -14,8 +14,9 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
 
 from flows.problems import did_you_mean
 from flows.settings import S3Settings, Settings
@@ -59,10 +60,13 @@ def is_allowed(bucket: str, key: str, allowed: Iterable[str]) -> bool:
     return any(b == bucket and (not p or key.startswith(f"{p}/")) for b, _, p in places)
 
 
-def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> list[S3Object]:
+def find_objects(
+    text: str, settings: Settings, suffixes: Collection[str]
+) -> tuple[list[S3Object], list[str]]:
     """The objects that ``s3://bucket/key`` or a pattern of keys means, in order of name.
 
-    A pattern picks up names that end in one of ``suffixes`` and, as with files, no hidden ones.
+    A pattern picks up names that end in one of ``suffixes`` and, as with files, no hidden ones;
+    the keys of all else that it matches come second.
 
     Raises:
         RemoteError: not allowed, not there, too large or too many, or the server does not tell.
@@ -71,9 +75,12 @@ def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> lis
     fixed = key[: re.search(r"[*?[]|\Z", key).start()]  # type: ignore[union-attr]
     _check_allowed(text, bucket, fixed, settings)
     objects = open_bucket(bucket, settings.s3)
+    passed: list[str] = []
     try:
         if is_pattern(key):
-            entries = [e for e in _listed(objects, text, fixed) if _picked(e, key, suffixes)]
+            found = [e for e in _listed(objects, text, fixed) if _is_meant(e, key)]
+            entries = [e for e in found if PurePosixPath(e.name).suffix.lower() in suffixes]
+            passed = sorted({e.name for e in found} - {e.name for e in entries})
         else:
             entries = [_one(objects, text, key)]
     except StoreError as error:
@@ -81,7 +88,7 @@ def find_objects(text: str, settings: Settings, suffixes: frozenset[str]) -> lis
     for entry in entries:
         _check_size(f"{SCHEME}{bucket}/{entry.name}", entry.size, settings)
     entries.sort(key=lambda entry: (entry.name.rpartition("/")[2], entry.name))
-    return [S3Object(bucket, e.name, e.version, e.size, settings) for e in entries]
+    return [S3Object(bucket, e.name, e.version, e.size, settings) for e in entries], passed
 
 
 def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, Seen], dict[S3Object, str]]:
@@ -230,14 +237,12 @@ def _listed(objects: Objects, text: str, fixed: str) -> Iterator[Entry]:
         yield entry
 
 
-def _picked(entry: Entry, pattern: str, suffixes: frozenset[str]) -> bool:
+def _is_meant(entry: Entry, pattern: str) -> bool:
     try:
         checked(entry.name)  # an object whose name no recipe could write is passed over
     except ValueError:
         return False
-    last = entry.name.rpartition("/")[2]
-    ending = last[last.rfind(".") :].lower() if "." in last else ""
-    return ending in suffixes and matches(pattern, entry.name)
+    return matches(pattern, entry.name)
 
 
 def matches(pattern: str, key: str) -> bool:

@@ -5,7 +5,7 @@ are opened, sizes are checked before anything is decoded, and every failure name
 """
 
 from kontext_engine.errors import PictureError
-from kontext_engine.picture.formats import FORMATS, MAX_PIXELS, SUFFIXES
+from kontext_engine.picture.formats import FORMATS, SUFFIXES
 from kontext_engine.picture.placing import picture_digest, place_picture
 from kontext_engine.picture.reading import (
     FACTS_VERSION,
@@ -17,7 +17,6 @@ from kontext_engine.picture.reading import (
 __all__ = [
     "FACTS_VERSION",
     "FORMATS",
-    "MAX_PIXELS",
     "SUFFIXES",
     "PictureError",
     "PictureFacts",

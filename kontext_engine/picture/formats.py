@@ -18,7 +18,6 @@ from kontext_engine.errors import PictureError
 from kontext_engine.geometry import Size
 from kontext_engine.picture.jpegxl import jpegxl_size
 
-MAX_PIXELS = 80_000_000  # far above any camera's useful detail here
 FORMATS = (
     "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "HEIF", "JXL",
 )  # fmt: skip

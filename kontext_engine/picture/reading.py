@@ -14,8 +14,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from kontext_engine.errors import PictureError
-from kontext_engine.geometry import Size
-from kontext_engine.picture.formats import MAX_PIXELS, first_line, open_image
+from kontext_engine.geometry import MAX_PIXELS, Size
+from kontext_engine.picture.formats import first_line, open_image
 from kontext_engine.picture.header import Header, Space, read_header
 from kontext_engine.picture.profile import Profile, profile_of
 from kontext_engine.picture.samples import (

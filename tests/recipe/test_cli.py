@@ -16,6 +16,7 @@ from flows.plan import plan as plan_module
 from flows.recipe.schema import json_schema_text
 from flows.store.base import FailureNote
 from flows.store.local import LocalStore
+from kontext_engine.catalogue import MODELS_FOLDER
 from kontext_engine.spec import NumericsProfile
 from tests.recipe.workspace import MODEL, plan_file
 from tests.shell import kontext
@@ -158,6 +159,27 @@ def test_help_documents_the_exit_codes(verb, monkeypatch, capsys):
     code, shown, _ = kontext(capsys, verb, "--help")
     assert code == 0
     assert "1 some steps failed; 2 the recipe or a setting is wrong; 130 interrupted." in shown
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [
+        ("tokenizer_2/tokenizer.json", "tokenizer_2: its vocabulary is missing"),
+        ("transformer/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model"),
+    ],
+)
+def test_what_a_models_folder_lacks_is_told_at_check(lacking, told, folder, capsys):
+    shipped = MODELS_FOLDER / "kontext-mini"
+    for file in shipped.rglob("*"):
+        name = str(file.relative_to(shipped))
+        if file.is_file() and name != lacking:
+            (folder / "part" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "part" / name).symlink_to(file)
+    (folder / "r.yaml").write_text(f"version: 1\nmodel: part\n{RECIPE.partition('name: bags')[2]}")
+    code, shown, error = kontext(capsys, "check", "r.yaml")
+    assert (code, shown) == (2, "")
+    assert error.startswith(f"r.yaml:2:8: part/{told}")
+    assert error.count("\n") == 1
 
 
 def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(capsys):

@@ -19,7 +19,6 @@ from PIL import Image
 
 from flows.plan.step import SourceImage
 from flows.recipe.errors import RecipeError
-from flows.recipe.inputs import PICTURE_SUFFIXES
 from flows.run.pictures import open_source
 from flows.settings import InputSettings, S3Settings, Settings
 from flows.sources import remote
@@ -29,6 +28,7 @@ from flows.sources.remote import find_objects, matches, read_all
 from flows.store import boto
 from flows.store.base import StoreError
 from kontext_engine.errors import PictureError
+from kontext_engine.picture import SUFFIXES
 from tests.recipe.workspace import PRODUCTS, plan_text
 from tests.run.conftest import SCRIPT
 from tests.servers.seaweed import NOBODY, admin_client
@@ -166,7 +166,7 @@ def test_a_glob_an_object_and_a_file_stand_side_by_side(bucket, products, folder
     planned = plan(bucket, text, folder)
     assert [v.id for v in planned.variants] == ["sneaker", "camera", "handbag", "hat", "local"]
     found = sources(planned)
-    hidden = find_objects(bucket.url("in/.*"), bucket.settings(), PICTURE_SUFFIXES)
+    hidden = find_objects(bucket.url("in/.*"), bucket.settings(), SUFFIXES)[0]
     assert [item.name for item in hidden] == [".hidden.png"]
     for name, data in products.items():
         if name != "shoe":
@@ -185,7 +185,7 @@ def test_many_objects_are_listed_over_many_pages(bucket, folder):
     data = picture("blue")
     for index in range(40):
         bucket.put(f"many/{index:03}.png", data)
-    found = find_objects(bucket.url("many/*.png"), bucket.settings(), PICTURE_SUFFIXES)
+    found = find_objects(bucket.url("many/*.png"), bucket.settings(), SUFFIXES)[0]
     assert [item.name for item in found] == [f"{index:03}.png" for index in range(40)]
 
 
@@ -276,7 +276,7 @@ def test_a_cache_that_cannot_be_written_is_no_mistake(bucket, products, folder):
 
 def test_many_processes_share_one_cache(bucket, products, folder):
     settings = bucket.settings()
-    found = find_objects(bucket.url("in/*.png"), settings, PICTURE_SUFFIXES)
+    found = find_objects(bucket.url("in/*.png"), settings, SUFFIXES)[0]
     with multiprocessing.get_context("fork").Pool(4) as pool:
         answers = pool.map(read_all, [found] * 12, chunksize=1)
     expected = {item: Seen.of(products[item.stem]) for item in found}

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from flows.recipe.naming import slug
 from flows.recipe.template import TemplateError, parse_template
 
 
@@ -47,39 +44,3 @@ def test_what_is_no_template_names_the_piece(text: str, token: str) -> None:
     with pytest.raises(TemplateError) as error:
         parse_template(text)
     assert error.value.token == token
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("beach", "beach"),
-        ("on a sunny beach", "on-a-sunny-beach"),
-        ("../../etc/passwd", "etc-passwd"),
-        ("a/b\\c:d", "a-b-c-d"),
-        ("Crème brûlée", "Crème-brûlée"),
-        ("日本", "日本"),
-        ("v1.5", "v1.5"),
-    ],
-)
-def test_slug(text: str, name: str) -> None:
-    assert slug(text) == name
-    assert slug(name) == name
-
-
-@pytest.mark.parametrize(
-    ("text", "pattern"),
-    [
-        ("..", "[0-9a-f]{8}"),
-        ("", "[0-9a-f]{8}"),
-        ("///", "[0-9a-f]{8}"),
-        ("con", "con-[0-9a-f]{8}"),
-    ],
-)
-def test_what_makes_no_name_gets_a_digest(text: str, pattern: str) -> None:
-    assert re.fullmatch(pattern, slug(text))
-
-
-def test_long_texts_keep_two_names() -> None:
-    one, other = slug("x" * 100), slug("x" * 101)
-    assert len(one) == len(other) == 60
-    assert one != other

@@ -167,7 +167,11 @@ inputs:
         "2:13: 'https://' is not read in version 1; expected a file or s3://bucket/key; download it first",
     ),
     "input-names-clash": (
-        "inputs:\n  p: [samples/shoe.png, other/shoe.png]\n",
+        "inputs:\n  p: [{file: samples/shoe.png, name: a}, {file: other/shoe.png, name: a}]\n",
+        "3:42: two files of 'p' are named 'a'; expected different names; give one of them a 'name'",
+    ),
+    "input-file-twice": (
+        "inputs:\n  p: [samples/shoe.png, other/../samples/shoe.png]\n",
         "3:25: two files of 'p' are named 'shoe'; expected different names; give one of them a 'name'",
     ),
     "input-named-glob": (

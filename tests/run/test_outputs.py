@@ -13,7 +13,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image
 
+from flows.pull.listing import find_run
+from flows.run import outputs
 from flows.run.execute import run_plan
+from flows.run.manifest import FILE_NAME
 from flows.run.outcome import Ending
 from flows.run.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
 from flows.run.pipeline import publish, run_folder
@@ -80,6 +83,14 @@ def test_a_prompt_longer_than_a_jpeg_segment_is_cut_in_the_file_only(tmp_path):
         assert len(image.info["xmp"]) < 65_000
     record = LocalStore(tmp_path / "out").find(next(iter(plan.steps)))
     assert len(record.params["prompt"]) == 70_000
+
+
+def test_what_counts_is_the_bytes_that_a_segment_holds():
+    facts = {"prompt": "&" * 8000, "negative_prompt": "雪&" * 4000, "key": "k", "step": "<" * 9000}
+    told = outputs._fitting(facts)
+    assert 40_000 < len(outputs._xmp(told)) < 65_000
+    assert all(text.startswith(told[name]) and told[name] for name, text in facts.items())
+    assert outputs._fitting({"prompt": "雪" * 8000}) == {"prompt": "雪" * 8000}
 
 
 @pytest.mark.parametrize(
@@ -199,15 +210,28 @@ def test_two_names_of_one_file_are_encoded_once(tmp_path, encoded):
     ("recipe", "folder"),
     [
         ("Autumn looks", "2026-01-02-Autumn-looks-"),
-        ("../../été/..", "2026-01-02-t-"),
-        ("雪", "2026-01-02-recipe-"),
-        ("x" * 300, f"2026-01-02-{'x' * 60}-"),
+        ("Autumn - looks", "2026-01-02-Autumn-looks-"),
+        ("../../été/..", "2026-01-02-été-"),
+        ("冬のセール", "2026-01-02-冬のセール-"),
+        ("सर्दी", "2026-01-02-सर्दी-"),
+        ("x" * 300, f"2026-01-02-{'x' * 51}-0d4e2ca9-"),
     ],
 )
 def test_the_runs_folder_has_a_plain_name(recipe, folder):
     plan = PlanMaker().plan(recipe)
     found = run_folder(plan, LocalObjects(Path("out")), date(2026, 1, 2))
     assert found.where == f"out/runs/{folder}{plan.digest[:8]}"
+
+
+@pytest.mark.parametrize(
+    "recipe", ["Autumn - looks", "冬のセール", "सर्दी", "e\u0301te\u0301", "x" * 300]
+)
+def test_a_run_is_found_by_its_recipes_name(tmp_path, recipe):
+    objects = LocalObjects(tmp_path / "out")
+    run_folder(PlanMaker().plan("other"), objects).write(FILE_NAME, b"")
+    wanted = run_folder(PlanMaker().plan(recipe), objects)
+    wanted.write(FILE_NAME, b"")
+    assert find_run(objects, recipe) == wanted.name
 
 
 @pytest.mark.parametrize("zone", ["UTC-14", "UTC+12"])  # at any time one of them has another day

@@ -121,7 +121,7 @@ def breaking(real, when):
 
 
 def test_a_reason_can_be_written_whatever_names_are_in_it(tmp_path, products, monkeypatch):
-    def open_picture(data, name):
+    def open_picture(data, name, largest):
         raise OSError(5, "Input/output error", "in/prod\udce9.png")
 
     monkeypatch.setattr(pictures, "open_picture", open_picture)
@@ -135,7 +135,7 @@ WHY = "KeyError: 'surprise\\nof two lines'"
 
 
 def test_whatever_opening_a_picture_raises_is_its_steps_reason(tmp_path, products, monkeypatch):
-    when = lambda data, name: name.startswith("p1.png")  # noqa: E731
+    when = lambda data, name, largest: name.startswith("p1.png")  # noqa: E731
     monkeypatch.setattr(pictures, "open_picture", breaking(pictures.open_picture, when))
     manifest = run(product_plan(products), tmp_path / "out").manifest
     (failed,) = manifest.in_state(State.FAILED)
@@ -193,10 +193,10 @@ def test_a_source_without_thumbnail_that_cannot_be_opened_any_more(tmp_path, pro
     products[0].unlink()
     products[1].write_bytes(b"another")
 
-    def open_source(ref):
+    def open_source(ref, largest):
         if ref.path == products[2]:
             raise MemoryError
-        return pictures.open_source(ref)
+        return pictures.open_source(ref, largest)
 
     monkeypatch.setattr(report_thumbs, "open_source", open_source)
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))

@@ -65,9 +65,11 @@ class Thumbnails:
 
 
 def bring_sources(
-    plan: Plan, outcome: Outcome, thumbs: Thumbnails, objects: Objects
+    plan: Plan, outcome: Outcome, thumbs: Thumbnails, objects: Objects, largest: int
 ) -> Mapping[str, str]:
     """Bring the thumbnails of all sources; by digest, why some could not be opened.
+
+    ``largest`` is the most pixels that one may have.
 
     Raises:
         StoreError: the home fails.
@@ -87,7 +89,7 @@ def bring_sources(
     def bring(ref: SourceImage) -> str:
         if ref.digest in known and thumbs.bring(objects, known[ref.digest]):
             return ""
-        return _open(ref, thumbs) if ref.digest in looked_at else ""
+        return _open(ref, thumbs, largest) if ref.digest in looked_at else ""
 
     for ref, why in in_lanes(bring, lacking.values(), LANES):
         if why:
@@ -108,10 +110,10 @@ def _named(names: Iterable[str]) -> dict[str, Thumbnail]:
     return {thumb.digest: thumb for thumb in found if thumb is not None}
 
 
-def _open(ref: SourceImage, thumbs: Thumbnails) -> str:
+def _open(ref: SourceImage, thumbs: Thumbnails, largest: int) -> str:
     """Make its thumbnail here; why it could not be opened."""
     try:
-        thumbs.make(ref.digest, open_source(ref))
+        thumbs.make(ref.digest, open_source(ref, largest))
     except PictureError as error:
         return str(error)
     except StoreError:
