@@ -54,6 +54,8 @@ class EditRequest:
     ``negative_prompt`` (two forward passes a step; ``None`` is the empty prompt).
     ``mask`` is for models that fill a region (channel-wise condition with a mask): white, at the
     first context's size, is painted anew; other models refuse it.
+    ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``): no
+    model is asked then, and the answer is a mask of the context's size.
     """
 
     id: str
@@ -67,11 +69,12 @@ class EditRequest:
     negative_prompt: str | None = None
     true_cfg: float = 1.0
     mask: Image.Image | None = None
+    cutout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
-    """The picture made for one request: RGB, 8 bits, of the size that was asked for.
+    """The picture made for one request: RGB, 8 bits, of the size that was asked for; L of a cutout.
 
     ``geometry`` tells what was done to each context and to the output; ``notes`` what the caller
     should know (an ignored guidance, a cropped input); ``seconds`` is this request's share of

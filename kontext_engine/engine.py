@@ -28,6 +28,7 @@ from kontext_engine.api import (
 from kontext_engine.calllog import CallLog
 from kontext_engine.codec import Codec, to_pictures, to_tensor
 from kontext_engine.conditioning import PATCH, Grid, pack, pack_mask, position_ids, unpack
+from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
 from kontext_engine.load import Components, device_and_dtype, load_components
 from kontext_engine.picture import picture_digest, place_picture
@@ -99,6 +100,9 @@ class KontextEngine:
         """
         ready: list[Prepared] = []
         for request in requests:
+            if request.cutout:
+                yield answer_cutout(request)
+                continue
             try:
                 ready.append(self._prepare(request))
             except RequestError as error:

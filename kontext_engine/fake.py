@@ -26,6 +26,7 @@ from kontext_engine.api import (
     StepProgress,
 )
 from kontext_engine.calllog import CallLog
+from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
 from kontext_engine.picture import picture_digest
 from kontext_engine.prepare import Prepared, grouped, prepare
@@ -84,6 +85,9 @@ class FakeEngine:
         log = CallLog(self.options.call_log)
         ready: list[Prepared] = []
         for request in requests:
+            if request.cutout:
+                yield answer_cutout(request)
+                continue
             try:
                 ready.append(prepare(request, self.spec))
             except RequestError as error:

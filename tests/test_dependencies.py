@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from kontext_engine.cutout import PACKAGE
+
 from .run.conftest import run_to_end, write_recipe
 from .test_imports import for_types_only, root
 
@@ -53,7 +55,7 @@ def imported(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("flows", ()), ("kontext_engine", ("engine",)), ("tests", ("engine", "dev"))],
+    [("flows", ()), ("kontext_engine", ("engine", "cutout")), ("tests", ("engine", "dev"))],
 )
 def test_every_import_is_declared(package, extras):
     known = declared(*extras)
@@ -64,6 +66,11 @@ def test_every_import_is_declared(package, extras):
     }
     # Modules beside the tests that import them.
     assert missing - {"sitecustomize"} == set()
+
+
+def test_one_distribution_alone_provides_cv2():
+    # Two would overwrite each other's files, and which one a cut is made by no key could tell.
+    assert PROVIDED_BY["cv2"] == [PACKAGE]
 
 
 def test_what_computes_is_an_extra_that_make_installs():

@@ -20,10 +20,10 @@ S3 = {"boto3", "botocore"}
 TORCH_FREE = {
     f"kontext_engine{name}"
     for name in (
-        "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".files", ".geometry",
-        ".folder", ".numerics", ".picture", ".picture.formats", ".picture.header",
+        "", ".api", ".calllog", ".catalogue", ".cutout", ".digest", ".errors", ".fake", ".files",
+        ".folder", ".geometry", ".numerics", ".picture", ".picture.formats", ".picture.header",
         ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
-        ".picture.samples", ".prepare", ".recent", ".spec",
+        ".picture.samples", ".prepare", ".recent", ".region", ".spec",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}

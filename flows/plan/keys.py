@@ -16,11 +16,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flows.plan.step import ContextRef, Operation, ParentStep, PlannedOutput, StepParams
+from flows.plan.step import (
+    ContextRef,
+    Operation,
+    ParentStep,
+    PlannedOutput,
+    Region,
+    StepParams,
+)
 from flows.store.record import canonical_json
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
+PASTE_VERSION = 1  # of the rules in kontext_engine.region
 
 
 def step_key(
@@ -30,8 +38,13 @@ def step_key(
     model: ModelSpec,
     numerics: NumericsProfile,
     geometry: int = 1,
+    region: Region | None = None,
+    method: str = "",
 ) -> str:
-    """The key of one step; ``params`` as the engine will be asked, ``geometry`` as in ``Step``."""
+    """The key of one step; ``params`` as the engine will be asked, the rest as in ``Step``."""
+    if operation == "cutout":  # no model makes it
+        cut = {"operation": operation, "method": method, "paste": PASTE_VERSION}
+        return _digest({"key": KEY_VERSION, "contexts": list(map(_context, contexts)), **cut})
     edits = operation == "edit"
     classifier_free = params.true_cfg > 1
     return _digest(
@@ -50,6 +63,7 @@ def step_key(
             "contexts": [_context(ref) for ref in contexts],
             # Sizes that have always been what they are keep the key that they have always had.
             **({"geometry": geometry} if geometry > 1 else {}),
+            **({"region": asdict(region), "paste": PASTE_VERSION} if region is not None else {}),
             **_model(model, numerics),
         }
     )

@@ -21,6 +21,7 @@ from flows.plan.step import (
     ParentStep,
     Plan,
     PlannedVariant,
+    Region,
     SourceImage,
     Step,
     StepParams,
@@ -28,10 +29,13 @@ from flows.plan.step import (
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
 from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.inputs import resolve_file
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.overrides import Overrides, load_overrides
+from flows.recipe.protect import box_in_pixels, region_of, wrong_box
 from flows.recipe.recipe import Recipe
+from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder
 from flows.settings import Settings
@@ -39,6 +43,7 @@ from flows.settings.load import load_settings
 from flows.sources.place import S3Object, Seen, look_at
 from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
+from kontext_engine.cutout import cutout_method
 from kontext_engine.errors import GeometryError, ModelError
 from kontext_engine.folder import check_whole
 from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
@@ -149,6 +154,7 @@ class _Planner:
     def read_remote(self) -> None:
         """Read the objects that steps look at, all at once: a server is asked side by side."""
         used = {source for node in self.nodes.values() for source in node.sources}
+        used |= {node.mask for node in self.nodes.values() if node.mask is not None}
         places = {
             value.path: value.loc
             for name in used & self.axes.keys()
@@ -184,6 +190,8 @@ class _Planner:
         names = {axis: variant.values[axis].name for axis in node.axes}
         label = make_label(node.id, {a: name for a, name in names.items() if self.axes[a].shown})
         seed = self.overrides.seeds.get(label, setting(self.recipe, node.id, "seed"))
+        if node.spec.op == "cutout":
+            seed = 0  # the same picture is cut in the same way
         params = self.settled[node.id](
             prompt=node.prompt.render(fill).strip(),
             seed=default_seed(node.id, names) if seed is None else seed,
@@ -193,21 +201,78 @@ class _Planner:
             ParentStep(keys[source]) if source in keys else self.source(source, variant)
             for source in node.sources
         )
-        size, geometry = self.sized(params, contexts)
-        key = step_key(node.spec.op, params, contexts, self.model, self.numerics, geometry)
+        more: dict[str, Any] = {}
+        if node.spec.op == "cutout":
+            more["method"] = self.cutout_method(node)
+            size = self.size_of(contexts[0])
+        elif (found := region_of(node.spec)) is not None:
+            contexts += self.mask(node, variant, keys)
+            more["region"] = self.region(node.id, *found, contexts)
+            size = self.size_of(contexts[0])
+        else:
+            size, more["geometry"] = self.sized(params, contexts)
+        key = step_key(node.spec.op, params, contexts, self.model, self.numerics, **more)
         self.labels[label] = key
         if size is not None:
             self.sizes[key] = size
         if key not in self.steps:
             made = partial(Step, key, node.id, label, node.spec.op, params, contexts)
-            self.steps[key] = partial(made, geometry=geometry)
+            self.steps[key] = partial(made, **more)
         return key
+
+    def size_of(self, ref: ContextRef) -> Size | None:
+        """The size of a picture, where it can be told before it is made or opened."""
+        return self.sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size
+
+    def mask(
+        self, node: StepNode, variant: Variant, keys: Mapping[str, str]
+    ) -> tuple[ContextRef, ...]:
+        """A step's mask in this variant, if it has one."""
+        if node.mask is not None:
+            named = node.mask
+            return (ParentStep(keys[named]) if named in keys else self.source(named, variant),)
+        if node.mask_file is None:
+            return ()
+        kind, _ = region_of(node.spec) or ("keep", None)
+        loc = ("steps", node.id, kind, "mask")
+        file = node.mask_file.render(lambda item: look_up(self.recipe, item, variant.values))
+        path = resolve_file(self.review, loc, file)
+        if path is None:
+            return ()
+        seen = look_at(path)
+        return (SourceImage(f"mask of {node.id}", path, seen.digest, seen.reading, seen.size),)
+
+    def region(
+        self, step: str, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
+    ) -> Region:
+        """What a step says of its region, in pixels of its picture; mistakes are noted."""
+        source, masked = self.size_of(contexts[0]), said.mask is not None
+        loc, box = ("steps", step, kind), None
+        if said.box is not None:
+            box = box_in_pixels(said.box, source)
+            if source is not None and (wrong := wrong_box(box, source, kind, said.feather)):
+                self.review.wrong((*loc, "box"), wrong)
+        mask = self.size_of(contexts[-1]) if masked else None
+        if None not in (source, mask) and source != mask and said.fit is None:
+            text = (
+                f"the mask is {mask} and the picture {source}; expected the same size; scale the "
+                "mask, or say by 'fit' how it is brought there"
+            )
+            self.review.wrong((*loc, "mask"), text)
+        fit = Fit(said.fit) if said.fit is not None else None
+        return Region(kind == "keep", masked, box, said.feather, fit)
+
+    def cutout_method(self, node: StepNode) -> str:
+        """What cuts are made by here; a note if it is not installed."""
+        try:
+            return cutout_method()
+        except ModelError as error:
+            self.review.wrong(("steps", node.id, "op"), str(error))
+            return ""
 
     def sized(self, params: StepParams, contexts: Sequence[ContextRef]) -> tuple[Size | None, int]:
         """The size that a step's picture will have, if it can be told, and its rules' version."""
-        sizes = [
-            self.sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size for ref in contexts
-        ]
+        sizes = [self.size_of(ref) for ref in contexts]
         known = tuple(size for size in sizes if size is not None)
         if len(known) < len(sizes):
             return None, 1
@@ -230,6 +295,8 @@ class _Planner:
             return default if found is None else found
 
         model = self.model
+        if node.spec.op == "cutout":
+            return partial(StepParams, steps=0)
         size = first("size", "match")
         if size == "match":
             size = model.default_size if node.spec.op == "generate" else None
@@ -239,7 +306,8 @@ class _Planner:
             guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),
             true_cfg=first("true_cfg", 1.0),
             size=size,
-            fit=Fit(first("fit", Fit.CROP)),
+            # A part that is pasted back is neither cut nor stretched on the way.
+            fit=Fit.PAD if region_of(node.spec) else Fit(first("fit", Fit.CROP)),
         )
 
     def warn_unused(self) -> None:

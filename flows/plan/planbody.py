@@ -16,6 +16,7 @@ from flows.plan.step import (
     Plan,
     PlannedOutput,
     PlannedVariant,
+    Region,
     SourceImage,
     Step,
     StepParams,
@@ -39,6 +40,8 @@ class _Step:
     contexts: list[dict[Literal["step", "source"], Number]]
     variants: tuple[str, ...]
     geometry: int = 1
+    region: Region | None = None
+    method: str = ""
 
 
 @dataclass(slots=True)
@@ -106,6 +109,8 @@ def to_body(plan: Plan) -> Any:
             [context(ref) for ref in step.contexts],
             step.variants,
             step.geometry,
+            step.region,
+            step.method,
         )
         for step in plan.steps.values()
     ]
@@ -174,6 +179,8 @@ def from_body(body: object, home: Objects | None) -> Plan:
                 tuple([context(number, ref) for ref in one.contexts]),
                 one.variants,
                 one.geometry,
+                one.region,
+                one.method,
             )
             for number, one in enumerate(read.steps)
         },

@@ -113,6 +113,8 @@ def _check_keys(plan: Plan) -> None:
             plan.model,
             plan.numerics,
             step.geometry,
+            step.region,
+            step.method,
         )
         if key != expected:
             raise _wrong(

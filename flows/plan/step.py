@@ -12,7 +12,7 @@ from flows.sources.place import Place, StoredSource
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
-Operation = Literal["generate", "edit"]
+Operation = Literal["generate", "edit", "cutout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,28 @@ class StepParams:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """What an edit ``keeps`` of its first picture, or else what alone may change there.
+
+    It is where the step's last context, a mask, is white if it is ``masked``, by ``fit`` where its
+    size is another; else in ``box`` (left, top, right, bottom, in pixels); else what is opaque.
+    """
+
+    keeps: bool
+    masked: bool = False
+    box: tuple[int, int, int, int] | None = None
+    feather: int = 0
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One picture to make, named by its key (contract 1: a step's key names its pixels).
 
     ``label`` is what people and ``--reroll`` call it: ``beach[product=shoe,scene=snow]``.
     Several variants may share one step: ``variants`` lists the ids of all that use it. ``geometry``
-    is the version of the rules by which its sizes moved (``kontext_engine.geometry``).
+    is the version of the rules by which its sizes moved (``kontext_engine.geometry``), ``method``
+    what a cutout is made by, with its versions.
     """
 
     key: str
@@ -76,6 +92,14 @@ class Step:
     contexts: tuple[ContextRef, ...]
     variants: tuple[str, ...]
     geometry: int = 1
+    region: Region | None = None
+    method: str = ""
+
+    @property
+    def pictures(self) -> tuple[ContextRef, ...]:
+        """Its contexts without a mask."""
+        masked = self.region is not None and self.region.masked
+        return self.contexts[:-1] if masked else self.contexts
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from kontext_engine.geometry import Size
@@ -43,6 +43,17 @@ def _read_size(value: Any) -> Size | Literal["match"]:
     )
 
 
+def _read_length(value: Any) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _PERCENT.fullmatch(value.strip()):
+        return value.strip()
+    raise mistake(
+        f"a side of the box, '{value}', cannot be read; expected pixels or a share of the picture; "
+        "write 120 or 10%"
+    )
+
+
 def _read_choice(value: Any) -> str | dict[str, str]:
     if isinstance(value, str):
         return value
@@ -54,6 +65,7 @@ def _read_choice(value: Any) -> str | dict[str, str]:
     )
 
 
+_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?%")
 _TEXT_JSON = {"type": ["string", "number", "boolean"]}
 
 Identifier = Annotated[
@@ -82,6 +94,13 @@ SizeField = Annotated[
         }
     ),
 ]
+Length = Annotated[
+    int | str,
+    PlainValidator(_read_length),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{_PERCENT.pattern}$"}]}
+    ),
+]
 ExcludeValue = Annotated[
     list[str], BeforeValidator(listed, json_schema_input_type=Text | list[Text])
 ]
@@ -89,3 +108,9 @@ IncludeValue = Annotated[
     str | dict[str, str],
     PlainValidator(_read_choice, json_schema_input_type=Text | dict[str, Text]),
 ]
+
+
+class Part(BaseModel):
+    """A mapping in a recipe: unknown keys are mistakes, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -14,6 +14,7 @@ from typing import Any
 from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
 from flows.recipe.node import Loc, short
+from flows.recipe.protect import KINDS, check_region, mask_source, region_of
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review
 from flows.recipe.schema import StepSpec
@@ -32,7 +33,7 @@ class StepNode:
 
     ``sources`` are inputs and steps in the order of ``image``; ``axes`` the axes, in order, that
     its own templates and inputs or any ancestor's use: on no other does its picture depend.
-    ``negative`` is there where it has an effect.
+    ``negative`` is there where it has an effect. A step or an input may be its ``mask``, or a file.
     """
 
     id: str
@@ -41,6 +42,8 @@ class StepNode:
     negative: Template | None
     sources: tuple[str, ...]
     axes: tuple[str, ...]
+    mask: str | None = None
+    mask_file: Template | None = None
 
 
 def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]:
@@ -49,21 +52,31 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
     _check_names(review)
     specs = recipe.document.steps
     sources = {name: _sources(review, name, spec) for name, spec in specs.items()}
+    masks = {name: mask_source(review, name, spec) for name, spec in specs.items()}
     nodes: dict[str, StepNode] = {}
-    for name in _ordered(review, sources):
+    for name in _ordered(review, {name: own + masks[name] for name, own in sources.items()}):
         _check_settings(review, name)
+        check_region(review, name)
         prompt = read_template(review, ("steps", name, "prompt"), specs[name].prompt, axes)
+        mask_file = None
+        if (found := region_of(specs[name])) and found[1].mask and not masks[name]:
+            said: Loc = ("steps", name, found[0], "mask")
+            mask_file = read_template(review, said, found[1].mask, axes)
         negative = None
         if (text := setting(recipe, name, "negative_prompt")) is not None:
             loc = setting_loc(recipe, name, "negative_prompt")
             negative = read_template(review, loc, text, axes)
-        used = {item.name for t in (prompt, negative) if t for item in t.placeholders}
-        for source in sources[name]:
+        texts = (prompt, negative, mask_file)
+        used = {item.name for text in texts if text for item in text.placeholders}
+        for source in sources[name] + masks[name]:
             used |= set(nodes[source].axes) if source in nodes else {source}
         depends = tuple(axis for axis in axes if axis in used)
         if (setting(recipe, name, "true_cfg") or 1) <= 1:
             negative = None
-        nodes[name] = StepNode(name, specs[name], prompt, negative, sources[name], depends)
+        mask = next(iter(masks[name]), None)
+        nodes[name] = StepNode(
+            name, specs[name], prompt, negative, sources[name], depends, mask, mask_file
+        )
     return nodes
 
 
@@ -192,9 +205,10 @@ def _sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
             f"step '{name}' generates from text but has an image; expected none; write 'op: edit'"
         )
         review.wrong((*loc, "image"), text, key=True)
-    if spec.op == "edit" and not images:
+    if spec.op != "generate" and not images:
+        does = "edits" if spec.op == "edit" else "cuts out"
         text = (
-            f"step '{name}' edits but has no image; expected an input or a step; add 'image: ...'"
+            f"step '{name}' {does} but has no image; expected an input or a step; add 'image: ...'"
         )
         review.wrong(loc, text, key=True)
     document = review.recipe.document
@@ -235,12 +249,14 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
     first = min(path, key=list(steps).index)
     turn = path.index(first)
     path = [*path[turn:-1], *path[:turn], first]
-    index = (steps[first].image or []).index(path[1])
+    loc: Loc = ("steps", first)
+    if path[1] in (images := steps[first].image or []):
+        loc = (*loc, "image", images.index(path[1]))
     text = (
         f"the steps {' <- '.join(path)} need each other; expected each to use only pictures that "
         "can be made before it; change one 'image'"
     )
-    review.wrong(("steps", first, "image", index), text)
+    review.wrong(loc, text)
 
 
 def _note_cut(review: Review, loc: Loc) -> None:
@@ -254,8 +270,22 @@ def _note_cut(review: Review, loc: Loc) -> None:
         review.note(loc, f"'{said}' is a comment, no part of the text; quote the text to keep it")
 
 
+def _check_cutout(review: Review, name: str) -> None:
+    """A cut has no words and no steps: what is set for it alone is a mistake."""
+    spec = review.recipe.document.steps[name]
+    for field in sorted(spec.model_fields_set - {"op", "image"} - set(KINDS)):
+        text = f"'{field}' has no effect on op 'cutout'; expected only 'image'; remove it"
+        review.wrong(("steps", name, field), text, key=True)
+    if len(spec.image or []) > 1:
+        text = f"step '{name}' cuts out of several images; expected one; write a step for each"
+        review.wrong(("steps", name, "image", 1), text)
+
+
 def _check_settings(review: Review, name: str) -> None:
     recipe, spec = review.recipe, review.recipe.document.steps[name]
+    if spec.op == "cutout":
+        _check_cutout(review, name)
+        return
     _note_cut(review, ("steps", name, "prompt"))
     _note_cut(review, setting_loc(recipe, name, "negative_prompt"))
     if not spec.prompt.strip():

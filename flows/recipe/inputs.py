@@ -111,6 +111,18 @@ def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
     return [_value(entry, place, where) for place in places]
 
 
+def resolve_file(review: Review, loc: Loc, text: str) -> Path | None:
+    """The one picture file that a text means; ``None`` when there is a problem, which is noted."""
+    wrong = _refused(review, text)
+    if wrong is None and is_remote(text):
+        wrong = f"'{short(text)}' is in S3; expected a file here; name it under 'inputs'"
+    path = _absolute(review.recipe, text)
+    wrong = wrong or _unusable(path, text)
+    if wrong is not None:
+        review.wrong(loc, wrong)
+    return None if wrong else path
+
+
 def _value(entry: InputEntry, place: Place, where: Loc) -> Value:
     name = entry.name or slug(place.stem)
     known = {"folder": place.folder if isinstance(place, S3Object) else place.parent.name}

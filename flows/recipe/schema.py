@@ -8,20 +8,23 @@ shape. What needs more than one field to judge is checked in ``flows.recipe.grap
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from flows.recipe.fields import (
     NAME_PATTERN,
     ExcludeValue,
     Identifier,
     IncludeValue,
+    Part,
     SizeField,
     Text,
     ValueName,
     listed,
 )
+from flows.recipe.region import RegionField
 
 DEFAULT_MODEL = "kontext-mini"
 SCHEMA_FILE = "recipe.schema.json"
@@ -33,12 +36,6 @@ MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_TRUE_CFG = 20.0
 MAX_SEED = 2**63 - 1
-
-
-class Part(BaseModel):
-    """A mapping in a recipe: unknown keys are mistakes, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class InputEntry(Part):
@@ -176,14 +173,24 @@ class StepSpec(Settings):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"op": {"const": "edit"}}, "required": ["op"]},
-            "then": {"required": ["image"]},
-            "else": {"properties": {"image": False}},
+            "allOf": [
+                {
+                    "if": {"properties": {"op": {"const": "generate"}}, "required": ["op"]},
+                    "then": {"properties": {"image": False}},
+                    "else": {"required": ["image"]},
+                },
+                {
+                    "if": {"properties": {"op": {"const": "cutout"}}, "required": ["op"]},
+                    "then": {"properties": {"prompt": False}},
+                    "else": {"required": ["prompt"]},
+                },
+            ]
         }
     )
 
-    op: Literal["generate", "edit"] = Field(
-        description="'generate' (a picture from the prompt alone) or 'edit' (a picture changed)."
+    op: Literal["generate", "edit", "cutout"] = Field(
+        description="'generate' (a picture from the prompt alone), 'edit' (a picture changed) or "
+        "'cutout' (a picture's subject, on nothing)."
     )
     image: (
         Annotated[
@@ -200,10 +207,24 @@ class StepSpec(Settings):
         "to edit first.",
     )
     prompt: str = Field(
+        default="",
         min_length=1,
         description="What to make or to change. {scene}, {product.noun} and {variable} are filled "
         "in; {{ and }} stand for braces.",
     )
+    keep: RegionField | None = Field(
+        default=None,
+        description="Of an edit: what must stay as it is in the first picture, pixel for pixel.",
+    )
+    region: RegionField | None = Field(
+        default=None, description="Of an edit: what alone may change of the first picture."
+    )
+
+    @model_validator(mode="after")
+    def _has_prompt(self) -> Self:
+        if self.op != "cutout" and "prompt" not in self.model_fields_set:
+            raise PydanticCustomError("missing", "", {"field": "prompt"})
+        return self
 
 
 class OutputSpec(Part):

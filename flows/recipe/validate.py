@@ -12,6 +12,7 @@ from flows.problems import Problem, did_you_mean, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Loc, Node, Source, to_plain
+from flows.recipe.region import RegionSpec
 from flows.recipe.schema import (
     TEXT_SECTIONS,
     AxisEntry,
@@ -53,6 +54,7 @@ _MODELS: dict[tuple[str, int], type[BaseModel]] = {
     ("matrix", 1): Matrix,
     ("matrix", 3): AxisEntry,
     ("steps", 2): StepSpec,
+    ("steps", 3): RegionSpec,
     ("outputs", 2): OutputSpec,
     ("inputs", 2): InputEntry,
     ("inputs", 3): InputEntry,
@@ -119,6 +121,7 @@ def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -
         text = unknown("key", str(loc[-1]), _container(loc[:-1]), known)
         return source.problem(loc, text, key=True)
     if kind == "missing":
+        loc = (*loc, context["field"]) if "field" in context else loc
         return source.problem(loc[:-1], _missing(loc, model), key=True)
     while loc and source.node(loc) is None and source.node(loc[:-1]) is not None:
         loc = loc[:-1]  # a shorthand that was widened has no such part in the file

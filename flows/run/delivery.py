@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from flows.plan.step import Plan, PlannedOutput
 from flows.run.asking import describe
@@ -75,7 +76,17 @@ def entry_of(
         sha256=sha256,
         size=size,
         problem=problem,
+        kept=_kept(planned, record),
     )
+
+
+def _kept(
+    planned: PlannedOutput, record: Record | None
+) -> Literal["", "kept", "kept until delivery"]:
+    """Whether a file holds every pixel that a region kept: a PNG does, what loses some does not."""
+    if record is None or "region" not in record.geometry:
+        return ""
+    return "kept" if planned.format == "png" else "kept until delivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from flows.run.events import Listener, Retrying, Started, ignore
 from flows.run.keeping import Keeper
 from flows.run.look import Look, look
 from flows.run.outcome import Ending, Outcome, State, StepOutcome
-from flows.run.pictures import ContextPictures, encode_png
+from flows.run.pictures import ContextPictures
 from flows.run.pieces import connected, shape_hint
 from flows.run.provenance import failure_note, new_record
+from flows.run.regions import PromiseBroken
 from flows.store.base import LASTING, BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditFailure, EditRequest, EditResult
@@ -123,7 +124,12 @@ class _Run:
         self.board = Board(self.plan, self.tell)
         self.attempts: Counter[str] = Counter()
         self.pictures = ContextPictures(
-            self.store, self.board, self.keeper.opened, self.limits.pixels, self.limits.largest
+            self.store,
+            self.board,
+            self.keeper.opened,
+            self.plan.model,
+            room=self.limits.pixels,
+            largest=self.limits.largest,
         )
 
     def work(self, seen: Look) -> None:
@@ -196,14 +202,21 @@ class _Run:
         self.attempts[step.key] += 1
         attempts = self.attempts[step.key]
         try:
-            picture = result.image.convert("RGB")
-            blob = encode_png(picture)
+            result, blob = self.pictures.finished(step, result)
+        except PromiseBroken as error:
+            self._fail(step.key, str(error))
+            return
+        except StoreError:
+            raise
         except Exception as error:
             log.debug("a picture could not be encoded", exc_info=True)
             self._fail(step.key, describe(error))
             return
-        record = new_record(self.plan, step, result, blob, attempts)
+        picture, proof = result.image, self.pictures.proofs.pop(step.key, {})
+        record = new_record(self.plan, step, result, blob, attempts, proof)
         held = self.store.put(record, blob)
+        if proof and held.blob == record.blob and self.store.read(held) != blob:
+            raise StoreError(f"{held.blob}: was stored otherwise than it was written")
         end = StepOutcome(state=State.DONE, record=held, attempts=attempts)
         self.board.settle(step.key, end)
         if held.blob == record.blob:

@@ -7,7 +7,6 @@ missing. What cannot be encoded is noted, and ends nothing else.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from flows.plan.step import Plan, PlannedOutput
 from flows.run.asking import CancelSignal, describe
 from flows.run.look import Wanted
 from flows.run.outputs import MEDIA_TYPES, encode_output
+from flows.run.pictures import decode_png
 from flows.run.thumbs import keep_thumbnail
 from flows.store.base import BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
@@ -75,8 +75,7 @@ class Keeper:
         except BlobDamaged:
             return False
         try:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                picture = image.convert("RGB")
+            picture = decode_png(data)
         except Exception as error:
             self.problems.update(dict.fromkeys(self.wanted[record.key], describe(error)))
             return True

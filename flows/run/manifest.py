@@ -101,7 +101,8 @@ class VariantEntry:
 class OutputEntry:
     """A file for people, ``path`` relative to the run's folder.
 
-    ``sha256`` and ``size`` in bytes are there once it is written.
+    ``sha256`` and ``size`` in bytes are there once it is written. ``kept`` tells of a picture with
+    a region whether the file still holds what it keeps.
     """
 
     path: str
@@ -113,6 +114,7 @@ class OutputEntry:
     sha256: str | None = None
     size: int | None = None
     problem: str = ""
+    kept: Literal["", "kept", "kept until delivery"] = ""
 
 
 class Manifest(BaseModel):

@@ -96,8 +96,12 @@ def encode_output(
     plan: Plan, planned: PlannedOutput, record: Record, picture: Image.Image
 ) -> bytes:
     """The bytes of an output file: the step's picture re-encoded, with its provenance inside."""
+    from kontext_engine.region import on_white
+
     made = {"created": record.created, "software": record.software}
     facts = facts_of(plan, plan.steps[planned.key]) | made
+    if planned.format == "jpeg":  # has no alpha
+        picture = on_white(picture)
     buffer = io.BytesIO()
     legible = _fitting({name: _legible(text) for name, text in facts.items()})
     _ENCODERS[planned.format](picture, buffer, legible, planned.quality)

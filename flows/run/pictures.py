@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from flows.plan.step import ContextRef, ParentStep, SourceImage, Step
 from flows.run.asking import describe
 from flows.run.board import Board
+from flows.run.regions import Work, told
 from flows.sources.place import Place, S3Object, SourceGone, StoredSource
 from flows.sources.remote import RemoteError, read_planned
 from flows.store.keyed import KeyedStore
-from kontext_engine.api import EditRequest
+from kontext_engine.api import EditRequest, EditResult
 from kontext_engine.errors import PictureError
 from kontext_engine.geometry import MAX_PIXELS
 from kontext_engine.picture import open_picture
+from kontext_engine.region import on_white
+from kontext_engine.spec import Condition, ModelSpec
+
+_FLAT = " on white"  # beside the name of a picture that has an alpha
 
 Opened = Callable[[str, Image.Image], None]
 
@@ -27,12 +34,22 @@ class ContextPictures:
     """Opens what steps look at, and holds the latest pictures while there is room for them.
 
     ``opened`` is told each source picture by its digest; ``room`` is in pixels, and so is
-    ``largest``, the most that a source may have.
+    ``largest``, the most that a source may have. ``proofs`` tell, by key, what regions kept.
     """
 
     def __init__(
-        self, store: KeyedStore, board: Board, opened: Opened, room: int, largest: int
+        self,
+        store: KeyedStore,
+        board: Board,
+        opened: Opened,
+        model: ModelSpec,
+        *,
+        room: int,
+        largest: int,
     ) -> None:
+        self.proofs: dict[str, Mapping[str, Any]] = {}
+        self._model = model
+        self._works: dict[str, Work] = {}  # of this call
         self._store = store
         self._board = board
         self._tell = opened
@@ -45,6 +62,7 @@ class ContextPictures:
     def begin(self) -> None:
         """Begin another call of the engine."""
         self._asked.clear()
+        self._works.clear()
 
     @property
     def full(self) -> bool:
@@ -53,15 +71,19 @@ class ContextPictures:
 
     def hold(self, key: str, picture: Image.Image) -> None:
         """A step's picture as it was stored a moment ago, 8 bits a channel: it need not be read."""
-        self.drop(key)
+        self._release(key)
         self._held[key] = picture
         self._pixels += picture.width * picture.height
         while self._pixels > self._room:
-            self.drop(next(iter(self._held)))
+            self._release(next(iter(self._held)))
 
     def drop(self, key: str) -> None:
         """Read it again where it is needed again."""
-        picture = self._held.pop(key, None)
+        self._release(key)
+        self._release(key + _FLAT)
+
+    def _release(self, name: str) -> None:
+        picture = self._held.pop(name, None)
         if picture is not None:
             self._pixels -= picture.width * picture.height
 
@@ -73,18 +95,69 @@ class ContextPictures:
             BlobDamaged: a parent's picture is gone from the store.
         """
         params = step.params
+        shown, mask = [self._on_white(ref) for ref in step.pictures], None
+        if step.region is not None:
+            named = self._mask(step.contexts[-1]) if step.region.masked else None
+            try:
+                source = self._open(step.contexts[0])
+                work = Work.begin(step.region, source, named, self._model.pixel_area)
+            except PictureError as error:
+                raise PictureError(f"{_kind(step)}: {error}") from None
+            self._works[step.key] = work
+            shown[0] = work.view(source)
+            if self._model.condition is Condition.CHANNEL:
+                mask = work.mask
         return EditRequest(
             id=step.key,
             prompt=params.prompt,
             seed=params.seed,
             steps=params.steps,
-            contexts=tuple(self._open(ref) for ref in step.contexts),
+            contexts=tuple(shown),
             size=params.size,
             fit=params.fit,
             guidance=params.guidance,
             negative_prompt=params.negative_prompt,
             true_cfg=params.true_cfg,
+            mask=mask,
+            cutout=step.method,
         )
+
+    def _mask(self, ref: ContextRef) -> Image.Image:
+        """A mask; a cutout's is its alpha, whatever colours it has."""
+        picture = self._open(ref)
+        cut = isinstance(ref, ParentStep) and picture.mode == "RGBA"
+        return picture.getchannel("A") if cut else picture
+
+    def finished(self, step: Step, result: EditResult) -> tuple[EditResult, bytes]:
+        """What an engine answered as it is to be stored, and the bytes of the picture.
+
+        Raises:
+            PictureError: the cut's own picture cannot be read any more.
+            PromiseBroken: what a region keeps would not be the same.
+        """
+        if step.operation == "cutout":
+            cut = self._open(step.contexts[0]).convert("RGBA")
+            alpha = ImageChops.darker(cut.getchannel("A"), result.image.convert("L"))
+            cut.putalpha(alpha)
+            return replace(result, image=cut), encode_png(cut)
+        work = self._works.pop(step.key, None)
+        if work is None:
+            picture = result.image.convert("RGB")
+            return replace(result, image=picture), encode_png(picture)
+        picture, notes = work.finished(result.image.convert("RGB"))
+        blob = encode_png(picture)
+        self.proofs[step.key] = proof = work.proof(blob)
+        return replace(result, image=picture, notes=(*result.notes, *notes, *told(proof))), blob
+
+    def _on_white(self, ref: ContextRef) -> Image.Image:
+        """A picture as the model is shown it: one object for all requests that look at it."""
+        picture = self._open(ref)
+        if picture.mode == "RGB":
+            return picture
+        name = (ref.key if isinstance(ref, ParentStep) else ref.digest) + _FLAT
+        flat = self._held.get(name) or on_white(picture)
+        self.hold(name, flat)
+        return flat
 
     def _open(self, ref: ContextRef) -> Image.Image:
         name = ref.key if isinstance(ref, ParentStep) else ref.digest
@@ -96,18 +169,19 @@ class ContextPictures:
         return picture
 
     def _source(self, ref: SourceImage) -> Image.Image:
-        picture = open_source(ref, self._largest)
+        picture = open_source(ref, self._largest, flat=False)
         self._tell(ref.digest, picture)
         return picture
 
     def _parent(self, ref: ParentStep) -> Image.Image:
         data = self._store.read(self._board.record(ref.key))
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return image.convert("RGB")
+        return decode_png(data)
 
 
-def open_source(ref: SourceImage, largest: int = MAX_PIXELS) -> Image.Image:
+def open_source(ref: SourceImage, largest: int = MAX_PIXELS, *, flat: bool = True) -> Image.Image:
     """An input's picture, if the file or object is still what the plan was keyed with.
+
+    RGB; unless ``flat``, RGBA where it has transparency.
 
     Raises:
         PictureError: missing, unreadable, changed since planning, not a sound picture, or of more
@@ -115,7 +189,7 @@ def open_source(ref: SourceImage, largest: int = MAX_PIXELS) -> Image.Image:
     """
     data = read_source(ref)
     try:
-        return open_picture(data, shown(ref), largest)
+        return open_picture(data, shown(ref), largest, flat=flat)
     except PictureError:
         raise
     except Exception as error:  # decoders of untrusted data raise nearly anything
@@ -157,8 +231,18 @@ def _read(path: Place | StoredSource, digest: str, name: str) -> bytes:
 
 def encode_png(image: Image.Image) -> bytes:
     """The stored form of a picture: PNG without metadata; the same pixels give the same bytes."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
     buffer = io.BytesIO()
-    Image.frombytes("RGB", image.size, image.convert("RGB").tobytes()).save(
-        buffer, "PNG", compress_level=4
-    )
+    bare = Image.frombytes(mode, image.size, image.convert(mode).tobytes())
+    bare.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> Image.Image:
+    """A stored picture: RGB, or RGBA where it has an alpha."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        return image.convert("RGBA" if image.mode == "RGBA" else "RGB")
+
+
+def _kind(step: Step) -> str:
+    return "keep" if step.region is not None and step.region.keeps else "region"

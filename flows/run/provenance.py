@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any
 
 from flows.plan.step import Plan, SourceImage, Step
@@ -46,8 +48,15 @@ def sources_of(plan: Plan) -> list[SourceImage]:
     return list(found.values())
 
 
-def new_record(plan: Plan, step: Step, result: EditResult, blob: bytes, attempts: int) -> Record:
-    """The record of ``result``, stored as ``blob`` (PNG)."""
+def new_record(
+    plan: Plan,
+    step: Step,
+    result: EditResult,
+    blob: bytes,
+    attempts: int,
+    proof: Mapping[str, Any] = MappingProxyType({}),
+) -> Record:
+    """The record of ``result``, stored as ``blob`` (PNG); ``proof`` tells what a region kept."""
     return Record(
         key=step.key,
         blob=hashlib.sha256(blob).hexdigest(),
@@ -64,7 +73,7 @@ def new_record(plan: Plan, step: Step, result: EditResult, blob: bytes, attempts
         numerics=plain(asdict(plan.numerics)),
         parents=step.parents,
         sources=tuple(ref.digest for ref in step.contexts if isinstance(ref, SourceImage)),
-        geometry=plain(asdict(result.geometry)),
+        geometry=plain(asdict(result.geometry) | ({"region": proof} if proof else {})),
         notes=tuple(result.notes),
         seconds=round(float(result.seconds), 4),
         created=now(),

@@ -47,7 +47,9 @@ class Thumbnail:
 
     def encode(self, picture: Image.Image) -> bytes:
         """Its bytes, from the picture."""
-        small = picture.convert("RGB")
+        from kontext_engine.region import on_white
+
+        small = on_white(picture)
         if small.size != (self.width, self.height):
             size = (self.width, self.height)
             small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)

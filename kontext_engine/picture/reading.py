@@ -70,12 +70,16 @@ class PictureFacts:
 
 
 def open_picture(
-    source: Path | str | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | str | bytes,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    flat: bool = True,
 ) -> Image.Image:
-    """Read a picture as RGB, 8 bits a channel, in sRGB.
+    """Read a picture as RGB, 8 bits a channel, in sRGB; unless ``flat``, RGBA where it has alpha.
 
     EXIF orientation is applied; embedded profiles, and Adobe RGB where only EXIF names it, are
-    converted to sRGB from the samples' own space and depth; transparency is flattened on white;
+    converted to sRGB from the samples' own space and depth; ``flat``, transparency is on white;
     samples are scaled by the file's own bits; of an animation the first frame is taken. The
     result carries no metadata.
 
@@ -101,7 +105,9 @@ def open_picture(
 
     try:
         colours, alpha = _converted(decoded, header, plan_reading(header), decode)
-        return _bare(colours if alpha is None else _flattened(colours, alpha))
+        if alpha is None:
+            return _bare(colours)
+        return _bare(_flattened(colours, alpha)) if flat else _with_alpha(_bare(colours), alpha)
     except PictureError:
         raise
     except Exception as error:  # Pillow has no conversion between some of its modes
@@ -292,9 +298,13 @@ def _from_lab(image: Image.Image, profile: Profile | None) -> Image.Image:
 
 def _flattened(colours: Image.Image, alpha: Bytes) -> Image.Image:
     canvas = Image.new("RGBA", colours.size, _WHITE)
+    return Image.alpha_composite(canvas, _with_alpha(colours, alpha)).convert("RGB")
+
+
+def _with_alpha(colours: Image.Image, alpha: Bytes) -> Image.Image:
     colours = colours.copy()
     colours.putalpha(Image.fromarray(alpha))
-    return Image.alpha_composite(canvas, colours).convert("RGB")
+    return colours
 
 
 def _bare(image: Image.Image) -> Image.Image:

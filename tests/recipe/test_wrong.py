@@ -13,10 +13,17 @@ from flows.cli import main
 from flows.plan import plan as plan_module
 from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec
-from tests.recipe import wrong_format, wrong_matrix, wrong_meaning, wrong_outputs, wrong_yaml
+from tests.recipe import (
+    wrong_format,
+    wrong_matrix,
+    wrong_meaning,
+    wrong_outputs,
+    wrong_regions,
+    wrong_yaml,
+)
 from tests.recipe.workspace import MODEL, wrong_file
 
-TABLES = (wrong_yaml, wrong_format, wrong_meaning, wrong_matrix, wrong_outputs)
+TABLES = (wrong_yaml, wrong_format, wrong_meaning, wrong_matrix, wrong_outputs, wrong_regions)
 WRONG = {name: wrong_file(case) for table in TABLES for name, case in table.WRONG.items()}
 ROOT = Path(__file__).parents[2]
 

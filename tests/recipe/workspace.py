@@ -39,6 +39,9 @@ def make_samples(folder: Path) -> None:
     for index, name in enumerate(PRODUCTS):
         Image.new("RGB", (8, 8), (index, 100, 200)).save(samples / f"{name}.png")
     (samples / "notes.txt").write_text("no picture")
+    (folder / "masks").mkdir()
+    Image.new("L", (8, 8), 255).save(folder / "masks" / "shoe.png")
+    Image.new("L", (4, 8), 255).save(folder / "small.png")
     (folder / "other").mkdir()
     Image.new("RGB", (8, 8), "white").save(folder / "other" / "shoe.png")
 

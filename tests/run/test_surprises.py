@@ -121,7 +121,7 @@ def breaking(real, when):
 
 
 def test_a_reason_can_be_written_whatever_names_are_in_it(tmp_path, products, monkeypatch):
-    def open_picture(data, name, largest):
+    def open_picture(data, name, largest, flat):
         raise OSError(5, "Input/output error", "in/prod\udce9.png")
 
     monkeypatch.setattr(pictures, "open_picture", open_picture)
@@ -135,7 +135,7 @@ WHY = "KeyError: 'surprise\\nof two lines'"
 
 
 def test_whatever_opening_a_picture_raises_is_its_steps_reason(tmp_path, products, monkeypatch):
-    when = lambda data, name, largest: name.startswith("p1.png")  # noqa: E731
+    when = lambda data, name, *_: name.startswith("p1.png")  # noqa: E731
     monkeypatch.setattr(pictures, "open_picture", breaking(pictures.open_picture, when))
     manifest = run(product_plan(products), tmp_path / "out").manifest
     (failed,) = manifest.in_state(State.FAILED)

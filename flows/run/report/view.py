@@ -142,9 +142,12 @@ class _Tiles:
         self._sources = {source.digest: source for source in manifest.sources}
         self._thumbs = thumbs
         self._files: defaultdict[str, list[str]] = defaultdict(list)
+        self._kept: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         for output in manifest.outputs:
             if output.sha256:
                 self._files[output.key].append(output.path)
+                if output.kept:
+                    self._kept[output.key].append((output.path, output.kept))
 
     def steps_of(self, variant: VariantEntry) -> list[StepEntry]:
         """The variant's steps, each once."""
@@ -178,7 +181,7 @@ class _Tiles:
             step=step,
             follows=before in reads,
             origin="" if reads == [before] else " + ".join(self._names(reads)),
-            facts=_step_facts(step),
+            facts=(*_step_facts(step), *self._kept[step.key]),
             files=tuple(self._files[step.key]),
         )
 

@@ -1,0 +1,106 @@
+"""Recipes whose masks, boxes or cutouts are wrong. The samples are 8x8. Each with its message."""
+
+# ruff: noqa: E501 - a message is one line
+
+from __future__ import annotations
+
+from tests.recipe.workspace import Wrong
+
+
+def edit(what: str, more: str = "") -> str:
+    return f"inputs: {{p: samples/shoe.png}}\nsteps:\n  s: {{op: edit, image: p, prompt: hi, {what}}}\n{more}"
+
+
+WRONG: dict[str, Wrong] = {
+    "region-both": (
+        edit("keep: {box: [0, 0, 4, 4]}, region: {box: [0, 0, 4, 4]}"),
+        "4:66: 'keep' and 'region' at once; expected one of them; remove one",
+    ),
+    "region-nowhere": (
+        edit("keep: {feather: 2}"),
+        "4:39: 'keep' has nothing that says where; expected one of 'mask', 'box' and 'alpha: true'; write one",
+    ),
+    "region-twice": (
+        edit("keep: {alpha: true, box: [0, 0, 4, 4]}"),
+        "4:39: 'keep' has 'box' and 'alpha'; expected one of 'mask', 'box' and 'alpha: true'; write one",
+    ),
+    "region-unknown-key": (
+        edit("keep: {boxx: [0, 0, 4, 4]}"),
+        "4:46: unknown key 'boxx' in 'keep': did you mean 'box'?",
+    ),
+    "region-size": (
+        edit("size: 128x128, keep: {box: [0, 0, 4, 4]}"),
+        "4:39: step 's' has 'keep', so its picture has its source's size; expected no 'size'; remove it, or size the file under 'outputs'",
+    ),
+    "region-default-fit": (
+        edit("region: {box: [0, 0, 4, 4]}", "defaults: {fit: pad}\n"),
+        "5:12: step 's' has 'region', so its picture has its source's size; expected no 'fit'; remove it, or size the file under 'outputs'",
+    ),
+    "region-generate": (
+        "steps:\n  s: {op: generate, prompt: hi, keep: {box: [0, 0, 4, 4]}}\n",
+        "3:33: 'keep' has no effect on op 'generate'; expected an edit; remove it",
+    ),
+    "box-outside": (
+        edit("keep: {box: [0, 0, 9, 4]}"),
+        "4:51: the box [0, 0, 9, 4] is empty or reaches outside the picture (8x8); expected left, top, right, bottom inside it; mend it",
+    ),
+    "box-empty": (
+        edit("keep: {box: [50%, 0, 50%, 4]}"),
+        "4:51: the box [4, 0, 4, 4] is empty or reaches outside the picture (8x8); expected left, top, right, bottom inside it; mend it",
+    ),
+    "box-all": (
+        edit("keep: {box: [0, 0, 100%, 8]}"),
+        "4:51: the box is the whole picture (8x8); expected a part of it; make it smaller",
+    ),
+    "box-three": (
+        edit("keep: {box: [0, 0, 4]}"),
+        "4:51: the box has 3 sides; expected left, top, right and bottom; write all four",
+    ),
+    "box-word": (
+        edit("keep: {box: [0, 0, half, 4]}"),
+        "4:58: a side of the box, 'half', cannot be read; expected pixels or a share of the picture; write 120 or 10%",
+    ),
+    "feather-wide": (
+        edit("region: {box: [1, 1, 5, 5], feather: 2}"),
+        "4:53: a feather of 2 pixels is wider than the box [1, 1, 5, 5]; expected less than half of it; make it smaller",
+    ),
+    "mask-other-size": (
+        "inputs: {p: samples/shoe.png, m: small.png}\nsteps: {s: {op: edit, image: p, prompt: hi, keep: {mask: m}}}\n",
+        "3:58: the mask is 4x8 and the picture 8x8; expected the same size; scale the mask, or say by 'fit' how it is brought there",
+    ),
+    "mask-of-a-variant-missing": (
+        'inputs: {p: [samples/shoe.png, samples/camera.png]}\nsteps: {s: {op: edit, image: p, prompt: hi, keep: {mask: "masks/{p}.png"}}}\n',
+        "3:58: no file 'masks/camera.png': did you mean 'masks/shoe.png'?",
+    ),
+    "mask-variable": (
+        edit('keep: {mask: "masks/{q}.png"}'),
+        "4:59: unknown variable 'q' in mask; expected 'p'; declare it under 'variables:'",
+    ),
+    "mask-outside": (
+        edit('keep: {mask: "../../m.png"}'),
+        "4:52: '../../m.png' lies outside the recipe's folder and the current folder; expected a file below one of them; move it there or start from a folder above it",
+    ),
+    "mask-no-cutout": (
+        "inputs: {p: samples/shoe.png}\nsteps:\n  a: {op: edit, image: p, prompt: hi}\n  s: {op: edit, image: p, prompt: hi, keep: {mask: a}}\n",
+        "5:52: the mask 'a' is a step of op 'edit'; expected one of op 'cutout', an input or a file; name one of them",
+    ),
+    "mask-fit-of-a-box": (
+        edit("keep: {box: [0, 0, 4, 4], fit: crop}"),
+        "4:70: 'fit' is for a mask; expected 'mask' beside it; remove it",
+    ),
+    "cutout-with-words": (
+        "inputs: {p: samples/shoe.png}\nsteps: {s: {op: cutout, image: p, prompt: hi, seed: 3}}\n",
+        [
+            "3:35: 'prompt' has no effect on op 'cutout'; expected only 'image'; remove it",
+            "3:47: 'seed' has no effect on op 'cutout'; expected only 'image'; remove it",
+        ],
+    ),
+    "cutout-of-nothing": (
+        "steps: {s: {op: cutout}}\n",
+        "2:9: step 's' cuts out but has no image; expected an input or a step; add 'image: ...'",
+    ),
+    "mask-cycle": (
+        "steps:\n  a: {op: edit, image: c, prompt: hi}\n  c: {op: cutout, image: a}\n",
+        "3:24: the steps a <- c <- a need each other; expected each to use only pictures that can be made before it; change one 'image'",
+    ),
+}
