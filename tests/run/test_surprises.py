@@ -112,10 +112,10 @@ def test_such_a_picture_that_is_broken_is_named(kontext, tmp_path):
 def breaking(real, when):
     """``real``, but for what ``when`` is true of."""
 
-    def act(*given):
+    def act(*given, **named):
         if when(*given):
             raise KeyError("surprise\nof two lines")
-        return real(*given)
+        return real(*given, **named)
 
     return act
 
