@@ -22,6 +22,7 @@ from flows.plan.step import (
     ParentStep,
     PlannedOutput,
     Region,
+    SourceImage,
     StepParams,
 )
 from flows.store.record import canonical_json
@@ -37,14 +38,8 @@ def step_key(
     contexts: Sequence[ContextRef],
     model: ModelSpec,
     numerics: NumericsProfile,
-    geometry: int = 1,
-    region: Region | None = None,
-    method: str = "",
 ) -> str:
-    """The key of one step; ``params`` as the engine will be asked, the rest as in ``Step``."""
-    if operation == "cutout":  # no model makes it
-        cut = {"operation": operation, "method": method, "paste": PASTE_VERSION}
-        return _digest({"key": KEY_VERSION, "contexts": list(map(_context, contexts)), **cut})
+    """The key of one step; ``params`` as the engine will be asked."""
     edits = operation == "edit"
     classifier_free = params.true_cfg > 1
     return _digest(
@@ -61,12 +56,25 @@ def step_key(
             "size": params.size,
             "fit": params.fit.value if edits else None,
             "contexts": [_context(ref) for ref in contexts],
-            # Sizes that have always been what they are keep the key that they have always had.
-            **({"geometry": geometry} if geometry > 1 else {}),
-            **({"region": asdict(region), "paste": PASTE_VERSION} if region is not None else {}),
             **_model(model, numerics),
         }
     )
+
+
+def extended_key(key: str, geometry: int, region: Region | None) -> str:
+    """A step's key with what few steps have besides: sizes by newer rules, and a region."""
+    more: dict[str, Any] = {"geometry": geometry} if geometry > 1 else {}
+    if region is not None:
+        more |= {"region": asdict(region), "paste": PASTE_VERSION}
+    return _digest({"step": key, **more}) if more else key
+
+
+def cutout_key(contexts: Sequence[ContextRef], method: str) -> str:
+    """The key of a cutout, which no model makes."""
+    made = {"operation": "cutout", "method": method, "paste": PASTE_VERSION}
+    sources = [ref.key if isinstance(ref, ParentStep) else ref.digest for ref in contexts]
+    readings = [ref.reading if isinstance(ref, SourceImage) else None for ref in contexts]
+    return _digest({"key": KEY_VERSION, "contexts": sources, "readings": readings, **made})
 
 
 def default_seed(step: str, values: Mapping[str, str]) -> int:

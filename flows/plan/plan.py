@@ -6,22 +6,21 @@ any step of any recipe that would have the same pixels.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.plan.keys import default_seed, plan_digest, step_key
+from flows.plan.keys import default_seed, plan_digest
 from flows.plan.outputs import plan_outputs
 from flows.plan.select import make_label, narrow, stale_label
+from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
     ContextRef,
     ParentStep,
     Plan,
     PlannedVariant,
-    Region,
     SourceImage,
     Step,
     StepParams,
@@ -29,13 +28,11 @@ from flows.plan.step import (
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
 from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
-from flows.recipe.inputs import resolve_file
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.overrides import Overrides, load_overrides
-from flows.recipe.protect import box_in_pixels, region_of, wrong_box
+from flows.recipe.protect import region_of
 from flows.recipe.recipe import Recipe
-from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder
 from flows.settings import Settings
@@ -43,10 +40,9 @@ from flows.settings.load import load_settings
 from flows.sources.place import S3Object, Seen, look_at
 from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
-from kontext_engine.cutout import cutout_method
-from kontext_engine.errors import GeometryError, ModelError
+from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
-from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
+from kontext_engine.geometry import Fit
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
@@ -96,6 +92,7 @@ class _Planner:
         self.model = model
         self.numerics = numerics
         self.overrides = overrides
+        self.sizing = Sizing(review, model, numerics)
         self.remote: dict[S3Object, Seen] = {}  # objects that were read
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
@@ -103,7 +100,6 @@ class _Planner:
         self.labels: dict[str, str] = {}
         self.made: dict[tuple[str, ...], str] = {}  # step id and values it depends on -> key
         self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
-        self.sizes: dict[str, Size] = {}  # of their pictures, where they can be told
         self.users: dict[str, list[str]] = {}
 
     def plan(self) -> Plan:
@@ -190,93 +186,31 @@ class _Planner:
         names = {axis: variant.values[axis].name for axis in node.axes}
         label = make_label(node.id, {a: name for a, name in names.items() if self.axes[a].shown})
         seed = self.overrides.seeds.get(label, setting(self.recipe, node.id, "seed"))
-        if node.spec.op == "cutout":
-            seed = 0  # the same picture is cut in the same way
         params = self.settled[node.id](
             prompt=node.prompt.render(fill).strip(),
             seed=default_seed(node.id, names) if seed is None else seed,
             negative_prompt=node.negative.render(fill).strip() if node.negative else None,
         )
-        contexts = tuple(
+        contexts: tuple[ContextRef, ...] = tuple(
             ParentStep(keys[source]) if source in keys else self.source(source, variant)
             for source in node.sources
         )
-        more: dict[str, Any] = {}
-        if node.spec.op == "cutout":
-            more["method"] = self.cutout_method(node)
-            size = self.size_of(contexts[0])
-        elif (found := region_of(node.spec)) is not None:
-            contexts += self.mask(node, variant, keys)
-            more["region"] = self.region(node.id, *found, contexts)
-            size = self.size_of(contexts[0])
-        else:
-            size, more["geometry"] = self.sized(params, contexts)
-        key = step_key(node.spec.op, params, contexts, self.model, self.numerics, **more)
+        contexts += self.mask(node, variant, keys)
+        key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
-        if size is not None:
-            self.sizes[key] = size
         if key not in self.steps:
             made = partial(Step, key, node.id, label, node.spec.op, params, contexts)
             self.steps[key] = partial(made, **more)
         return key
 
-    def size_of(self, ref: ContextRef) -> Size | None:
-        """The size of a picture, where it can be told before it is made or opened."""
-        return self.sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size
-
     def mask(
         self, node: StepNode, variant: Variant, keys: Mapping[str, str]
     ) -> tuple[ContextRef, ...]:
         """A step's mask in this variant, if it has one."""
-        if node.mask is not None:
-            named = node.mask
-            return (ParentStep(keys[named]) if named in keys else self.source(named, variant),)
-        if node.mask_file is None:
-            return ()
-        kind, _ = region_of(node.spec) or ("keep", None)
-        loc = ("steps", node.id, kind, "mask")
-        file = node.mask_file.render(lambda item: look_up(self.recipe, item, variant.values))
-        path = resolve_file(self.review, loc, file)
-        if path is None:
-            return ()
-        seen = look_at(path)
-        return (SourceImage(f"mask of {node.id}", path, seen.digest, seen.reading, seen.size),)
-
-    def region(
-        self, step: str, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
-    ) -> Region:
-        """What a step says of its region, in pixels of its picture; mistakes are noted."""
-        source, masked = self.size_of(contexts[0]), said.mask is not None
-        loc, box = ("steps", step, kind), None
-        if said.box is not None:
-            box = box_in_pixels(said.box, source)
-            if source is not None and (wrong := wrong_box(box, source, kind, said.feather)):
-                self.review.wrong((*loc, "box"), wrong)
-        mask = self.size_of(contexts[-1]) if masked else None
-        if None not in (source, mask) and source != mask and said.fit is None:
-            text = (
-                f"the mask is {mask} and the picture {source}; expected the same size; scale the "
-                "mask, or say by 'fit' how it is brought there"
-            )
-            self.review.wrong((*loc, "mask"), text)
-        fit = Fit(said.fit) if said.fit is not None else None
-        return Region(kind == "keep", masked, box, said.feather, fit)
-
-    def cutout_method(self, node: StepNode) -> str:
-        """What cuts are made by here; a note if it is not installed."""
-        try:
-            return cutout_method()
-        except ModelError as error:
-            self.review.wrong(("steps", node.id, "op"), str(error))
-            return ""
-
-    def sized(self, params: StepParams, contexts: Sequence[ContextRef]) -> tuple[Size | None, int]:
-        """The size that a step's picture will have, if it can be told, and its rules' version."""
-        sizes = [self.size_of(ref) for ref in contexts]
-        known = tuple(size for size in sizes if size is not None)
-        if len(known) < len(sizes):
-            return None, 1
-        return _sized(known, params.size, params.fit, self.model)
+        if node.mask is None:
+            return tuple(mask_file(self.review, node, variant.values))
+        key = keys.get(node.mask)
+        return (self.source(node.mask, variant) if key is None else ParentStep(key),)
 
     def source(self, name: str, variant: Variant) -> SourceImage:
         path = variant.values[name].path or Path()
@@ -322,26 +256,6 @@ class _Planner:
         for label in self.overrides.seeds:
             if label not in self.labels:
                 yield stale_label(label, self.labels, self.overrides.path)
-
-
-@functools.lru_cache(maxsize=4096)
-def _sized(
-    contexts: tuple[Size, ...], requested: Size | None, fit: Fit, model: ModelSpec
-) -> tuple[Size | None, int]:
-    asked = partial(
-        plan_geometry,
-        contexts,
-        requested,
-        fit,
-        area=model.pixel_area,
-        multiple=model.multiple,
-        default=model.default_size,
-    )
-    try:
-        now = asked()
-        return now.output, 1 if now == asked(version=1) else GEOMETRY_VERSION
-    except GeometryError:  # the step will fail, and tell it
-        return None, 1
 
 
 def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dict[str, Axis]:

@@ -19,9 +19,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.plan.keys import plan_digest, step_key
+from flows.plan.keys import cutout_key, extended_key, plan_digest, step_key
 from flows.plan.planbody import from_body, to_body
-from flows.plan.step import Plan
+from flows.plan.step import Plan, Step
 from flows.store.objects import Objects
 from flows.store.record import canonical_json
 from kontext_engine.catalogue import resolve_model
@@ -106,16 +106,7 @@ def local_model(spec: ModelSpec) -> ModelSpec:
 
 def _check_keys(plan: Plan) -> None:
     for key, step in plan.steps.items():
-        expected = step_key(
-            step.operation,
-            step.params,
-            step.contexts,
-            plan.model,
-            plan.numerics,
-            step.geometry,
-            step.region,
-            step.method,
-        )
+        expected = _key(step, plan)
         if key != expected:
             raise _wrong(
                 f"has key {key[:12]} for '{step.label}', whose content gives {expected[:12]}",
@@ -123,6 +114,13 @@ def _check_keys(plan: Plan) -> None:
             )
     if plan.digest != plan_digest(plan.steps, plan.outputs):
         raise _wrong("has a digest that is not of its keys and outputs", _SAME_RELEASE)
+
+
+def _key(step: Step, plan: Plan) -> str:
+    if step.operation == "cutout":
+        return cutout_key(step.contexts, step.method)
+    key = step_key(step.operation, step.params, step.contexts, plan.model, plan.numerics)
+    return extended_key(key, step.geometry, step.region)
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
