@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.check import summary
+from flows.plan import presets as presets_module
 from flows.plan.outputs import DEFAULT_QUALITY
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import MAX_FILES
@@ -24,7 +25,7 @@ from flows.recipe.schema import (
     Settings,
     StepSpec,
 )
-from flows.recipe.source import MAX_BYTES
+from flows.recipe.source import MAX_BYTES, read_source
 from kontext_engine.geometry import MAX_PIXELS
 from tests.recipe.workspace import make_samples, plan_file
 
@@ -72,6 +73,11 @@ def test_the_page_names_every_key_of_the_format():
     parts = (RecipeFile, StepSpec, Settings, OutputSpec, InputEntry, AxisEntry, Matrix)
     keys = {name for part in parts for name in part.model_fields}
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
+
+
+def test_the_page_names_every_preset():
+    presets = read_source(Path(presets_module.__file__).parent / presets_module.FILE).root.fields
+    assert {name for name in presets if f"`{name}`" not in TEXT} == set()
 
 
 def test_the_limits_on_the_page_are_the_codes():

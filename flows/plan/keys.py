@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.plan.step import (
+    AS_IT_IS,
     ContextRef,
     Operation,
     ParentStep,
@@ -61,6 +62,11 @@ def step_key(
     )
 
 
+def shape_words(output: PlannedOutput) -> list[Any]:
+    """What decides a file beside picture, format and quality; nothing for one as it is."""
+    return [] if output.shape == AS_IT_IS else [asdict(output.shape)]
+
+
 def extended_key(key: str, geometry: int, region: Region | None) -> str:
     """A step's key with what few steps have besides: sizes by newer rules, and a region."""
     more: dict[str, Any] = {"geometry": geometry} if geometry > 1 else {}
@@ -94,7 +100,9 @@ def next_seed(label: str, seed: int) -> int:
 
 def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
     """What names a run: SHA-256 over the keys and the outputs."""
-    files = [[item.path, item.key, item.format, item.quality] for item in outputs]
+    files = [
+        [item.path, item.key, item.format, item.quality, *shape_words(item)] for item in outputs
+    ]
     return _digest({"steps": sorted(keys), "outputs": files})
 
 

@@ -8,10 +8,14 @@ picture depends would overwrite itself, and is refused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
-from flows.plan.step import PlannedOutput
+from PIL import ImageColor
+
+from flows.plan.presets import with_preset
+from flows.plan.step import PlannedOutput, Shape
 from flows.problems import unknown
 from flows.recipe.axes import Axis
 from flows.recipe.graph import BUILTINS, StepNode, look_up, read_template
@@ -26,6 +30,7 @@ from flows.recipe.template import Placeholder, Template
 Format = Literal["png", "jpeg", "webp"]
 
 DEFAULT_QUALITY = 95
+BLUR = "blur"  # the picture itself as its ground
 MAX_PART_BYTES = 200
 MAX_PATH_BYTES = 400
 RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "thumbs"})
@@ -47,7 +52,8 @@ def plan_outputs(
     """
     planned: dict[str, PlannedOutput] = {}
     wheres: dict[str, Loc] = {}
-    for loc, spec in _specs(review.recipe, nodes):
+    for loc, said in _specs(review.recipe, nodes):
+        spec = with_preset(review, loc, said)
         if spec.step not in nodes:
             text = unknown("step", spec.step, "outputs", nodes, "write one of these")
             review.wrong((*loc, "step"), text)
@@ -56,6 +62,7 @@ def plan_outputs(
         where: Loc = (*loc, "name")
         stem, kind = _split_format(review, loc, name, spec)
         before = len(review.problems)
+        shape = _shape(review, loc, spec, kind)
         template = read_template(review, where, stem, axes, BUILTINS)
         wrong = _unsafe(template) if template.parts else None
         if wrong is not None:
@@ -65,7 +72,7 @@ def plan_outputs(
         for variant, keys in made:
             path = f"{_render(review.recipe, spec.step, template, variant)}.{EXTENSIONS[kind]}"
             quality = spec.quality or DEFAULT_QUALITY
-            output = PlannedOutput(keys[spec.step], variant.id, path, kind, quality)
+            output = PlannedOutput(keys[spec.step], variant.id, path, kind, quality, shape)
             wrong = _clash(output, planned, nodes[spec.step], template, axes)
             if wrong is not None:
                 review.wrong(where, wrong)
@@ -108,6 +115,30 @@ def _split_format(review: Review, loc: Loc, name: str, spec: OutputSpec) -> tupl
         text = "'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
         review.wrong((*loc, "quality"), text, key=True)
     return (stem if said is not None else name), kind
+
+
+def _shape(review: Review, loc: Loc, spec: OutputSpec, kind: Format) -> Shape:
+    """What becomes of the picture in the file; mistakes are noted."""
+    for field, needs in (("fit", "size"), ("ground", "fit")):
+        if getattr(spec, field) is not None and getattr(spec, needs) is None:
+            text = f"'{field}' has no effect without '{needs}'; expected both; add '{needs}: ...'"
+            review.wrong((*loc, field), text, key=True)
+    if spec.ground is not None and spec.fit not in (None, "pad"):
+        text = f"'ground' has no effect with fit '{spec.fit}'; expected 'fit: pad'; remove it"
+        review.wrong((*loc, "ground"), text, key=True)
+    if spec.ground not in (None, BLUR):
+        try:
+            ImageColor.getrgb(str(spec.ground))
+        except ValueError:
+            text = (
+                f"'{spec.ground}' is no colour; expected one like white or '#f4f2ee', or 'blur'; "
+                "write one"
+            )
+            review.wrong((*loc, "ground"), text)
+    if spec.max_kb is not None and kind == "png":
+        text = "'max_kb' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
+        review.wrong((*loc, "max_kb"), text, key=True)
+    return Shape(spec.size, spec.fit or "crop", spec.ground or "white", spec.max_kb)
 
 
 def _unsafe(template: Template) -> str | None:
@@ -163,9 +194,7 @@ def _clash(
             "name; use names of values instead of their texts"
         )
     other = planned.get(output.path.casefold())
-    if other is None or (other.key, other.path, other.format, other.quality) == (
-        output.key, output.path, output.format, output.quality
-    ):  # fmt: skip
+    if other is None or other == replace(output, variant=other.variant):
         return None
     if other.path != output.path:
         return (

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from flows.plan.step import (
+    AS_IT_IS,
     ContextRef,
     Operation,
     ParentStep,
@@ -17,6 +18,7 @@ from flows.plan.step import (
     PlannedOutput,
     PlannedVariant,
     Region,
+    Shape,
     SourceImage,
     Step,
     StepParams,
@@ -66,6 +68,7 @@ class _Output:
     path: str
     format: Literal["png", "jpeg", "webp"]
     quality: int
+    shape: Shape = AS_IT_IS
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ def to_body(plan: Plan) -> Any:
         [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
         [_Variant(one.id, one.values, [numbers[key] for key in one.keys]) for one in plan.variants],
         [
-            _Output(numbers[one.key], one.variant, one.path, one.format, one.quality)
+            _Output(numbers[one.key], one.variant, one.path, one.format, one.quality, one.shape)
             for one in plan.outputs
         ],
         {label: numbers[key] for label, key in plan.labels.items()},
@@ -189,7 +192,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
             for one in read.variants
         ),
         outputs=tuple(
-            PlannedOutput(keys[one.step], one.variant, one.path, one.format, one.quality)
+            PlannedOutput(keys[one.step], one.variant, one.path, one.format, one.quality, one.shape)
             for one in read.outputs
         ),
         digest=read.digest,

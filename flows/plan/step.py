@@ -108,6 +108,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What becomes of a picture in a file: its ``size`` by ``fit`` over ``ground``, its weight.
+
+    ``max_kb`` are 1,000 bytes of the whole file.
+    """
+
+    size: Size | None = None
+    fit: Literal["crop", "pad", "inside", "stretch"] = "crop"
+    ground: str = "white"
+    max_kb: int | None = None
+
+
+AS_IT_IS = Shape()
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedOutput:
     """One file a person will find: ``path`` relative to the run's folder, from a step's picture."""
 
@@ -116,6 +132,7 @@ class PlannedOutput:
     path: str
     format: Literal["png", "jpeg", "webp"]
     quality: int = 95
+    shape: Shape = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)

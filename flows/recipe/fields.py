@@ -43,6 +43,15 @@ def _read_size(value: Any) -> Size | Literal["match"]:
     )
 
 
+def _read_exact(value: Any) -> Size:
+    size = _read_size(value)
+    if size == "match":
+        raise mistake("size 'match' is no size of a file; expected '1080x1350'; write one")
+    if not (min(size) > 0 and max(size) <= MAX_SIDE):
+        raise mistake(f"size {size}: expected sides of 1 to {MAX_SIDE} pixels; choose another")
+    return size
+
+
 def _read_length(value: Any) -> int | str:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -65,6 +74,7 @@ def _read_choice(value: Any) -> str | dict[str, str]:
     )
 
 
+MAX_SIDE = 16_383  # of a file, in pixels: WebP has no larger ones
 _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?%")
 _TEXT_JSON = {"type": ["string", "number", "boolean"]}
 
@@ -93,6 +103,11 @@ SizeField = Annotated[
             ]
         }
     ),
+]
+ExactSize = Annotated[
+    Size,
+    PlainValidator(_read_exact),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"}),
 ]
 Length = Annotated[
     int | str,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-from flows.plan.step import Plan, PlannedOutput
+from flows.plan.step import AS_IT_IS, Plan, PlannedOutput
 from flows.run.asking import describe
 from flows.run.manifest import FILE_NAME, ManifestError, OutputEntry, read_manifest
 from flows.run.outputs import OutputError, check_output_name, output_key
-from flows.run.provenance import software
+from flows.run.provenance import plain, software
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
@@ -77,6 +77,7 @@ def entry_of(
         size=size,
         problem=problem,
         kept=_kept(planned, record),
+        shape=plain(asdict(planned.shape)) if planned.shape != AS_IT_IS else {},
     )
 
 
@@ -86,7 +87,8 @@ def _kept(
     """Whether a file holds every pixel that a region kept: a PNG does, what loses some does not."""
     if record is None or "region" not in record.geometry:
         return ""
-    return "kept" if planned.format == "png" else "kept until delivery"
+    whole = planned.format == "png" and planned.shape.size is None
+    return "kept" if whole else "kept until delivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from flows.plan.step import Plan, PlannedOutput
 from flows.run.asking import CancelSignal, describe
 from flows.run.look import Wanted
-from flows.run.outputs import MEDIA_TYPES, encode_output
+from flows.run.outputs import MEDIA_TYPES, OutputError, encode_output
 from flows.run.pictures import decode_png
 from flows.run.thumbs import keep_thumbnail
 from flows.store.base import BlobDamaged, StoreError
@@ -100,6 +100,8 @@ def _guarded(act: Callable[[], object]) -> str:
         act()
     except StoreError:
         raise
+    except OutputError as error:
+        return str(error)
     except Exception as error:  # encoders raise nearly anything
         log.debug("a picture could not be encoded", exc_info=True)
         return describe(error)

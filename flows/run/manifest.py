@@ -102,7 +102,8 @@ class OutputEntry:
     """A file for people, ``path`` relative to the run's folder.
 
     ``sha256`` and ``size`` in bytes are there once it is written. ``kept`` tells of a picture with
-    a region whether the file still holds what it keeps.
+    a region whether the file still holds what it keeps. ``shape`` is there where the file is not
+    the picture as it is.
     """
 
     path: str
@@ -115,6 +116,7 @@ class OutputEntry:
     size: int | None = None
     problem: str = ""
     kept: Literal["", "kept", "kept until delivery"] = ""
+    shape: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Manifest(BaseModel):

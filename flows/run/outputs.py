@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from xml.sax.saxutils import escape
 
@@ -15,12 +16,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flows.plan.outputs import RUN_FILES
-from flows.plan.step import Plan, PlannedOutput, Step
+from flows.plan.step import AS_IT_IS, Plan, PlannedOutput, Step
+from flows.run.shaping import shaped
 from flows.store.objects import checked
 from flows.store.record import Record, canonical_json
 
 ENCODERS = 1  # version of how files are encoded and what they tell; another makes all of them anew
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+MIN_QUALITY = 10  # below, a file is not worth its bytes
 MAX_FACTS = 60_000  # bytes of all facts as XMP has them, beside some 1,000 around them
 XMP_NAMESPACE = "urn:kontext:provenance:1"
 
@@ -89,6 +92,8 @@ def output_key(plan: Plan, planned: PlannedOutput) -> str:
         "quality": None if planned.format == "png" else planned.quality,
         "facts": facts_of(plan, plan.steps[planned.key]),
     }
+    if planned.shape != AS_IT_IS:
+        named["shape"] = asdict(planned.shape)
     return hashlib.sha256(canonical_json(named)).hexdigest()
 
 
@@ -102,10 +107,43 @@ def encode_output(
     facts = facts_of(plan, plan.steps[planned.key]) | made
     if planned.format == "jpeg":  # has no alpha
         picture = on_white(picture)
-    buffer = io.BytesIO()
+    picture = shaped(picture, planned.shape)
     legible = _fitting({name: _legible(text) for name, text in facts.items()})
-    _ENCODERS[planned.format](picture, buffer, legible, planned.quality)
-    return buffer.getvalue()
+
+    def encoded(quality: int) -> bytes:
+        buffer = io.BytesIO()
+        _ENCODERS[planned.format](picture, buffer, legible, quality)
+        return buffer.getvalue()
+
+    if planned.shape.max_kb is None:
+        return encoded(planned.quality)
+    return _within(encoded, planned, planned.shape.max_kb * 1000)
+
+
+def _within(encoded: Callable[[int], bytes], planned: PlannedOutput, most: int) -> bytes:
+    """The file at the best quality, up to the planned one, at which it weighs no more.
+
+    Raises:
+        OutputError: it weighs more at any quality worth looking at.
+    """
+    best = encoded(planned.quality)
+    if len(best) <= most:
+        return best
+    good, bad = MIN_QUALITY, planned.quality
+    best = encoded(good) if good < bad else best
+    if len(best) > most:
+        raise OutputError(
+            f"{len(best) / 1000:,.0f} kB at quality {min(good, bad)}, the least; "
+            f"expected at most {most // 1000:,} kB (max_kb); ask for a smaller size or a larger "
+            "max_kb"
+        )
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if len(data := encoded(middle)) <= most:
+            good, best = middle, data
+        else:
+            bad = middle
+    return best
 
 
 def facts_of(plan: Plan, step: Step) -> dict[str, str]:

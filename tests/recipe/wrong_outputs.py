@@ -189,4 +189,32 @@ outputs:
         "model: kontext-mni\n",
         "2:8: no model 'kontext-mni': neither a known name nor a folder here; did you mean 'kontext-mini'?",
     ),
+    "output-fit-alone": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, fit: pad}\n",
+        "4:28: 'fit' has no effect without 'size'; expected both; add 'size: ...'",
+    ),
+    "output-ground-crop": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: 9x9, fit: crop, ground: blur}\n",
+        "4:50: 'ground' has no effect with fit 'crop'; expected 'fit: pad'; remove it",
+    ),
+    "output-ground-odd": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: 9x9, fit: pad, ground: greyish}\n",
+        "4:57: 'greyish' is no colour; expected one like white or '#f4f2ee', or 'blur'; write one",
+    ),
+    "output-size-match": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: match}\n",
+        "4:34: size 'match' is no size of a file; expected '1080x1350'; write one",
+    ),
+    "output-size-zero": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: 20000x9}\n",
+        "4:34: size 20000x9: expected sides of 1 to 16383 pixels; choose another",
+    ),
+    "output-max-png": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.png, max_kb: 9}\n",
+        "4:28: 'max_kb' has no effect on png; expected jpeg or webp; remove it or add a 'format'",
+    ),
+    "output-preset-unknown": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, preset: instagram-stroy}\n",
+        "4:36: unknown preset 'instagram-stroy' in outputs: did you mean 'instagram-story'?",
+    ),
 }
