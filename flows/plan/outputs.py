@@ -33,7 +33,7 @@ DEFAULT_QUALITY = 95
 BLUR = "blur"  # the picture itself as its ground
 MAX_PART_BYTES = 200
 MAX_PATH_BYTES = 400
-RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "thumbs"})
+RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "outputs.csv", "thumbs"})
 EXTENSIONS: Mapping[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 _FORMATS: Mapping[str, Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}

@@ -25,6 +25,7 @@ from flows.run.manifest import FILE_NAME as MANIFEST
 from flows.run.manifest import Manifest, parse_manifest
 from flows.run.outputs import OutputError, check_output_name
 from flows.run.report.links import PAGE
+from flows.run.table import FILE_NAME as TABLE
 from flows.store.base import NameLeaves
 from flows.store.objects import Entry, Held, Objects
 from flows.store.record import is_digest
@@ -196,13 +197,13 @@ class _Pull:
     def _others(self) -> list[Wanted]:
         """Thumbnails, recipe and page, as the home lists them."""
         entries: list[Entry] = list(self._objects.list(f"{self._folder}{THUMBS}/"))
-        for name in (RECIPE, PAGE):
+        for name in (RECIPE, TABLE, PAGE):
             if entry := self._objects.stat(self._folder + name):
                 entries.append(entry)
         found: list[Wanted] = []
         for entry in entries:
             path = entry.name.removeprefix(self._folder)
-            if path in {RECIPE, PAGE} or _THUMB.fullmatch(path):
+            if path in {RECIPE, TABLE, PAGE} or _THUMB.fullmatch(path):
                 found.append(Wanted(path, entry.size, entry.version))
         return found
 

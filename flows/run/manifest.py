@@ -116,7 +116,7 @@ class OutputEntry:
     size: int | None = None
     problem: str = ""
     kept: Literal["", "kept", "kept until delivery"] = ""
-    shape: Mapping[str, Any] = Field(default_factory=dict)
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Manifest(BaseModel):

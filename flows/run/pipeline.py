@@ -24,6 +24,8 @@ from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
 from flows.run.outcome import Outcome
 from flows.run.report.links import PAGE, RELATIVE, Links
+from flows.run.table import FILE_NAME as TABLE_NAME
+from flows.run.table import outputs_csv
 from flows.settings import DEFAULT_OUT, Settings
 from flows.settings.address import is_s3
 from flows.settings.load import load_settings
@@ -204,6 +206,7 @@ def publish(
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links_for(run, settings), thumbs)
+    run.write(TABLE_NAME, outputs_csv(manifest))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)

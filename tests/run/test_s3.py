@@ -78,7 +78,7 @@ def test_the_folder_in_s3_holds_what_the_local_one_does(s3_place, settings, prod
     assert remote.report == f"{remote.folder}/report.html"
     here, there = files(local), files(remote)
     assert set(here) == set(there)
-    for name in set(here) - {FILE_NAME, "report.html"}:
+    for name in set(here) - {FILE_NAME, "report.html", "outputs.csv"}:
         same = there[name] == here[name]
         if name.startswith("shots/"):  # provenance inside tells when the picture was made
             same = pixels(there[name]) == pixels(here[name])
@@ -104,7 +104,7 @@ def test_the_manifest_is_written_last_and_the_second_run_sends_no_picture(
     kinds = [name.partition("/")[0].replace("product=", "") for name in own]
     # Outputs go side by side, in any order among themselves.
     assert sorted(kinds[:3]) == ["p0.png", "p1.png", "p2.png"]
-    assert kinds[3:] == [*["thumbs"] * 9, "report.html", "recipe.yaml", FILE_NAME]
+    assert kinds[3:] == [*["thumbs"] * 9, "report.html", "outputs.csv", "recipe.yaml", FILE_NAME]
 
     written.clear()
     engine = WatchedEngine()
@@ -113,6 +113,7 @@ def test_the_manifest_is_written_last_and_the_second_run_sends_no_picture(
     assert again.manifest.outputs == first.manifest.outputs
     assert [name.removeprefix(folder) for name in written if not name.startswith("claims/")] == [
         "report.html",
+        "outputs.csv",
         "recipe.yaml",
         FILE_NAME,
     ]
@@ -134,7 +135,7 @@ def test_no_picture_passes_through_whoever_publishes(s3_place, settings, product
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     assert moved == []
     assert finished.manifest.whole
-    assert len(files(finished)) == 3 + 9 + 3
+    assert len(files(finished)) == 3 + 9 + 4
     for entry in finished.manifest.outputs:
         assert hashlib.sha256(finished.run.read(entry.path)).hexdigest() == entry.sha256
 
@@ -215,7 +216,7 @@ def test_a_run_with_nothing_to_do_asks_for_a_record_a_picture(s3_place, settings
     with reads.counted(faults) as counts:
         reads.again(reads.pictures(12), s3_place.url, watched)
     asked = {kind: n for kind, n in counts.items() if kind not in CLAIMED | {"LIST tmp"}}
-    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 3}
+    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 4}
 
 
 def test_a_chain_in_chunks_reads_what_other_chunks_made_and_publishing_reads_nothing(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +134,36 @@ def test_a_shape_is_in_an_outputs_key_only_where_there_is_one(workspace):
         keys.add(output_key(plan, plan.outputs[0]))
         digests.add(plan.digest)
     assert len(keys) == len(digests) == len(texts)
+
+
+def test_the_table_tells_of_every_file_and_holds_no_formula(workspace):
+    text = """\
+version: 1
+inputs: {p: [{file: a.png, name: "-1+2"}, {file: b.png, name: b}]}
+steps: {s: {op: edit, image: p, prompt: hi, keep: {box: [0, 0, 9, 9]}}}
+outputs:
+  - {step: s, name: "{p}"}
+  - {step: s, name: "{p}-in.jpg", size: 40x40, fit: inside}
+"""
+    for name in ("a.png", "b.png"):
+        striped().save(workspace / name)
+    finished = run(plan_text(text, workspace, model=replace(FAKE_SPEC)), workspace / "out")
+    with (Path(finished.folder) / "outputs.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["p"], row["kept"]) for row in rows] == [
+        (entry.path, variant, kept)
+        for entry, variant, kept in zip(
+            finished.manifest.outputs,
+            ["'-1+2", "b", "'-1+2", "b"],
+            ["kept"] * 2 + ["kept until delivery"] * 2,
+            strict=True,
+        )
+    ]
+    for row in rows:
+        data = (Path(finished.folder) / row["file"]).read_bytes()
+        assert (int(row["bytes"]), row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        with Image.open(io.BytesIO(data)) as image:
+            assert (int(row["width"]), int(row["height"])) == image.size
 
 
 def test_presets_of_ones_own_count_first(workspace):
