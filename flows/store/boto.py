@@ -24,10 +24,12 @@ CONNECTIONS = 64  # kept open at most; more threads than that wait for each othe
 PROGRAM = "kontext-pipeline"  # boto3's own words for itself take a tenth of a request's time
 
 Put = Callable[[dict[str, Any]], None]
+Sign = Callable[[str, int], str]  # an object's key, and for how many seconds
 
 _clients: dict[Hashable, S3Client] = {}
 _sessions: dict[Hashable, Session] = {}
 _puts: dict[tuple[Hashable, str], Put] = {}
+_signs: dict[tuple[Hashable, str], Sign] = {}
 _making = threading.Lock()
 
 
@@ -59,7 +61,7 @@ def client(settings: S3Settings) -> S3Client:
         return found
     with _making:
         if key not in _clients:
-            _clients[key] = _make(settings)
+            _clients[key], _sessions[key] = _make(settings)
         return _clients[key]
 
 
@@ -68,6 +70,7 @@ def forget_clients() -> None:
     _clients.clear()
     _sessions.clear()
     _puts.clear()
+    _signs.clear()
 
 
 def _after_fork() -> None:
@@ -80,14 +83,16 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _make(settings: S3Settings) -> S3Client:
+def _make(settings: S3Settings, profile: str | None = None) -> tuple[S3Client, Session]:
+    """A client and its session; ``profile`` is one of ~/.aws, whatever the environment holds."""
     import boto3
     import botocore.session
     from botocore.config import Config
 
     if settings.ca_bundle is not None and not os.access(Path(settings.ca_bundle), os.R_OK):
         raise BadSetting("NoBundle")
-    found = botocore.session.Session()  # its own: boto3's default session is not for threads
+    # Its own: boto3's default session is not for threads.
+    found = botocore.session.Session(profile=profile)
     session = boto3.session.Session(botocore_session=found)
     config = Config(
         signature_version="s3v4",
@@ -112,8 +117,46 @@ def _make(settings: S3Settings) -> S3Client:
         )
     except ValueError:
         raise BadSetting("BadEndpoint") from None
-    _sessions[connection(settings)] = found
-    return made
+    return made, found
+
+
+def sign(settings: S3Settings, bucket: str, key: str, seconds: int) -> str:
+    """A URL that lets its holder read an object for so long; nothing is asked of the server.
+
+    Signed with the key, and for the address, that the settings name for links. What is the same
+    for all objects of a bucket is asked of boto3 once, as in ``put_object``.
+    """
+    of = (connection(settings), settings.link_profile, settings.link_endpoint_url), bucket
+    if of not in _signs:
+        _signs[of] = _signer(settings, bucket)
+    return _signs[of](key, seconds)
+
+
+def _signer(settings: S3Settings, bucket: str) -> Sign:
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+
+    where = settings.link_endpoint_url or settings.endpoint_url
+    boto, session = _make(
+        settings.model_copy(update={"endpoint_url": where}), settings.link_profile
+    )
+    begin, region = _begin(boto, bucket), boto.meta.region_name
+    credentials = session.get_credentials()
+    assert credentials is not None  # noqa: S101 - ``_begin`` was signed with them
+
+    def signed(key: str, seconds: int) -> str:
+        request = AWSRequest("GET", begin + quote(key, safe="/~"))
+        now = credentials.get_frozen_credentials()
+        S3SigV4QueryAuth(now, "s3", region, expires=seconds).add_auth(request)
+        return str(request.url)
+
+    return signed
+
+
+def _begin(boto: S3Client, bucket: str) -> str:
+    """What the address of every object of a bucket begins with; needs credentials."""
+    link = boto.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
+    return link.partition("?")[0].rstrip("/") + "/"
 
 
 _HEADERS = {
@@ -147,8 +190,7 @@ def _way_into(settings: S3Settings, bucket: str) -> Put:
     from botocore.utils import get_environ_proxies
 
     boto = client(settings)
-    link = boto.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
-    begin = link.partition("?")[0].rstrip("/") + "/"
+    begin = _begin(boto, bucket)
     session = _sessions[connection(settings)]
     credentials = session.get_credentials()
     assert credentials is not None  # noqa: S101 - the link was signed with them

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import S3Settings
+from flows.store.boto import sign
 from flows.store.objects import Entry, Held
 from flows.store.s3_copy import copied
 from flows.store.s3_errors import (
@@ -195,16 +196,15 @@ class S3Objects:
                     yield name
 
     def link(self, name: str, seconds: int) -> str:
-        """A presigned GET; it ends sooner where the credentials themselves do."""
+        """A presigned GET; it ends sooner where the credentials themselves do.
+
+        It holds the id of the access key that signed it (``s3.link_profile``), never the secret.
+        """
         if not 0 < seconds <= LONGEST_LINK:
             raise ValueError(f"{seconds} s: a link holds for 1 to {LONGEST_LINK} seconds")
-        target = self._place.target(name)
+        at = self._place.target(name)
         return self._place.tried(
-            LINKING,
-            name,
-            lambda client: client.generate_presigned_url(
-                "get_object", Params=target, ExpiresIn=seconds
-            ),
+            LINKING, name, lambda _: sign(self._settings, at["Bucket"], at["Key"], seconds)
         )
 
     def abandoned(self, older_than: float) -> Iterator[Upload]:

@@ -23,7 +23,7 @@ def quick(tmp_path_factory):
     shutil.copytree(ROOT / "recipes", recipes)
     write_night(recipes / "tiny")
     write_night(recipes / "six")
-    with City(folder / "city", tempo=TEMPO) as city:
+    with City(folder / "city", tempo=TEMPO, ui=True) as city:
         city.deploy("--recipes", str(recipes))
         city.start_parents("parents", "--recipes", str(recipes))
         city.start_worker("worker-1", engine="swift", seconds=EDIT)
