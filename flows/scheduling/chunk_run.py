@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from flows.run.verdicts import give, verdict
 from flows.scheduling.attempt import Attempt, Stop, Why, mine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.names import chunks_of
-from flows.scheduling.shown import log_of
+from flows.scheduling.shown import NEWEST, log_of
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
@@ -125,6 +126,7 @@ def _carry_out(
     site, wanted = attempt.site, set(keys)
     made = settled_since = 0
     tell = _Trouble(log_of(run))
+    newest: deque[str] = deque(maxlen=NEWEST)
 
     def hear(event: Event) -> None:
         nonlocal made, settled_since
@@ -137,7 +139,7 @@ def _carry_out(
             if event.key in wanted and event.outcome.state in _MADE:
                 made += 1
                 words = f"{made} of {len(sheet.keys)} pictures"
-                newest = _thumbnail(event.outcome.record)
+                newest.extend(_thumbnails(event.outcome.record))
                 site.progress.tell(attempt.run, made / len(sheet.keys), words, newest)
             if attempt.why() is not None:
                 settled_since += 1
@@ -159,11 +161,10 @@ def _carry_out(
         attempt.stopped = None
 
 
-def _thumbnail(record: Record | None) -> str:
-    """The name of a picture's thumbnail in the store."""
-    if record is None:
-        return ""
-    return Thumbnail.of(record.blob, record.width, record.height).name
+def _thumbnails(record: Record | None) -> Iterator[str]:
+    """The name of a picture's thumbnail in the store, if there is a picture."""
+    if record is not None:
+        yield Thumbnail.of(record.blob, record.width, record.height).name
 
 
 class _Trouble:

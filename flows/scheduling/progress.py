@@ -24,7 +24,7 @@ EVERY = 3.0  # seconds between two writings
 PAGE = 200
 KEPT = 1000  # things that wait for a server that is away; the oldest go
 BAR = ""  # the key of a bar, which has none
-NEWEST = "newest"  # what a bar tells beside: a thumbnail's name
+NEWEST = "newest"  # what a bar tells beside: names of thumbnails
 
 Kind = Literal["progress", "table", "markdown"]
 
@@ -50,10 +50,11 @@ class Progress:
     _sheets: dict[tuple[UUID, str], _Sheet] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def tell(self, flow_run: UUID, share: float, words: str, newest: str = "") -> None:
-        """How far a run is, from 0 to 1; the name of its newest thumbnail, if it has one."""
+    def tell(self, flow_run: UUID, share: float, words: str, newest: Iterable[str] = ()) -> None:
+        """How far a run is, from 0 to 1; names of its newest thumbnails."""
         percent = round(100 * min(1.0, max(0.0, share)), 1)
-        beside = ((NEWEST, newest),) if newest else ()
+        names = " ".join(newest)
+        beside = ((NEWEST, names),) if names else ()
         self._put(flow_run, BAR, "progress", _Content(percent, words, beside))
 
     def table(
@@ -119,10 +120,10 @@ def _shown(client: SyncPrefectClient, flow_runs: Sequence[UUID], kind: Kind) -> 
 
 
 class Told(NamedTuple):
-    """What a bar tells: the share that is made, and the name of the newest thumbnail."""
+    """What a bar tells: the share that is made, and the names of the newest thumbnails."""
 
     share: float
-    newest: str
+    newest: tuple[str, ...]
 
 
 def made_so_far(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UUID | None, Told]:
@@ -132,6 +133,6 @@ def made_so_far(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UU
     for start in range(0, len(ids), PAGE):
         for one in _shown(client, ids[start : start + PAGE], "progress"):
             if isinstance(one.data, (int, float)):
-                newest = str((one.metadata_ or {}).get(NEWEST, ""))
+                newest = tuple((one.metadata_ or {}).get(NEWEST, "").split())
                 found.setdefault(one.flow_run_id, Told(one.data / 100, newest))
     return found

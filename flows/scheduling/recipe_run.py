@@ -229,7 +229,7 @@ class RecipeRun(ChunksParent):
                 done += size * known.share
         words = f"{round(done)} of {round(total)} pictures"
         self.site.progress.tell(self.attempt.run, done / total if total else 1.0, words)
-        self.shown.look(words, (one.newest for one in told.values()))
+        self.shown.look(words, [name for one in told.values() for name in one.newest])
 
     # --- its end
 

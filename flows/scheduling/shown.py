@@ -28,7 +28,7 @@ from flows.store.objects import Objects
 
 REPORT: Final = "kontext-report"
 FAILURES: Final = "kontext-failures"
-EVERY = 6.0  # seconds between two changes of the page
+LOOKS = 2  # of a parent at its children, for one change of the page
 NEWEST = 8  # pictures on it
 SIDE = 144  # pixels of the longer side of each: all together some 30 kB in Prefect's database
 ROWS = 200  # of the table of failures
@@ -62,6 +62,7 @@ class Shown:
 
     def __init__(self, attempt: Attempt, objects: Objects) -> None:
         self._progress = attempt.site.progress
+        self._every = LOOKS * attempt.site.tempo.look
         self._run = attempt.run
         self._objects = objects
         self.taken: dict[str, int] = {}
@@ -83,7 +84,7 @@ class Shown:
         """How far it is; these are names of thumbnails, of which some may be new."""
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY
+        self._next = time.monotonic() + self._every
         self._bring(newest)
         self._progress.page(self._run, REPORT, self._text(f"## {words}"), "the newest pictures")
 
