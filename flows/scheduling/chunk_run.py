@@ -125,7 +125,7 @@ def _carry_out(
 ) -> Outcome:
     site, wanted = attempt.site, set(keys)
     made = settled_since = 0
-    tell = _Trouble(log_of(run))
+    tell = Trouble(log_of(run))
     newest: deque[str] = deque(maxlen=NEWEST)
 
     def hear(event: Event) -> None:
@@ -167,7 +167,7 @@ def _thumbnails(record: Record | None) -> Iterator[str]:
         yield Thumbnail.of(record.blob, record.width, record.height).name
 
 
-class _Trouble:
+class Trouble:
     """Failures and repeated attempts, told in the log of the run as they happen."""
 
     def __init__(self, log: LoggingAdapter) -> None:

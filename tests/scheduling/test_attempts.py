@@ -57,7 +57,7 @@ def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(qui
     run = UUID(re.search(r"flow-run/(\S+)", done.stderr)[1])
     told = "\n".join(logged(quick, run))
     assert f"{failed.label}: attempt 1 failed: " in told
-    assert f"{failed.label}: failed: given up after 3 attempts" in told
+    assert "given up after 3 attempts that made nothing" in told
     rows = json.loads(shown(quick, run, FAILURES))
     assert {(row["step"], row["ended"]) for row in rows} == {
         (failed.label, "failed"),

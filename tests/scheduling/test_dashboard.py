@@ -63,13 +63,14 @@ def test_a_run_ordered_by_the_form_ends_with_a_report_that_opens_by_a_click(quic
     assert quick.ended(run).state.name == "Completed", quick.said()
     until(lambda: "Open the report" in shown(quick, run, REPORT), 30.0)
     ui = quick.prefect.api.removesuffix("/api")
-    page.goto(f"{ui}/runs/flow-run/{run}?tab=Artifacts")
+    page.goto(f"{ui}/runs/flow-run/{run}")
+    page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text(REPORT).first.click()
     page.get_by_text("12 done").first.wait_for()
     assert [width for width in pictures(page) if width == 0] == []
-    assert ADMIN.key in page.get_by_text("Open the report").get_attribute("href")
+    assert ADMIN.key in page.get_by_role("link", name="Open the report").get_attribute("href")
     with page.context.expect_page() as opened:
-        page.get_by_text("Open the report").click()
+        page.get_by_role("link", name="Open the report").click()
     report = opened.value
     report.locator("footer").wait_for()
     report.evaluate("for (const image of document.images) image.loading = 'eager'")
