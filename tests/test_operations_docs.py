@@ -17,10 +17,12 @@ from flows.run.packing import LEAST, MOST
 from flows.scheduling import (
     forms,
     names,
+    night,
+    notices,
     pools,
-    publishing,
     recipe_run,
     setbacks,
+    shown,
     statement,
     states,
 )
@@ -29,7 +31,7 @@ from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
 from flows.scheduling.workers.health import HOST, STANDSTILL_SECONDS
 from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
-from flows.settings import RESIDENT_PATIENCE
+from flows.settings import RESIDENT_PATIENCE, Settings
 from flows.store.words import OVERDUE, QUIET, RENEW
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +75,15 @@ def flat(text: str) -> str:
         ("waits two minutes for one", recipe_run.EMPTY_POOL, 120),
         ("thirty days after the last", underway.LONGEST, 30 * 86400),
         ("thirty days after it was put there", kinds.ORDERED_FOR, 30 * 86400),
-        ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
+        ("the eight newest pictures", shown.NEWEST, 8),
+        ("(a week, which is the most", Settings().presign_seconds, 7 * 86400),
+        ("Ten minutes after its time", notices.BEGINS_WITHIN, 600),
+        ("(of twenty recipes at most)", night.MOST_REPORTS, 20),
+        ("`kontext: a night ended`", notices.ENDED, "kontext: a night ended"),
+        ("`kontext: a night failed`", notices.FAILED, "kontext: a night failed"),
+        ("`kontext: a night has not begun`", notices.NOT_BEGUN, "kontext: a night has not begun"),
+        ("| `kontext-report` |", shown.REPORT, "kontext-report"),
+        ("| `kontext-failures` |", shown.FAILURES, "kontext-failures"),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
         ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),

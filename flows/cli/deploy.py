@@ -67,6 +67,21 @@ def deploy(
             help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Tell of nights (ended, failed, past the deadline, not begun) with this "
+            "notification block of Prefect's, as TYPE/NAME; '' for nobody; default: as it was.",
+        ),
+    ] = None,
+    notify_report: Annotated[
+        bool,
+        typer.Option(
+            "--notify-report",
+            help="With --notify: the reports' links, too, which whoever has them can open.",
+        ),
+    ] = False,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
@@ -80,6 +95,8 @@ def deploy(
     from flows.scheduling.pools import DeployError
     from flows.scheduling.server import NoServerError, ServerError
 
+    if notify_report and not notify:
+        raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")
     stores = [effective(store=one) for one in store or (None,)]
     wanted = Deployment(
         tuple(Catalog(recipes, stores[0]).names()),
@@ -89,6 +106,8 @@ def deploy(
         nightly,
         deadline,
         concurrency,
+        notify,
+        notify_report,
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
         deployed = carry_out(wanted)

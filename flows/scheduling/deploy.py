@@ -32,6 +32,7 @@ from flows.scheduling.names import (
     RUN_RECIPE,
     deployment,
 )
+from flows.scheduling.notices import arrange, block_of
 from flows.scheduling.pools import (
     DEFAULT,
     DeployError,
@@ -62,7 +63,8 @@ PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 class Deployment:
     """What is wanted. ``recipes`` are names to choose from, ``stores`` output prefixes.
 
-    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is. ``notify`` is the
+    block that tells of nights, as TYPE/NAME; empty: none does.
     """
 
     recipes: tuple[str, ...]
@@ -72,6 +74,8 @@ class Deployment:
     nightly_recipes: str | None = None
     deadline_hours: float | None = None
     concurrency: int | None = None
+    notify: str | None = None
+    notify_report: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +92,21 @@ def deploy(wanted: Deployment) -> Deployed:
     Raises:
         NoServerError: no Prefect server is named, or something else is there.
         ServerError: it does not answer, or refuses.
-        DeployError: the schedule is none, or a pool cannot be ours.
+        DeployError: the schedule or the block is none, or a pool cannot be ours.
     """
     with _spoken() as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
         night = found[NIGHTLY]
         scheduled(wanted.cron, wanted.time_zone, night.schedules if night is not None else [])
         fields = _fields(wanted, night.parameters if night is not None else {})
+        block = block_of(client, wanted.notify)
         check_pools(client)
         changes = [*make_pools(client)]
         for flow, known in found.items():
             changes += _deployment(client, flow, fields[flow], known)
         changes += reschedule(client, wanted.cron, wanted.time_zone)
+        hours = fields[NIGHTLY]["parameters"]["deadline_hours"]
+        changes += arrange(client, wanted.notify, block, hours, report=wanted.notify_report)
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
 

@@ -109,8 +109,12 @@ class S3Settings(Section):
     """What to do on a server that ignores If-None-Match: refuse it, or go on with a warning and
     without protection against two writers of one key.
     """
+    link_profile: str | None = Field(default=None, min_length=1)
+    """A profile of ~/.aws whose key signs links, which hold its id: one that may only read."""
+    link_endpoint_url: str | None = None
+    """Where browsers reach the server, if not at endpoint_url: links begin so."""
 
-    @field_validator("endpoint_url")
+    @field_validator("endpoint_url", "link_endpoint_url")
     @classmethod
     def _plain_endpoint(cls, value: str | None) -> str | None:
         if value is None:
