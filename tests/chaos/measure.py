@@ -247,6 +247,7 @@ def twinned(city: City) -> str:
     keys = set(plan.steps)
     parameters = {"recipe": "product-backgrounds", "overrides": list(sets), "only": []}
     stores = (city.store, f"s3://{BUCKET}/second")
+    city.deploy(*(word for store in stores for word in ("--store", store)))
     began = time.time()
     orders = [city._start(RUN_RECIPE, parameters | {"store": store}) for store in stores]
     until(lambda: city.calls.of("start", keys), PATIENCE, city.said)
