@@ -110,12 +110,13 @@ class Guarded:
         self._role = ADMIN.name
         made = boto._make
 
-        def make(settings):
-            client, asked = made(settings), self.asked[self._role]
+        def make(settings, profile=None):
+            client, session = made(settings, profile)
+            asked = self.asked[self._role]
             client.meta.events.register(
                 "provide-client-params.s3", lambda params, model, **_: note(asked, params, model)
             )
-            return client
+            return client, session
 
         monkeypatch.setattr(boto, "_make", make)
         put = boto.put_object
