@@ -12,6 +12,7 @@ from flows.run.report.links import PAGE, RELATIVE, SHARED, Links
 from flows.run.stages import Stage
 from flows.scheduling.parent import Parent, in_counts
 from flows.scheduling.shown import FAILURES, Shown
+from flows.settings import Settings
 from flows.settings.address import is_s3
 from flows.store.base import StoreError
 from flows.store.runfolder import RunFolder
@@ -32,17 +33,8 @@ def publish_run(
     """
     run = RunFolder(parent.objects, stage.sheet.folder)
     settings = parent.site.settings.given(store=parent.form.store)
-    links, shared = links_for(run, settings), None
-    if links is RELATIVE and is_s3(run.where):
-        # Whoever clicks on a link to a page in S3 is to see its pictures, too.
-        shared = Links(run, settings.presign_seconds)
-    signed, page = (shared, SHARED) if shared is not None else (links, PAGE)
-    try:
-        signed.href(page)
-    except StoreError as error:
-        parent.say(logging.WARNING, f"nobody can be given a link to the report: {error}")
-        links = signed = RELATIVE
-        shared = None
+    signed, seconds = is_s3(run.where), settings.presign_seconds
+    links, shared, page = _links(parent, run, settings)
     for attempt in range(1, PUBLISH_TRIES + 1):
         parent.attempt.be_sure()
         try:
@@ -59,9 +51,9 @@ def publish_run(
         break
     manifest = finished.manifest
     counts = {state.value: n for state, n in manifest.counts.items() if n}
-    link = signed.href(page) if signed is not RELATIVE else finished.report
+    link = run.link(page, seconds) if page else finished.report
     told = in_counts(counts)
-    shown.end(manifest, told, link, signed.seconds, finished.report)
+    shown.end(manifest, told, link, seconds if page and signed else 0, finished.report)
     bad = counts.get("failed", 0) + counts.get("blocked", 0)
     if bad:
         parent.say(logging.WARNING, f"{bad} steps without a picture: see {FAILURES}")
@@ -73,5 +65,22 @@ def publish_run(
         "counts": counts,
         "run": run.name,
         "report": finished.report,
-        "page": page if signed is not RELATIVE else "",
+        "page": page,
     }
+
+
+def _links(
+    parent: Parent[Any, Any], run: RunFolder, settings: Settings
+) -> tuple[Links, Links | None, str]:
+    """The report's links, those of a second page, and the page that a link may lead to, or ""."""
+    links, shared, page = links_for(run, settings), None, PAGE
+    if links is RELATIVE and is_s3(run.where):
+        # Whoever clicks on a link to a page in S3 is to see its pictures, too.
+        shared, page = Links(run, settings.presign_seconds), SHARED
+    try:
+        run.link(page, settings.presign_seconds)
+    except StoreError as error:
+        if is_s3(run.where):
+            parent.say(logging.WARNING, f"nobody can be given a link to the report: {error}")
+        return RELATIVE, None, ""
+    return links, shared, page

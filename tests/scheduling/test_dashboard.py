@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from flows.scheduling.names import RUN_RECIPE, deployment
+from flows.scheduling.server import pages, those
 from flows.scheduling.shown import REPORT
 from tests.chaos.city import PATIENCE
 from tests.chaos.processes import until
@@ -45,12 +46,13 @@ def order(city, page, recipe: str) -> UUID:
     page.goto(f"{ui}/deployments/deployment/{id_}/run")
     page.locator(".p-select-button__icon").first.click()
     page.locator(".p-select-option__text").get_by_text(recipe, exact=True).click()
-    before = {run.id for run in city.client.read_flow_runs()}
+
+    def runs() -> set[UUID]:
+        return {run.id for run in pages(city.client, **those(flows=[RUN_RECIPE]))}
+
+    before = runs()
     page.get_by_role("button", name="Submit").click()
-    return until(
-        lambda: next((r.id for r in city.client.read_flow_runs() if r.id not in before), None),
-        60.0,
-    )
+    return until(lambda: next(iter(runs() - before), None), 60.0)
 
 
 def pictures(page) -> list[int]:
