@@ -20,6 +20,7 @@ from flows.scheduling import (
     pools,
     publishing,
     recipe_run,
+    server,
     setbacks,
     statement,
     states,
@@ -27,9 +28,9 @@ from flows.scheduling import (
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
-from flows.scheduling.workers.health import HOST, STANDSTILL_SECONDS
+from flows.scheduling.workers.health import STANDSTILL_SECONDS
 from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
-from flows.settings import RESIDENT_PATIENCE
+from flows.settings import RESIDENT_PATIENCE, Settings
 from flows.store.words import OVERDUE, QUIET, RENEW
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,9 @@ def flat(text: str) -> str:
         ("thirty days after it was put there", kinds.ORDERED_FOR, 30 * 86400),
         ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
-        ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
+        ("serves three pages on 127.0.0.1", Settings().metrics_host, "127.0.0.1"),
+        ("with one line every 10 seconds", server.WAIT_TOLD, 10),
+        ("a minute at most (`--wait`)", Settings().wait, 60),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),
         ("and `kontext` (chunks", names.CHUNKS_POOL, "kontext"),
         ("former work pool `kontext-runs`", pools.FORMER_POOL, "kontext-runs"),

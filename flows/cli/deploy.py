@@ -7,18 +7,12 @@ from typing import Annotated
 import typer
 
 from flows.cli import told
-from flows.cli.options import effective
+from flows.cli.options import Recipes, Wait, effective
 
 
 def deploy(
-    recipes: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
-        ),
-    ] = "recipes",
     *,
+    recipes: Recipes = None,
     store: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +48,6 @@ def deploy(
         float | None,
         typer.Option(
             metavar="HOURS",
-            min=0,
             help="What a night has not begun after so many hours stays undone; 0 for none; "
             "default: as it was.",
         ),
@@ -63,10 +56,10 @@ def deploy(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
             help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
+    wait: Wait = None,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
@@ -80,18 +73,23 @@ def deploy(
     from flows.scheduling.pools import DeployError
     from flows.scheduling.server import NoServerError, ServerError
 
-    stores = [effective(store=one) for one in store or (None,)]
+    night = {
+        "cron": cron,
+        "time_zone": time_zone,
+        "recipes": nightly,
+        "deadline": deadline,
+        "concurrency": concurrency,
+    }
+    given = {"recipes": recipes, "wait": wait, "night": night}
+    stores = [effective(store=one, **given) for one in store or (None,)]
+    settings = stores[0]
     wanted = Deployment(
-        tuple(Catalog(recipes, stores[0]).names()),
+        tuple(Catalog(settings.recipes, settings).names()),
         tuple(_address(one.store) for one in stores),
-        cron,
-        time_zone,
-        nightly,
-        deadline,
-        concurrency,
+        settings.night,
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
-        deployed = carry_out(wanted)
+        deployed = carry_out(wanted, settings.wait, lambda text: typer.echo(text, err=True))
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")

@@ -34,7 +34,7 @@ def page():
     """A page, and what it is to say of the worker."""
     now = {}
     health = lambda: Health("w", "idle", 1, 2.5, **now)  # noqa: E731
-    with HealthPage(0, health, lambda: b"m 1\n") as page:
+    with HealthPage("127.0.0.1", 0, health, lambda: b"m 1\n") as page:
         yield page.url, now
 
 
