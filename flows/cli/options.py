@@ -90,6 +90,10 @@ Wait = Annotated[
         help="How long a Prefect server that is away is waited for; default: the setting, else 60.",
     ),
 ]
+State = Annotated[
+    Path,
+    typer.Option(metavar="FOLDER", help="Where 'kontext up' keeps what it has, logs too."),
+]
 InDtype = Annotated[
     Dtype | None, typer.Option(help="Precision; default: float32 on cpu, bfloat16 on cuda.")
 ]

@@ -167,6 +167,22 @@ def variable(names: Names) -> str:
     return PREFIX + DELIMITER.join(names).upper()
 
 
+def as_variables(settings: Settings) -> dict[str, str]:
+    """Variables that say the same as these settings, in any folder, where they are no defaults."""
+    found = {}
+    for names, field in leaves():
+        value: Any = settings
+        for name in names:
+            value = getattr(value, name)
+        if value is None or value == field.default:
+            continue
+        texts = [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        if _mark_of(field, "begins_at_file"):
+            texts = [one if "://" in one else str(Path(one).absolute()) for one in texts]
+        found[variable(names)] = ",".join(texts)
+    return {name: text for name, text in found.items() if text}
+
+
 def flag(names: Names) -> str:
     """The option of the command line that says the same as a setting; empty: there is none."""
     return str(_mark_of(dict(leaves()).get(names), "flag") or "")
