@@ -226,7 +226,10 @@ def _server(folder: StateFolder, sheet: Sheet, database: str) -> Program:
 def _worker(sheet: Sheet, options: Options, name: str) -> Program:
     serve = "parents" if name == "parents" else "chunks"
     port = sheet.ports[name]
-    trial = (*(("--engine", options.engine) if options.engine else ()), "--tempo", options.tempo)
+    trial = (
+        *(("--engine", options.engine) if options.engine else ()),
+        *(("--tempo", options.tempo) if options.tempo else ()),
+    )
     address = f"http://{HOST}:{port}"
     return Program(
         name,
