@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,11 +72,11 @@ def up(
     settings = effective(recipes=recipes, device=device, worker={"engines": engines})
     if not is_s3(settings.recipes):
         Catalog(settings.recipes, settings).names()  # a wrong place is told before all starts
-    folder, began = StateFolder(state), time.monotonic()
+    began = time.monotonic()
     wanted = complete.Wanted(store, postgres, port)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    with told(StoreError, wrong=(UpError,)):
+    with closing(StateFolder(state)) as folder, told(StoreError, wrong=(UpError,)):
         try:
             made = complete.begin(
                 folder, wanted, Options(settings, engine or "", tempo), typer.echo

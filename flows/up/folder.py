@@ -51,6 +51,11 @@ class StateFolder:
         self.logs, self.run = self.path / "logs", self.path / "run"
         self._lock: IO[bytes] | None = None
 
+    def close(self) -> None:
+        """Let go of it; what runs of it goes on."""
+        if self._lock is not None:
+            self._lock.close()
+
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
