@@ -74,7 +74,7 @@ def up(
         Catalog(settings.recipes, settings).names()  # a wrong place is told before all starts
     began = time.monotonic()
     wanted = complete.Wanted(store, postgres, port)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with closing(StateFolder(state)) as folder, told(StoreError, wrong=(UpError,)):
         try:
@@ -83,10 +83,12 @@ def up(
             )
             complete.complete(folder, made, typer.echo)
         except KeyboardInterrupt:
-            _end(folder)
+            if folder.is_ours:
+                _end(folder)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BaseException:
-            keep.stop(folder, lambda _: None)
+            if folder.is_ours:  # another's, that was in the way, goes on
+                keep.stop(folder, lambda _: None)
             raise
         _show(folder, made, time.monotonic() - began, detach)
         if not detach:

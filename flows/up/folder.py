@@ -51,6 +51,11 @@ class StateFolder:
         self.logs, self.run = self.path / "logs", self.path / "run"
         self._lock: IO[bytes] | None = None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has prepared it, so that what runs of it is its own."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Let go of it; what runs of it goes on."""
         if self._lock is not None:
@@ -130,18 +135,20 @@ class StateFolder:
 
     def _claim(self) -> None:
         # The kernel lets go of the lock when this process ends, so nothing stale is left.
-        self._lock = (self / "lock").open("ab")
+        lock = (self / "lock").open("ab")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             taken = True
         else:
             taken = self.supervisor() is not None
         if taken:
+            lock.close()
             raise UpError(
                 f"{self.shown}: runs already; expected one 'kontext up' a state folder; look with "
                 "'kontext status', end it with 'kontext down', or give another with --state"
             )
+        self._lock = lock
 
     def check_database(self) -> None:
         """Whether the database that is there is Prefect's.

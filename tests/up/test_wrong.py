@@ -24,13 +24,14 @@ from tests.servers.seaweed import NOBODY
 from tests.shell import kontext
 
 ROOT = Path(__file__).parents[2]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELD = []  # what must stay open until a test's end
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """A folder with a recipe; this process's variables and signals are as before afterwards."""
-    before, heard = dict(os.environ), [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)]
+    before, heard = dict(os.environ), {number: signal.getsignal(number) for number in SIGNALS}
     monkeypatch.chdir(tmp_path)
     Path("recipes").mkdir()
     Path("recipes/ten.yaml").write_text("version: 1\n")
@@ -40,7 +41,7 @@ def here(tmp_path, monkeypatch):
     HELD.clear()
     os.environ.clear()
     os.environ.update(before)
-    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), heard, strict=True):
+    for number, handler in heard.items():
         signal.signal(number, handler)
 
 
