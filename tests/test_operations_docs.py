@@ -32,6 +32,7 @@ from flows.scheduling.workers.health import STANDSTILL_SECONDS
 from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
 from flows.settings import RESIDENT_PATIENCE, Settings
 from flows.store.words import OVERDUE, QUIET, RENEW
+from flows.up import keep, launch, ports, postgres, waiting
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -77,6 +78,11 @@ def flat(text: str) -> str:
         ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
         ("serves three pages on 127.0.0.1", Settings().metrics_host, "127.0.0.1"),
+        ("set aside at 10 MB when its process", launch.LOG_BYTES, 10 * 2**20),
+        ("dying in its first 10 seconds", keep.START_SECONDS, 10),
+        ("Without it: 4200, or the next", ports.USUAL["server"], 4200),
+        ("It says every ten seconds what it waits for", waiting.TOLD_EVERY, 10),
+        ("the user `postgres` or `nobody`", postgres.UNPRIVILEGED, ("postgres", "nobody")),
         ("with one line every 10 seconds", server.WAIT_TOLD, 10),
         ("a minute at most (`--wait`)", Settings().wait, 60),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),
