@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 OWN = "flows"  # the logger of this package
+# Prefect lets each entry of its own configuration of logging be said by a variable.
+PREFECTS = {
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.cli.logs.JsonLines",
+    "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",  # its own is none of the library's
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+}
 
 
 class JsonLines(logging.Formatter):
@@ -45,6 +51,8 @@ def begin_log(settings: Settings) -> Callable[[str], None]:
     To be called before Prefect is imported, which reads its own level then.
     """
     level = settings.log_level.upper()
+    if settings.log_format == "json":
+        os.environ.update(PREFECTS)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -54,11 +62,5 @@ def begin_log(settings: Settings) -> Callable[[str], None]:
     logger.propagate = False  # Prefect has a handler of its own on the root
     if settings.log_format == "text":
         return typer.echo
-    import prefect  # noqa: F401 - its loggers are there from now on
-
-    as_json = JsonLines()
-    for name in [None, *logging.root.manager.loggerDict]:
-        for known in logging.getLogger(name).handlers:
-            if isinstance(known, logging.StreamHandler):
-                known.setFormatter(as_json)
+    handler.setFormatter(JsonLines())
     return logging.getLogger(f"{OWN}.worker").info

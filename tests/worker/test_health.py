@@ -53,6 +53,15 @@ def test_all_is_well(page):
     assert asked(f"{page[0]}/metrics?now") == (200, b"m 1\n")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1"])  # noqa: S104 - that is the test
+def test_it_can_be_served_on_another_address(host):
+    with HealthPage(host, 0, lambda: Health("w", "idle", 0, None), lambda: b"m 1\n") as page:
+        port = page.url.rpartition(":")[2]
+        assert page.url == f"http://{'[::1]' if host == '::1' else host}:{port}"
+        reached = "[::1]" if host == "::1" else "127.0.0.2"  # not only the one usual address
+        assert asked(f"http://{reached}:{port}/health/live")[0] == 200
+
+
 @pytest.mark.parametrize(
     ("kind", "why", "live"),
     [
