@@ -5,12 +5,10 @@ In JSON what it says of itself is in the log too, and what Prefect writes has th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,28 +19,10 @@ if TYPE_CHECKING:
 OWN = "flows"  # the logger of this package
 # Prefect lets each entry of its own configuration of logging be said by a variable.
 PREFECTS = {
-    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.cli.logs.JsonLines",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.settings.logs.JsonLines",
     "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",  # its own is none of the library's
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
 }
-
-
-class JsonLines(logging.Formatter):
-    """``time`` (UTC, ISO 8601), ``level``, ``logger``, ``message``, ``flow_run``, ``error``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line; the last two only where there is such a thing."""
-        told = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if flow_run := getattr(record, "flow_run_name", None):
-            told["flow_run"] = str(flow_run)
-        if record.exc_info:
-            told["error"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
 
 
 def begin_log(settings: Settings) -> Callable[[str], None]:
@@ -50,9 +30,13 @@ def begin_log(settings: Settings) -> Callable[[str], None]:
 
     To be called before Prefect is imported, which reads its own level then.
     """
+    from flows.settings.load import variable
+    from flows.settings.logs import JsonLines
+
     level = settings.log_level.upper()
     if settings.log_format == "json":
         os.environ.update(PREFECTS)
+    os.environ[variable(("log_format",))] = settings.log_format  # engines' processes go by it
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -31,6 +32,7 @@ logging.getLogger("prefect.flow_runs").warning("of %s", "Prefect", extra={"flow_
 def logged(*arguments: str) -> tuple[str, list[str]]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"},
         check=True,
     )  # fmt: skip
     return done.stdout, done.stderr.splitlines()
