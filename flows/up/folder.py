@@ -27,6 +27,7 @@ VERSION = 1
 SHEET = "kontext-up.json"
 LEAST_ROOM = 500 * 10**6  # bytes; less is full before the first batch is through
 MOST_PATH = 85  # bytes: a socket lies in it, whose whole path may be 107
+FIRST = {"lock", f".{SHEET}.new"}  # what a start that came to nothing may have left
 _NEVER = set("\"'`;\\\n\r\0")  # supervisor's configuration would read them otherwise
 
 
@@ -81,11 +82,11 @@ class StateFolder:
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
             sheet = self._sheet()
             self._claim()
+            if not (self / SHEET).exists():
+                self.keep(sheet)
             for folder in (self.logs, self.run):
                 folder.mkdir(mode=0o700, exist_ok=True)
             (self.run / "down").unlink(missing_ok=True)
-            if not (self / SHEET).exists():
-                self.keep(sheet)
         except OSError as error:
             raise UpError(
                 f"{self.shown}: cannot be written ({error.strerror or error}); expected a folder "
@@ -113,7 +114,7 @@ class StateFolder:
             )
         file = self / SHEET
         if not file.exists():
-            strange = sorted(found.name for found in self.path.iterdir() if found.name != "lock")
+            strange = sorted({found.name for found in self.path.iterdir()} - FIRST)
             if strange:
                 raise UpError(
                     f"{self.shown}: is no state folder (it holds {strange[0]}); expected an empty "

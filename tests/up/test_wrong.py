@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -15,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.up import UpError, keep, postgres
 from flows.up import folder as folders
-from flows.up import keep, postgres
 from flows.up.folder import SHEET, VERSION, StateFolder
 from flows.up.launch import noted_process
 from tests.chaos.processes import is_alive, until
@@ -164,6 +166,29 @@ def test_a_wrong_start_is_one_line_and_down_works_all_the_same(
     assert StateFolder(Path(".kontext")).supervisor() is None
     code, out, err = kontext(capsys, "down")
     assert (code, out, err) == (0, ".kontext: nothing of it runs\n", "")
+
+
+def test_what_a_full_disk_left_of_a_start_is_gone_on_with(monkeypatch):
+    """The sheet is the first thing written; so half of it is all that there can be."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", raising(full))
+        with (
+            contextlib.closing(StateFolder(Path("half"))) as first,
+            pytest.raises(
+                UpError, match=r"^half: cannot be written \(No space left on device\); expected .*"
+            ),
+        ):
+            first.prepare()
+    with contextlib.closing(StateFolder(Path("half"))) as again:
+        assert again.prepare().version == VERSION
+
+
+def raising(error: Exception):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_a_store_without_create_only_writes_is_refused(careless, capsys):
