@@ -47,7 +47,8 @@ def begin(folder: StateFolder, wanted: Wanted, options: Options, say: Say) -> Pl
     for name, port in sheet.ports.items():
         usual = dashboard.get(name) or before.get(name) or USUAL[name]
         if port != usual:
-            say(f"port {usual} is taken: the {name} is at {port}")
+            called = "dashboard" if name == "server" else name
+            say(f"port {usual} is taken: the {called} is at {port}")
     try:
         made = plan(folder, sheet, options)
         folder.keep(sheet)
