@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flows.up.folder import StateFolder
     from flows.up.programs import Plan
 
+SAMPLES = "share/kontext/recipes"  # below where this is installed
 LINK_SECONDS = 24 * 3600  # for which the newest report's link is good
 LOOK = 0.5  # seconds between two looks whether the supervisor is alive
 
@@ -63,6 +65,7 @@ def up(
     on with that. Ctrl-C stops all in order; what was being made is made after the next start.
     """
     from flows.recipe.catalog import Catalog
+    from flows.settings import Settings
     from flows.settings.address import is_s3
     from flows.store.base import StoreError
     from flows.up import UpError, complete, keep
@@ -70,6 +73,10 @@ def up(
     from flows.up.programs import Options
 
     settings = effective(recipes=recipes, device=device, worker={"engines": engines})
+    nothing_here = settings.recipes == Settings().recipes and not Path(settings.recipes).exists()
+    if nothing_here and (samples := Path(sys.prefix) / SAMPLES).is_dir():
+        typer.echo(f"no folder 'recipes' here: the samples in {samples} are offered")
+        settings = settings.given(recipes=str(samples))
     if not is_s3(settings.recipes):
         Catalog(settings.recipes, settings).names()  # a wrong place is told before all starts
     began = time.monotonic()

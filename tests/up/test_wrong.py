@@ -161,11 +161,26 @@ def test_a_wrong_start_is_one_line_and_down_works_all_the_same(
     if prepare is not None:
         prepare()
     code, out, err = kontext(capsys, "up", *options)
-    assert (code, out) == (2, "")
+    others = re.sub(r"port \d+ is taken: the [\w-]+ is at \d+\n", "", out)  # of other tests' sets
+    assert (code, others) == (2, "")
     assert re.fullmatch(told, err.rstrip("\n")), err
     assert StateFolder(Path(".kontext")).supervisor() is None
     code, out, err = kontext(capsys, "down")
     assert (code, out, err) == (0, ".kontext: nothing of it runs\n", "")
+
+
+def test_in_an_empty_folder_the_installed_samples_are_offered(monkeypatch, tmp_path, capsys):
+    samples = tmp_path / "installed" / "share" / "kontext" / "recipes"
+    samples.parent.mkdir(parents=True)
+    Path("recipes").rename(samples)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installed"))
+    monkeypatch.setattr(folders, "LEAST_ROOM", 10**18)  # as far as it is to go here
+    code, out, _ = kontext(capsys, "up")
+    assert code == 2
+    assert out == f"no folder 'recipes' here: the samples in {samples} are offered\n"
+    assert kontext(capsys, "up", "--recipes", "elsewhere")[2].startswith(
+        "elsewhere: no such folder"
+    )
 
 
 def test_what_a_full_disk_left_of_a_start_is_gone_on_with(monkeypatch):
