@@ -21,6 +21,7 @@ from flows.scheduling import (
     notices,
     pools,
     recipe_run,
+    server,
     setbacks,
     shown,
     statement,
@@ -29,10 +30,11 @@ from flows.scheduling import (
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
-from flows.scheduling.workers.health import HOST, STANDSTILL_SECONDS
+from flows.scheduling.workers.health import STANDSTILL_SECONDS
 from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
 from flows.settings import RESIDENT_PATIENCE, Settings
 from flows.store.words import OVERDUE, QUIET, RENEW
+from flows.up import keep, launch, ports, postgres, waiting
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -85,7 +87,14 @@ def flat(text: str) -> str:
         ("| `kontext-report` |", shown.REPORT, "kontext-report"),
         ("| `kontext-failures` |", shown.FAILURES, "kontext-failures"),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
-        ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
+        ("serves three pages on 127.0.0.1", Settings().metrics_host, "127.0.0.1"),
+        ("set aside at 10 MB when its process", launch.LOG_BYTES, 10 * 2**20),
+        ("dying in its first 10 seconds", keep.START_SECONDS, 10),
+        ("Without it: 4200, or the next", ports.USUAL["server"], 4200),
+        ("It says every ten seconds what it waits for", waiting.TOLD_EVERY, 10),
+        ("the user `postgres` or `nobody`", postgres.UNPRIVILEGED, ("postgres", "nobody")),
+        ("with one line every 10 seconds", server.WAIT_TOLD, 10),
+        ("a minute at most (`--wait`)", Settings().wait, 60),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),
         ("and `kontext` (chunks", names.CHUNKS_POOL, "kontext"),
         ("former work pool `kontext-runs`", pools.FORMER_POOL, "kontext-runs"),
@@ -154,7 +163,7 @@ def test_every_option_that_is_named_is_one(text):
     every = set().union(*known.values())
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     assert named - every - FOREIGN == set()
-    for verb, rest in re.findall(r"kontext (\w+)((?: [^`\n#]*)?)", re.sub(r" \\\n", " ", text)):
+    for verb, rest in re.findall(r"kontext ([\w-]+)((?: [^`\n#]*)?)", re.sub(r" \\\n", " ", text)):
         if verb in known:
             asked = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest))
             assert asked <= known[verb], verb
@@ -165,7 +174,7 @@ def test_the_readme_names_every_verb_and_no_other():
     for verb in known - {"schema"}:
         assert re.search(rf"`kontext {verb}\b", README), verb
     table = README[README.index("| command |") : README.index("Exit codes")]
-    assert set(re.findall(r"kontext (\w+)", table)) <= known
+    assert set(re.findall(r"kontext ([\w-]+)", table)) <= known
 
 
 def test_the_house_has_the_rooms_that_the_readme_says():

@@ -7,18 +7,12 @@ from typing import Annotated
 import typer
 
 from flows.cli import told
-from flows.cli.options import effective
+from flows.cli.options import Recipes, Wait, effective
 
 
 def deploy(
-    recipes: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
-        ),
-    ] = "recipes",
     *,
+    recipes: Recipes = None,
     store: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +48,6 @@ def deploy(
         float | None,
         typer.Option(
             metavar="HOURS",
-            min=0,
             help="What a night has not begun after so many hours stays undone; 0 for none; "
             "default: as it was.",
         ),
@@ -63,7 +56,6 @@ def deploy(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
             help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
@@ -76,12 +68,13 @@ def deploy(
         ),
     ] = None,
     notify_report: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--notify-report",
             help="With --notify: the reports' links, too, which whoever has them can open.",
         ),
-    ] = False,
+    ] = None,
+    wait: Wait = None,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
@@ -95,22 +88,27 @@ def deploy(
     from flows.scheduling.pools import DeployError
     from flows.scheduling.server import NoServerError, ServerError
 
-    if notify_report and not notify:
+    night = {
+        "cron": cron,
+        "time_zone": time_zone,
+        "recipes": nightly,
+        "deadline": deadline,
+        "concurrency": concurrency,
+        "notify": notify,
+        "notify_report": notify_report,
+    }
+    given = {"recipes": recipes, "wait": wait, "night": night}
+    stores = [effective(store=one, **given) for one in store or (None,)]
+    settings = stores[0]
+    if settings.night.notify_report and not settings.night.notify:
         raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")
-    stores = [effective(store=one) for one in store or (None,)]
     wanted = Deployment(
-        tuple(Catalog(recipes, stores[0]).names()),
+        tuple(Catalog(settings.recipes, settings).names()),
         tuple(_address(one.store) for one in stores),
-        cron,
-        time_zone,
-        nightly,
-        deadline,
-        concurrency,
-        notify,
-        notify_report,
+        settings.night,
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
-        deployed = carry_out(wanted)
+        deployed = carry_out(wanted, settings.wait, lambda text: typer.echo(text, err=True))
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")

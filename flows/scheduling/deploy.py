@@ -5,10 +5,11 @@ Everything may be done again; only what differs is written, and told.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -48,9 +49,13 @@ from flows.scheduling.server import (
     connected,
     dashboard,
     in_words,
+    insist,
     insisting,
     server_name,
 )
+from flows.settings import NightSettings
+
+log = logging.getLogger(__name__)
 
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
@@ -63,19 +68,13 @@ PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 class Deployment:
     """What is wanted. ``recipes`` are names to choose from, ``stores`` output prefixes.
 
-    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is. ``notify`` is the
-    block that tells of nights, as TYPE/NAME; empty: none does.
+    ``night.cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``night.notify`` is the block that tells of nights, as TYPE/NAME; empty: none does.
     """
 
     recipes: tuple[str, ...]
     stores: tuple[str, ...]
-    cron: str | None = None
-    time_zone: str | None = None
-    nightly_recipes: str | None = None
-    deadline_hours: float | None = None
-    concurrency: int | None = None
-    notify: str | None = None
-    notify_report: bool = False
+    night: NightSettings = field(default_factory=NightSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +85,44 @@ class Deployed:
     dashboard: str
 
 
-def deploy(wanted: Deployment) -> Deployed:
-    """Make it so.
+def deploy(
+    wanted: Deployment, wait: float = PATIENCE, say: Callable[[str], None] = log.info
+) -> Deployed:
+    """Make it so; a server that is away is waited for (seconds), and told about.
 
     Raises:
         NoServerError: no Prefect server is named, or something else is there.
         ServerError: it does not answer, or refuses.
         DeployError: the schedule or the block is none, or a pool cannot be ours.
     """
-    with _spoken() as client:
+    with _spoken(wait, say) as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
         night = found[NIGHTLY]
-        scheduled(wanted.cron, wanted.time_zone, night.schedules if night is not None else [])
+        scheduled(
+            wanted.night.cron, wanted.night.time_zone, night.schedules if night is not None else []
+        )
         fields = _fields(wanted, night.parameters if night is not None else {})
-        block = block_of(client, wanted.notify)
+        block = block_of(client, wanted.night.notify)
         check_pools(client)
         changes = [*make_pools(client)]
         for flow, known in found.items():
             changes += _deployment(client, flow, fields[flow], known)
-        changes += reschedule(client, wanted.cron, wanted.time_zone)
+        changes += reschedule(client, wanted.night.cron, wanted.night.time_zone)
         hours = fields[NIGHTLY]["parameters"]["deadline_hours"]
-        changes += arrange(client, wanted.notify, block, hours, report=wanted.notify_report)
+        changes += arrange(
+            client, wanted.night.notify, block, hours, report=wanted.night.notify_report
+        )
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
 
 
 @contextmanager
-def _spoken() -> Iterator[SyncPrefectClient]:
-    """A client that does not wait for long; whatever goes wrong with it in one line."""
+def _spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClient]:
+    """A client of a server that is there; whatever goes wrong with it in one line."""
     quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
     try:
         with temporary_settings(quick), connected() as client:
-            _greet(client)
+            insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
             yield insisting(client, pause=time.sleep, within=PATIENCE)
     except (
         httpx.HTTPError,
@@ -196,11 +201,11 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
 
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a night is started with."""
-    recipes, hours = wanted.nightly_recipes, wanted.deadline_hours
+    recipes, hours = wanted.night.recipes, wanted.night.deadline
     asked_for = {
         "recipes": kept.get("recipes", "") if recipes is None else recipes,
         "store": wanted.stores[0],
-        "concurrency": wanted.concurrency or kept.get("concurrency", CONCURRENCY),
+        "concurrency": wanted.night.concurrency or kept.get("concurrency", CONCURRENCY),
         "deadline_hours": kept.get("deadline_hours") if hours is None else hours or None,
     }
     try:

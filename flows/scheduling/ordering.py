@@ -49,17 +49,23 @@ class Ordered:
     page: str
 
 
-def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
+def order(
+    request: RunRequest, client: SyncPrefectClient, say: Callable[[str], None] | None = None
+) -> Ordered:
     """Check a recipe as its workers will see it, put it into the store, and order it.
+
+    A server that is away is waited for as long as the setting ``wait`` says.
 
     Raises:
         RecipeError: it is wrong.
         FleetError: the workers cannot make it.
         OrderError: nothing is deployed.
+        ServerError: the server stayed away.
         StoreError: the store fails.
     """
     recipe = load_recipe(request.recipe, request.sets)
-    client, settings, address = insisting(client), request.effective, str(request.out)
+    settings, address = request.effective, str(request.out)
+    client = insisting(client, within=settings.wait, say=say)
     workers = fleet(client)
     if not is_s3(address):
         address = str(Path(address).absolute())
@@ -106,7 +112,7 @@ def follow(
     Raises:
         OrderError: it was deleted, or ended without a manifest.
     """
-    client = insisting(client)
+    client = insisting(client, say=say)
     told, told_at, before = "", time.monotonic(), ""
     while True:
         run = read(client, ordered.flow_run)

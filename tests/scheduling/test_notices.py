@@ -138,19 +138,19 @@ def test_what_deploy_makes_of_it(board, prefect, hook):
     for one in known().values():
         board.client.delete_automation(one.id)
     assert not [line for line in board.deploy().changes if "automation" in line]
-    made = board.deploy(notify=BLOCK, deadline_hours=9).changes
+    made = board.deploy(notify=BLOCK, deadline=9).changes
     assert [f"automation '{name}' created" for name in known()] <= list(made)
     assert set(known()) == {ENDED, FAILED, OVERDUE, NOT_BEGUN}
     assert known()[OVERDUE].trigger.within == timedelta(hours=9)
     assert board.deploy().changes == board.deploy(notify=BLOCK).changes == ()
     board.client.pause_automation(known()[FAILED].id)
-    assert board.deploy(deadline_hours=8).changes[-1] == f"automation '{OVERDUE}' changed"
+    assert board.deploy(deadline=8).changes[-1] == f"automation '{OVERDUE}' changed"
     assert board.deploy(notify=BLOCK, notify_report=True).changes == (
         f"automation '{ENDED}' changed",
         f"automation '{FAILED}' changed",
     )
     assert not known()[FAILED].enabled
-    assert board.deploy(deadline_hours=0).changes[-1] == f"automation '{OVERDUE}' removed"
+    assert board.deploy(deadline=0).changes[-1] == f"automation '{OVERDUE}' removed"
     assert "kontext.reports" in known()[ENDED].actions[0].body
     assert len(board.deploy(notify="").changes) == 3
     assert known() == {}
