@@ -110,7 +110,7 @@ def deploy(
         changes += reschedule(client, wanted.night.cron, wanted.night.time_zone)
         hours = fields[NIGHTLY]["parameters"]["deadline_hours"]
         changes += arrange(
-            client, wanted.night.notify, block, hours, report=wanted.night.notify_report
+            client, wanted.night.notify, block, hours, report=bool(wanted.night.notify_report)
         )
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -74,9 +75,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_values(cls, value: Any) -> Any:
-        # pydantic would read true as 1, and no setting is a truth value.
-        if isinstance(value, bool):
+    def _no_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would read true as 1.
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in get_args(wanted):
             raise PydanticCustomError("truth", "a truth value")
         return value
 
@@ -205,5 +207,5 @@ class NightSettings(Section):
     """Recipes at once; at first 4."""
     notify: str | None = Field(default=None, json_schema_extra=said_by("--notify"))
     """The notification block of Prefect's that tells of nights, as TYPE/NAME; empty: nobody."""
-    notify_report: bool = Field(default=False, json_schema_extra=said_by("--notify-report"))
+    notify_report: bool | None = Field(default=None, json_schema_extra=said_by("--notify-report"))
     """With that: reports' links, too, which whoever has them can open."""
