@@ -61,6 +61,11 @@ def default_seed(step: str, values: Mapping[str, str]) -> int:
     return int(_digest({"seed": KEY_VERSION, "step": step, "values": dict(values)})[:8], 16)
 
 
+def take_seed(seed: int, take: int) -> int:
+    """The seed of a step's take after the first, which has ``seed``: 32 bits from both."""
+    return int(_digest({"take": take, "seed": seed})[:8], 16)
+
+
 def next_seed(label: str, seed: int) -> int:
     """The seed that a re-roll gives: 32 bits from the label and the seed there was."""
     return int(_digest({"reroll": KEY_VERSION, "label": label, "seed": seed})[:8], 16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -53,6 +53,7 @@ class _Variant:
     id: str
     values: Mapping[str, str]
     steps: list[Number]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -115,7 +116,10 @@ def to_body(plan: Plan) -> Any:
         plan.numerics,
         steps,
         [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
-        [_Variant(one.id, one.values, [numbers[key] for key in one.keys]) for one in plan.variants],
+        [
+            _Variant(one.id, one.values, [numbers[key] for key in one.keys], one.details)
+            for one in plan.variants
+        ],
         [
             _Output(numbers[one.key], one.variant, one.path, one.format, one.quality)
             for one in plan.outputs
@@ -175,7 +179,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
             for number, one in enumerate(read.steps)
         },
         variants=tuple(
-            PlannedVariant(one.id, one.values, tuple([keys[at] for at in one.steps]))
+            PlannedVariant(one.id, one.values, tuple([keys[at] for at in one.steps]), one.details)
             for one in read.variants
         ),
         outputs=tuple(

@@ -92,11 +92,15 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVariant:
-    """One row of the matrix: its id, its axis values as text, its steps in recipe order."""
+    """One row of the matrix: its id, its axis values as text, its steps in recipe order.
+
+    ``details`` are the variables of its values, a table's columns among them, as ``axis.variable``.
+    """
 
     id: str
     values: Mapping[str, str]
-    keys: tuple[str, ...]  # one key per planned step, in recipe order
+    keys: tuple[str, ...]  # of every planned step, in recipe order, one for each of its takes
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

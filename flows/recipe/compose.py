@@ -65,7 +65,7 @@ def _extended(
     texts: dict[str, str],
     files: list[Path],
 ) -> Node:
-    """The tree of ``source`` (read from ``path``) over what it extends; ``folder``: the recipe's."""
+    """The tree of ``source``, read from ``path``, over its bases; ``folder`` is the recipe's."""
     root, entry = source.root, (source.root.fields or {}).get("extends")
     rest = {name: one for name, one in (root.fields or {}).items() if name != "extends"}
     if entry is None:

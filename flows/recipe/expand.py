@@ -104,6 +104,9 @@ def expand(
 ) -> Expanded:
     """The tree with all of it; ``folder`` is the recipe's."""
     found = Expanded(source)
+    model = source.node(("model",))
+    if model is not None and (new := _filled(model, variables)) is not model:
+        found.source = replace(source, root=replaced(source.root, ("model",), new))
     for section in ("inputs", "matrix"):
         node = source.node((section,))
         for name, entry in ((node.fields if node is not None else None) or {}).items():
