@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import told
 from flows.cli.options import effective
+
+if TYPE_CHECKING:
+    from flows.recipe.catalog import Catalog
+    from flows.recipe.parameters import Parameter
 
 
 def deploy(
@@ -81,20 +86,39 @@ def deploy(
     from flows.scheduling.server import NoServerError, ServerError
 
     stores = [effective(store=one) for one in store or (None,)]
+    catalog = Catalog(recipes, stores[0])
+    names = tuple(catalog.names())
     wanted = Deployment(
-        tuple(Catalog(recipes, stores[0]).names()),
+        names,
         tuple(_address(one.store) for one in stores),
         cron,
         time_zone,
         nightly,
         deadline,
         concurrency,
+        _parameters(catalog, names),
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
         deployed = carry_out(wanted)
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")
+
+
+def _parameters(catalog: Catalog, names: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
+    """The parameters of those recipes that have some; one that cannot be read is told."""
+    from flows.recipe.errors import RecipeError
+    from flows.recipe.recipe import load_parameters
+
+    found = {}
+    for name in names:
+        try:
+            with catalog.fetched(name) as recipe:
+                if own := load_parameters(recipe.path, recipe.settings):
+                    found[name] = own
+        except RecipeError as error:
+            typer.echo(f"note: {name} has no form of its own: {error}", err=True)
+    return found
 
 
 def _address(store: str) -> str:

@@ -62,7 +62,7 @@ def plan(
 
     settings = effective(store=store, device=device)
     planned = make_plan(
-        load_recipe(recipe, changes(sets, model)),
+        load_recipe(recipe, changes(sets, model), settings),
         numerics=choose_numerics(dtype, settings.device),
         only=tuple(only or ()),
         settings=settings,

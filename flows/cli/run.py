@@ -91,7 +91,7 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
     from flows.recipe.overrides import overrides_path
     from flows.recipe.recipe import load_recipe
 
-    recipe = load_recipe(request.recipe, request.sets)
+    recipe = load_recipe(request.recipe, request.sets, request.effective)
     kept = overrides_path(request.recipe)
     for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
         text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"

@@ -238,9 +238,7 @@ class _Planner:
             self.review.wrong(("inputs", name), f"{text}check the file")
             return SourceImage(name, path, "")
 
-    def settle(
-        self, node: StepNode, filled: Mapping[str, str], label: str
-    ) -> partial[StepParams]:
+    def settle(self, node: StepNode, filled: Mapping[str, str], label: str) -> partial[StepParams]:
         """All of a step's parameters but its texts; ``filled`` are settings of this variant.
 
         A seed that nobody said is -1.

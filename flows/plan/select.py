@@ -198,9 +198,7 @@ def _has_takes(plan: Plan) -> bool:
     return all(TAKE not in variant.values for variant in plan.variants[:1])
 
 
-def _inside(
-    plan: Plan, inside: str
-) -> tuple[Sequence[str] | None, tuple[PlannedVariant, ...]]:
+def _inside(plan: Plan, inside: str) -> tuple[Sequence[str] | None, tuple[PlannedVariant, ...]]:
     """The takes and the variants that are meant by what stands in brackets."""
     if "=" in inside or not inside.strip():
         pairs = _pairs(inside)

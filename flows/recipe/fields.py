@@ -24,9 +24,12 @@ NAME_PATTERN = rf"^[^\s{_SIGNS}](?:[^{_SIGNS}]{{0,58}}[^\s{_SIGNS}])?$"
 _SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
 
 
-def mistake(text: str) -> PydanticCustomError:
-    """A finding in our own words: what; what was expected; what to do."""
-    return PydanticCustomError("recipe", "{text}", {"text": text})
+def mistake(text: str, at: str = "") -> PydanticCustomError:
+    """A finding in our own words: what; what was expected; what to do.
+
+    ``at`` names the field when a whole mapping is checked.
+    """
+    return PydanticCustomError("recipe", "{text}", {"text": text, "at": at})
 
 
 def listed(value: Any) -> Any:

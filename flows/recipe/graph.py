@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flows.problems import did_you_mean, unknown
@@ -213,8 +214,8 @@ def _takes(review: Review, name: str, reads: Sequence[StepNode]) -> tuple[int, s
     families = dict.fromkeys(node.family for node in reads if node.family is not None)
     if own > 1 and families:
         text = (
-            f"step '{name}' has takes, and reads '{next(iter(families))}', which has some; expected "
-            "one of them; remove one 'takes'"
+            f"step '{name}' has takes, and reads '{next(iter(families))}', which has some; "
+            "expected one of them; remove one 'takes'"
         )
         review.wrong(("steps", name, "takes"), text)
     elif len(families) > 1:
@@ -254,12 +255,15 @@ def _named(recipe: Recipe, image: str | Template, axes: Mapping[str, Axis]) -> l
     if isinstance(image, str):
         return [image]
     names = list(dict.fromkeys(item.name for item in image.placeholders if item.name in axes))
-    every = itertools.product(*(axes[name].values for name in names))
-    rendered = (
-        image.render(lambda item, own=dict(zip(names, row, strict=True)): look_up(recipe, item, own))
-        for row in every
-    )
-    return list(dict.fromkeys(text.strip() for text in rendered))
+    found: dict[str, None] = {}
+    for row in itertools.product(*(axes[name].values for name in names)):
+        values = dict(zip(names, row, strict=True))
+        found[image.render(partial(_looked_up, recipe, values)).strip()] = None
+    return list(found)
+
+
+def _looked_up(recipe: Recipe, values: Mapping[str, Value], item: Placeholder) -> str:
+    return look_up(recipe, item, values)
 
 
 def _sources(

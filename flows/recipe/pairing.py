@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
 from flows.recipe.expand import Join
+from flows.recipe.node import Loc, Source
 from flows.recipe.review import Review
 from flows.recipe.tables import some_lines
 
@@ -103,7 +104,7 @@ class Slots:
                     f"({self._where(lost)}); expected one for each; add rows, or leave them out "
                     "by 'where'"
                 )
-                self.review.wrong(loc, text)
+                self._wrong(loc, text)
                 continue
             used = {key for key, _ in far}
             idle = [v for v in self.axes[axis].values if self._key(pairs, v, own=True) not in used]
@@ -112,7 +113,7 @@ class Slots:
                     f"{len(idle)} of {len(self.axes[axis].values)} values of '{axis}' match no "
                     f"'{other}' and are not used ({self._where(idle)})"
                 )
-                self.review.note(loc, text)
+                self.review.warnings.append(str(self._written.problem(loc, text)))
 
     def _slots(self, known: Mapping[str, Value]) -> list[_Slot]:
         slots: list[_Slot] = []
@@ -162,6 +163,14 @@ class Slots:
         shown = ", ".join(f"'{value.name}'" for value in values[:8])
         return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} more"
 
+    def _wrong(self, loc: Loc, text: str) -> None:
+        # Where a table stood, there are its rows now.
+        self.review.problems.append(self._written.problem(loc, text))
+
+    @property
+    def _written(self) -> Source:
+        return self.review.recipe.written
+
     def _is_group(self, at: int, group: Sequence[str]) -> bool:
         before = len(self.review.problems)
         loc = ("zip", at) if self._is_nested() else ("zip",)
@@ -192,14 +201,14 @@ class Slots:
         if join.other not in self.axes or join.other == join.axis:
             others = [name for name in self.axes if name != join.axis]
             text = unknown("axis", join.other, "join", others, "write 'column: axis.variable'")
-            self.review.wrong(join.loc, text)
+            self._wrong(join.loc, text)
             return False
         if join.attribute is None:
             return True
         for value in self.axes[join.other].values:
             if join.attribute not in value.attributes:
                 text = unknown("variable", join.attribute, f"'{join.other}'", value.attributes)
-                self.review.wrong(join.loc, text)
+                self._wrong(join.loc, text)
                 return False
         return True
 

@@ -59,7 +59,8 @@ class Parameter(BaseModel):
         if odd:
             raise mistake(
                 f"'{odd[0]}' has no meaning for a {self.type}; expected "
-                f"{one_of(sorted(_FIELDS[self.type]))}; remove it"
+                f"{one_of(sorted(_FIELDS[self.type]))}; remove it",
+                at=odd[0],
             )
         if self.type == "choice" and not self.choices:
             raise mistake(
@@ -73,7 +74,7 @@ class Parameter(BaseModel):
             try:
                 self.values(self.default)
             except ValueError as error:
-                raise mistake(f"'default' {error}") from None
+                raise mistake(f"'default' {error}", at="default") from None
         return self
 
     def values(self, given: str | Sequence[str]) -> tuple[str, ...]:

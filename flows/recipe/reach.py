@@ -58,7 +58,7 @@ def unreadable(text: str, path: Path, what: str, endings: Sequence[str]) -> str 
     """Why ``text`` (at ``path``) is no file of such a kind, if it is none: ``a table``."""
     listed = f"{', '.join(endings[:-1])} or {endings[-1]}"
     if "://" in text:
-        return f"'{masked(text)}' is no file; expected {what} beside the recipe; download it first"
+        return f"'{masked(text)}' is no file; expected {what} beside this one; download it first"
     if path.suffix.lower() not in endings:
         kind = what.rsplit(maxsplit=1)[-1]
         return f"'{text}' is no {kind}; expected {listed}; save it as one of these"

@@ -11,6 +11,7 @@ from flows.recipe.compose import compose
 from flows.recipe.errors import RecipeError
 from flows.recipe.expand import Join, expand, settled
 from flows.recipe.node import Loc, Source
+from flows.recipe.parameters import Parameter
 from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source
 from flows.recipe.validate import validate, validate_head
@@ -32,10 +33,10 @@ class Recipe:
     path: Path
     name: str
     source: Source
+    written: Source
     document: RecipeFile
     variables: Mapping[str, str]
     sets: tuple[str, ...] = ()
-    written: Source | None = None
     joins: tuple[Join, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -57,6 +58,16 @@ def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None =
         SettingsError: there are no settings to read it with.
     """
     return _load(read_source(path), path, sets, settings)
+
+
+def load_parameters(path: Path, settings: Machine) -> Mapping[str, Parameter]:
+    """The typed parameters of a recipe, whatever else may be wrong with it.
+
+    Raises:
+        RecipeError: it cannot be read so far.
+    """
+    source, _ = compose(read_source(path), path, settings)
+    return validate_head(source).parameters
 
 
 def parse_recipe(text: str, path: Path, sets: Sequence[str] = ()) -> Recipe:
@@ -82,16 +93,22 @@ def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | No
         document = validate(found.source)
     except RecipeError as error:
         raise RecipeError([*found.problems, *error.problems]) from None
+    if "{" in document.model:
+        text = (
+            f"'{document.model}' holds what is no variable; expected one model for the whole "
+            "recipe; name it, or write a variable or a parameter"
+        )
+        found.problems.append(source.problem(("model",), text))
     if found.problems:
         raise RecipeError(found.problems)
     return Recipe(
         path,
         document.name or path.stem,
         found.source,
+        source,
         document,
         variables,
         tuple(sets),
-        source,
         tuple(found.joins),
         (*files, *found.files),
     )

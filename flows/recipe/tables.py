@@ -123,7 +123,8 @@ def _delimited(sign: str) -> Callable[[str, str], _Parsed]:
 def _check_ragged(shown: str, line: int, cells: Sequence[str], header: Sequence[str]) -> None:
     if len(cells) != len(header):
         text = (
-            f"{len(cells)} cells in this row; expected {len(header)}, as the header has; "
+            f"this row has {len(cells)} {'cell' if len(cells) == 1 else 'cells'}; expected "
+            f"{len(header)}, as the header has; "
             "mend the row, or quote what holds the separator"
         )
         raise _wrong(shown, line, text)

@@ -165,6 +165,8 @@ def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -
     if context.get("pattern") == IDENTIFIER_PATTERN:  # only keys have to match it
         loc = loc[: loc.index("[key]")] if "[key]" in loc else loc
         return source.problem(loc, _bad_name(str(loc[-1])), key=True)
+    if at := context.get("at"):
+        loc = (*loc, at)
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1], model)
         text = unknown("key", str(loc[-1]), _container(loc[:-1]), known)
@@ -189,7 +191,9 @@ def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -
         limit = f"{context[bound]:.15g}" if isinstance(context[bound], float) else context[bound]
         return f"{subject}; expected at {word} {limit}; choose a number in the range"
     if kind in ("string_too_short", "too_short"):
-        return f"{_subject(loc)} is empty; expected at least one; add it"
+        least = context.get("min_length", 1)
+        more = f"too short; expected at least {least}; add more"
+        return f"{_subject(loc)} is {'empty; expected at least one; add it' if least == 1 else more}"
     expected = f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else message.lower()
     return f"{subject}; {expected}; {_hint(kind, node)}"
 

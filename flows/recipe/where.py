@@ -152,7 +152,8 @@ class _Reader:
 
     def wrong(self, node: ast.expr, text: str) -> WhereError:
         piece = ast.get_source_segment(self.text, node) or self.text
-        return WhereError(f"'{piece}' {text}", piece)
+        shown = piece if piece[0] in "'\"" else f"'{piece}'"
+        return WhereError(f"{shown} {text}", piece)
 
 
 def _number(text: str, column: str) -> float:

@@ -8,12 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowFilter,
+    FlowFilterName,
+)
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import (
@@ -23,7 +29,16 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from flows.scheduling.forms import CONCURRENCY, ChunkForm, NightlyForm, RunForm, recipes, schema
+from flows.recipe.parameters import Parameter
+from flows.scheduling.forms import (
+    CONCURRENCY,
+    ChunkForm,
+    NightlyForm,
+    RunForm,
+    of_recipe,
+    recipes,
+    schema,
+)
 from flows.scheduling.names import (
     CHUNKS_POOL,
     MAKE_CHUNK,
@@ -31,6 +46,7 @@ from flows.scheduling.names import (
     PARENTS_POOL,
     RUN_RECIPE,
     deployment,
+    recipe_deployment,
 )
 from flows.scheduling.pools import (
     DEFAULT,
@@ -54,6 +70,7 @@ from flows.scheduling.server import (
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
 NOT_FOUND = 404
+PAGE = 100
 ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
 PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 
@@ -62,7 +79,8 @@ PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 class Deployment:
     """What is wanted. ``recipes`` are names to choose from, ``stores`` output prefixes.
 
-    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is. ``parameters`` are
+    those of recipes that have some: each gets a deployment with a form of its own.
     """
 
     recipes: tuple[str, ...]
@@ -72,6 +90,7 @@ class Deployment:
     nightly_recipes: str | None = None
     deadline_hours: float | None = None
     concurrency: int | None = None
+    parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +117,8 @@ def deploy(wanted: Deployment) -> Deployed:
         check_pools(client)
         changes = [*make_pools(client)]
         for flow, known in found.items():
-            changes += _deployment(client, flow, fields[flow], known)
+            changes += _deployment(client, flow, flow, fields[flow], known)
+        changes += _of_recipes(client, wanted, fields[RUN_RECIPE])
         changes += reschedule(client, wanted.cron, wanted.time_zone)
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
@@ -161,7 +181,7 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
             "manifest and report.",
             "parameters": given,
             "parameter_openapi_schema": schema(
-                RunForm, recipe=recipes(wanted.recipes), store=stores
+                RunForm, ("parameters",), recipe=recipes(wanted.recipes), store=stores
             ),
             "entrypoint": f"{FLOWS}:run_recipe",
             **of_parents,
@@ -187,6 +207,55 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
     }
 
 
+def _of_recipes(
+    client: SyncPrefectClient, wanted: Deployment, common: Mapping[str, Any]
+) -> Iterator[str]:
+    """A deployment for each recipe with parameters; those of others that are gone, removed."""
+    kept = {RUN_RECIPE}
+    for recipe, parameters in wanted.parameters.items():
+        name = recipe_deployment(recipe)
+        kept.add(name)
+        of_store = {"type": "string", "enum": list(wanted.stores), "default": wanted.stores[0]}
+        fields = {
+            **common,
+            "description": f"Make every picture of {recipe} that is not there yet, with its own "
+            "parameters.",
+            "parameters": {
+                "recipe": recipe,
+                "parameters": {},
+                **{field: common["parameters"][field] for field in ("store", "queue", "deadline")},
+            },
+            "parameter_openapi_schema": schema(
+                RunForm,
+                ("overrides", "only"),
+                recipe={"type": "string", "enum": [recipe], "default": recipe},
+                parameters=of_recipe(parameters),
+                store=of_store,
+            ),
+        }
+        found = _read(client, RUN_RECIPE, name)
+        yield from _deployment(client, RUN_RECIPE, name, fields, found)
+    for found in _ours(client):
+        if found.name not in kept:
+            client.delete_deployment(found.id)
+            yield f"deployment {RUN_RECIPE}/{found.name} removed"
+
+
+def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """All deployments of ``run-recipe`` that an earlier call made."""
+    found: list[DeploymentResponse] = []
+    while True:
+        page = client.read_deployments(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[RUN_RECIPE])),
+            deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])),
+            limit=PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a night is started with."""
     recipes, hours = wanted.nightly_recipes, wanted.deadline_hours
@@ -207,9 +276,11 @@ def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _read(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
+def _read(
+    client: SyncPrefectClient, flow: str, name: str | None = None
+) -> DeploymentResponse | None:
     try:
-        return client.read_deployment_by_name(deployment(flow))
+        return client.read_deployment_by_name(f"{flow}/{name}" if name else deployment(flow))
     except ObjectNotFound:
         return None
 
@@ -217,13 +288,14 @@ def _read(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
 def _deployment(
     client: SyncPrefectClient,
     flow: str,
+    own: str,
     fields: Mapping[str, Any],
     found: DeploymentResponse | None,
 ) -> Iterator[str]:
-    name = deployment(flow)
+    name = f"{flow}/{own}"
     if found is None:
         id_ = client.create_flow_from_name(flow)
-        client.create_deployment(id_, flow, tags=[TAG], **fields)
+        client.create_deployment(id_, own, tags=[TAG], **fields)
         yield f"deployment {name} created"
         return
     change = differing(found, fields)

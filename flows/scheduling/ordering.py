@@ -59,7 +59,7 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
         OrderError: nothing is deployed.
         StoreError: the store fails.
     """
-    recipe = load_recipe(request.recipe, request.sets)
+    recipe = load_recipe(request.recipe, request.sets, request.effective)
     client, settings, address = insisting(client), request.effective, str(request.out)
     workers = fleet(client)
     if not is_s3(address):
@@ -81,7 +81,7 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
         found = client.read_deployment_by_name(flow)
     except ObjectNotFound:
         raise OrderError(f"'{flow}' is not deployed; run 'kontext deploy'") from None
-    parameters = form.model_dump(mode="json")
+    parameters = form.model_dump(mode="json", exclude={"parameters"})
     run = client.create_flow_run_from_deployment(
         found.id, parameters=parameters, name=recipe.name[:200]
     )
