@@ -22,7 +22,6 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.graph import TAKE
 
 _SELECTOR = re.compile(r"(?P<step>[^\[\]=,]+)(?:\[(?P<inside>[^\[\]]*)\])?\Z")
-_MATCHES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +57,13 @@ def select(plan: Plan, text: str, option: str) -> Selection:
         raise RecipeError([Problem(f"{option} {text}", None, str(error))]) from None
 
 
-def select_one(plan: Plan, text: str, option: str) -> str:
-    """The label of the one step that ``text`` selects.
+def select_exact(plan: Plan, text: str, option: str) -> tuple[str, ...]:
+    """The label that ``text`` is, or the labels that it selects.
 
     Raises:
-        RecipeError: none, or several; these are listed.
+        RecipeError: as ``select``.
     """
-    labels = select(plan, text, option).labels
-    if len(labels) > 1:
-        shown = ", ".join(labels[:_MATCHES_SHOWN])
-        more = f" and {len(labels) - _MATCHES_SHOWN} more" if len(labels) > _MATCHES_SHOWN else ""
-        what = f"selects {len(labels)} steps; expected one; choose from {shown}{more}"
-        raise RecipeError([Problem(f"{option} {text}", None, what)])
-    return labels[0]
+    return (text,) if text in plan.labels else select(plan, text, option).labels
 
 
 def narrow(plan: Plan, only: Sequence[str]) -> Plan:

@@ -193,7 +193,9 @@ def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -
     if kind in ("string_too_short", "too_short"):
         least = context.get("min_length", 1)
         more = f"too short; expected at least {least}; add more"
-        return f"{_subject(loc)} is {'empty; expected at least one; add it' if least == 1 else more}"
+        return (
+            f"{_subject(loc)} is {'empty; expected at least one; add it' if least == 1 else more}"
+        )
     expected = f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else message.lower()
     return f"{subject}; {expected}; {_hint(kind, node)}"
 
