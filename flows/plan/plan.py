@@ -6,6 +6,8 @@ any step of any recipe that would have the same pixels.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -71,7 +73,8 @@ def make_plan(
     review = Review(recipe, settings or load_settings())
     spec = model or _resolve_model(review)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
-    plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
+    with _uncollected():
+        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -291,6 +294,18 @@ class _Planner:
         for label in self.overrides.seeds:
             if label not in self.labels:
                 yield stale_label(label, self.labels, self.overrides.path)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is planned is garbage, and looking for some takes a quarter of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _details(variant: Variant, axes: Sequence[str]) -> dict[str, str]:
