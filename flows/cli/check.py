@@ -26,6 +26,7 @@ def check(
     Nothing is made and no model is loaded. Input files must be there, but are not opened as
     pictures: one that is broken fails its own steps only, when the recipe runs.
     """
+    from flows.problems import few
     from flows.recipe.errors import RecipeError
     from flows.recipe.recipe import load_recipe
 
@@ -37,7 +38,7 @@ def check(
             wrong = True
             typer.echo(str(error), err=True)
             continue
-        for warning in (*plan.warnings, *missing):
+        for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
         typer.echo(f"{path}: ok, {summary(plan)}")
     if wrong:

@@ -58,6 +58,7 @@ def plan(
     Everything is keyed before any model loads, so this takes no GPU and changes nothing.
     """
     from flows.plan.plan import make_plan
+    from flows.problems import few
     from flows.recipe.recipe import load_recipe
 
     settings = effective(store=store, device=device)
@@ -71,7 +72,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(_as_json(planned, progress), indent=2, ensure_ascii=False))
         return
-    for note in (*planned.warnings, *_failure_notes(planned, progress.failures)):
+    for note in (*few(planned.warnings), *_failure_notes(planned, progress.failures)):
         typer.echo(f"note: {note}", err=True)
     _print_table(planned, progress)
 

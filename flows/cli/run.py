@@ -128,6 +128,7 @@ def _carry_out(request: RunRequest) -> Finished:
 
     from flows.cli.interrupt import Interrupts
     from flows.cli.progress import RunProgress
+    from flows.problems import few
     from flows.run.events import both
     from flows.run.pipeline import Hooks, plan_recipe, run_recipe
     from flows.store.base import StoreError
@@ -142,7 +143,7 @@ def _carry_out(request: RunRequest) -> Finished:
     )
     with told(StoreError, stopped="stopped at once; what is made stays"), interrupts.caught():
         plan = plan_recipe(request)
-        for warning in plan.warnings:
+        for warning in few(plan.warnings):
             typer.echo(f"note: {warning}", err=True)
         with progress:
             return run_recipe(plan, request, hooks)

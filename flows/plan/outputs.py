@@ -7,6 +7,7 @@ picture depends would overwrite itself, and is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Literal
@@ -32,6 +33,9 @@ RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "thumbs"})
 EXTENSIONS: Mapping[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 _FORMATS: Mapping[str, Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
+_EXTENSION = re.compile(
+    r"(tiff?|gif|bmp|avif|hei[cf]|jxl|jp2|tga|ppm|psd|pdf|svg|raw|jp[e2]?)\Z", re.IGNORECASE
+)
 _ODD = frozenset('<>:"|?*\\')
 
 
@@ -116,6 +120,9 @@ def _split_format(review: Review, loc: Loc, name: str, spec: OutputSpec) -> tupl
         )
         review.wrong((*loc, "format"), text)
     kind = spec.format or said or "png"
+    if dot and said is None and _EXTENSION.match(extension):
+        text = f"'.{extension}' is no format of outputs: the file ends in '.{EXTENSIONS[kind]}'"
+        review.note((*loc, "name"), f"{text} after it; write '.{EXTENSIONS[kind]}' or add 'format'")
     if spec.quality is not None and kind == "png":
         text = "'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
         review.wrong((*loc, "quality"), text, key=True)

@@ -31,6 +31,8 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.graph import TAKE, StepNode, build_graph, check_limits, look_up, setting
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
+from flows.recipe.node import Loc
+from flows.recipe.notes import note_silent
 from flows.recipe.overrides import Overrides, load_overrides
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review
@@ -44,6 +46,7 @@ from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Fit, Size, check_target
 from kontext_engine.spec import ModelSpec, NumericsProfile
+from kontext_engine.textlength import token_counts
 
 
 def make_plan(
@@ -97,6 +100,7 @@ class _Planner:
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
         self.settled: dict[tuple[str, ...], partial[StepParams]] = {}  # by what was filled in
+        self.wrong_settings: dict[tuple[Loc, str], list[str]] = {}  # the steps by place and cause
         self.labels: dict[str, str] = {}
         # Step id and values it depends on -> the keys of its takes.
         self.made: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -107,12 +111,17 @@ class _Planner:
         variants = self.prepare()
         self.read_remote()
         keys = [self.keys(variant) for variant in variants]
+        for (loc, text), labels in self.wrong_settings.items():
+            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            self.review.wrong(loc, f"{text} ({labels[0]}{more})")
         shown = [name for name, axis in self.axes.items() if axis.shown]
         order = self.recipe.document.steps
         made = list(zip(variants, keys, strict=True))
         outputs = plan_outputs(self.review, self.axes, self.nodes, made)
         self.review.stop_if_wrong()
         self.warn_unused()
+        note_silent(self.review, self.axes, self.nodes)
+        self.note_long()
         return Plan(
             recipe=self.recipe.name,
             recipe_path=self.recipe.path,
@@ -280,7 +289,7 @@ class _Planner:
                 yield field, value
             except ValueError as error:
                 loc = setting_loc(self.recipe, node.id, field)
-                self.review.wrong(loc, f"{error} ({label})")
+                self.wrong_settings.setdefault((loc, str(error)), []).append(label)
 
     def warn_unused(self) -> None:
         used = {axis for node in self.nodes.values() for axis in node.axes}
@@ -289,6 +298,32 @@ class _Planner:
                 section = "inputs" if name in self.recipe.document.inputs else "matrix"
                 text = f"no step uses '{name}'; its values change no picture"
                 self.review.note((section, name), text, key=True)
+
+    def note_long(self) -> None:
+        """Prompts that the model will not read to their end, one line for each step."""
+        limit = self.model.text_tokens
+        prompts: dict[str, str] = {}  # by their texts, the step that says it first
+        for step in self.steps.values():
+            _, name, label, _, params, _ = step.args
+            # A token is one byte at least, and one ends the text.
+            if len(params.prompt.encode()) >= limit:
+                prompts.setdefault(params.prompt, f"{name} {label}")
+        if not prompts:
+            return
+        counts = token_counts(self.model.source, list(prompts)) or []
+        long: dict[str, list[tuple[int, str]]] = {}
+        for count, said in zip(counts, prompts.values(), strict=False):
+            if count > limit:
+                name, _, label = said.partition(" ")
+                long.setdefault(name, []).append((count, label))
+        for name, found in long.items():
+            count, label = max(found)
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            text = (
+                f"the prompt has {count} tokens ({label}{more}), of which model "
+                f"'{self.model.name}' reads {limit}; shorten it"
+            )
+            self.review.note(("steps", name, "prompt"), text)
 
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:

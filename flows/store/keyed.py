@@ -98,7 +98,7 @@ class KeyedStore:
         return in_lanes(self.has, keys, self.lanes)
 
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
-        """``last_failure`` for each key that has one, likewise; there are few, so they are listed."""
+        """``last_failure`` for each key that has one: they are few, and listed."""
         noted = {entry.name.rpartition("/")[2] for entry in self.objects.list("failures/")}
         return in_lanes(self.last_failure, [key for key in keys if key in noted], self.lanes)
 

@@ -97,9 +97,9 @@ def test_selectors_know_takes_patterns_and_several_values(
 def test_selectors_know_variables_of_values(folder: Path) -> None:
     plan = plan_text(SHOTS, folder)
     assert list(narrow(plan, ["shot.from=one"]).labels) == ["base", "frame[shot=s1]"]
-    with pytest.raises(RecipeError, match="unknown axis 'shot.form'.*did you mean 'shot.from'"):
+    with pytest.raises(RecipeError, match=r"unknown axis 'shot\.form'.*did you mean 'shot\.from'"):
         narrow(plan, ["shot.form=one"])
-    with pytest.raises(RecipeError, match="unknown value 'three' in variable 'shot.from'"):
+    with pytest.raises(RecipeError, match=r"unknown value 'three' in variable 'shot\.from'"):
         narrow(plan, ["shot.from=three"])
 
 
@@ -185,7 +185,8 @@ def test_what_a_recipe_extends_and_its_folders_defaults(folder: Path) -> None:
     )
     text = (
         "extends: house/style.yaml\nx-more: {a: b}\nmodel: kontext-mini\n"
-        "variables: {place: '{mood} sea'}\nsteps:\n  s: {seed: 5}\n  t: {op: generate, prompt: hi}\n"
+        "variables: {place: '{mood} sea'}\nsteps:\n  s: {seed: 5}\n"
+        "  t: {op: generate, prompt: hi}\n"
     )
     path = folder / "r.yaml"
     path.write_text(text)

@@ -1,4 +1,4 @@
-"""Tables in the place of lists: every kind reads alike, cells stay texts, rows are chosen, joined."""
+"""Tables in the place of lists: all kinds read alike, cells stay texts, rows are chosen, joined."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ HEADER = ("sku", "Product name", "note")
 WRITTEN = {
     "t.csv": '\ufeffsku,Product name,note\r\n007,"On a beach, at night",=SUM(A1)\r\n\r\n'
     '1.50,"so ""called""",\r\n',
-    "semicolons.csv": 'sku;Product name;note\n007;On a beach, at night;=SUM(A1)\n1.50;"so ""called""";\n',
-    "t.tsv": 'sku\tProduct name\tnote\n007\tOn a beach, at night\t=SUM(A1)\n1.50\t"so ""called"""\t\n',
+    "semicolons.csv": "sku;Product name;note\n"
+    '007;On a beach, at night;=SUM(A1)\n1.50;"so ""called""";\n',
+    "t.tsv": "sku\tProduct name\tnote\n"
+    '007\tOn a beach, at night\t=SUM(A1)\n1.50\t"so ""called"""\t\n',
     "t.yaml": "- {sku: 007, Product name: 'On a beach, at night', note: =SUM(A1)}\n"
     "- sku: 1.50\n  Product name: so \"called\"\n  note: ''\n",
     "t.json": json.dumps([dict(zip(HEADER, row, strict=True)) for row in ROWS], indent="\t"),
