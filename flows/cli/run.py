@@ -36,7 +36,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="STEP[VARIANT]",
-            help="Give this frame a new seed, and keep it. Repeat for more.",
+            help="Give this frame a new seed, and keep it; a selector of several, each. Repeat for "
+            "more.",
         ),
     ] = None,
     model: Model = None,
@@ -66,7 +67,7 @@ def run(
     from flows.run.pipeline import RunRequest
     from flows.settings.address import is_s3
 
-    settings = effective(store=store, device=device, batch=batch, links=links)
+    settings = effective(recipe, store=store, device=device, batch=batch, links=links)
     if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
@@ -143,6 +144,7 @@ def _carry_out(request: RunRequest) -> Finished:
     )
     with told(StoreError, stopped="stopped at once; what is made stays"), interrupts.caught():
         plan = plan_recipe(request)
+        console.print(f"store     {request.out}", soft_wrap=True, highlight=False, markup=False)
         for warning in few(plan.warnings):
             typer.echo(f"note: {warning}", err=True)
         with progress:

@@ -80,6 +80,7 @@ class _Body:
     digest: str
     sets: tuple[str, ...]
     warnings: tuple[str, ...]
+    only: tuple[str, ...] = ()
 
 
 _BODY = TypeAdapter(_Body)
@@ -129,6 +130,7 @@ def to_body(plan: Plan) -> Any:
         plan.sets,
         # They begin with the recipe's path, as the person who planned wrote it.
         tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
+        plan.only,
     )
     return _BODY.dump_python(body)
 
@@ -190,6 +192,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
         labels={label: keys[at] for label, at in read.labels.items()},
         sets=read.sets,
         warnings=read.warnings,
+        only=read.only,
     )
 
 

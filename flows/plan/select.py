@@ -104,6 +104,7 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         ),
         outputs=outputs,
         digest=plan_digest(steps, outputs),
+        only=tuple(only),
     )
 
 

@@ -108,8 +108,8 @@ class Plan:
     """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order.
 
     ``labels`` maps every step's label to its key: two labels share one where the pixels would be
-    the same. ``sets`` are the ``name=value`` pairs that changed the recipe; ``warnings`` are for
-    people.
+    the same. ``sets`` are the ``name=value`` pairs that changed the recipe, ``only`` the
+    selectors that narrowed it; ``warnings`` are for people.
     """
 
     recipe: str
@@ -124,3 +124,4 @@ class Plan:
     labels: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
