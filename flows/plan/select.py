@@ -150,6 +150,7 @@ class _NoMatchError(ValueError):
 
 def _select(plan: Plan, text: str) -> Selection:
     names = _axes_by_step(plan)
+    takes: Sequence[str] | None
     if "[" not in text and "=" in text:
         pairs = _pairs(text)
         takes = pairs.pop(TAKE, None) if _has_takes(plan) else None

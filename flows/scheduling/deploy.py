@@ -223,7 +223,7 @@ def _of_recipes(
             "parameters": {
                 "recipe": recipe,
                 "parameters": {},
-                **{field: common["parameters"][field] for field in ("store", "queue", "deadline")},
+                **{one: common["parameters"][one] for one in ("store", "queue", "deadline")},
             },
             "parameter_openapi_schema": schema(
                 RunForm,
@@ -235,10 +235,10 @@ def _of_recipes(
         }
         found = _read(client, RUN_RECIPE, name)
         yield from _deployment(client, RUN_RECIPE, name, fields, found)
-    for found in _ours(client):
-        if found.name not in kept:
-            client.delete_deployment(found.id)
-            yield f"deployment {RUN_RECIPE}/{found.name} removed"
+    for former in _ours(client):
+        if former.name not in kept:
+            client.delete_deployment(former.id)
+            yield f"deployment {RUN_RECIPE}/{former.name} removed"
 
 
 def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
@@ -310,6 +310,6 @@ def _deployment(
         # One of its own goes; one that others may be under is left to them.
         own = limit.name == f"deployment:{found.id}"
         path = f"/deployments/{found.id}"
-        field = "concurrency_limit" if own else "global_concurrency_limit_id"
-        client.request("PATCH", path, json={field: None})  # type: ignore[arg-type]
+        limited = "concurrency_limit" if own else "global_concurrency_limit_id"
+        client.request("PATCH", path, json={limited: None})  # type: ignore[arg-type]
         yield f"deployment {name} changed: concurrency_limit"
