@@ -57,9 +57,11 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
         RecipeError: as ``make_plan``.
     """
     from flows.plan.plan import make_plan
+    from flows.settings.load import load_settings
 
     model, missing = known_model(recipe)
-    return make_plan(recipe, model=model), missing
+    settings = load_settings(recipe.folder)
+    return make_plan(recipe, model=model, settings=settings), missing
 
 
 def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
