@@ -100,8 +100,8 @@ def plan(
         return
     for note in (*few(planned.warnings), *missing, *_failure_notes(planned, progress.failures)):
         typer.echo(f"note: {note}", err=True)
-    _print_table(planned, progress, keyed=not missing)
     typer.echo(f"store     {settings.store}")
+    _print_table(planned, progress, keyed=not missing)
 
 
 def _print_prompts(planned: Plan, *, as_csv: bool) -> None:
