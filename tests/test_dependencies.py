@@ -53,7 +53,7 @@ def imported(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("flows", ()), ("kontext_engine", ("engine",)), ("tests", ("engine", "dev"))],
+    [("flows", ("up",)), ("kontext_engine", ("engine",)), ("tests", ("engine", "dev"))],
 )
 def test_every_import_is_declared(package, extras):
     known = declared(*extras)
@@ -69,7 +69,7 @@ def test_every_import_is_declared(package, extras):
 def test_what_computes_is_an_extra_that_make_installs():
     engine = declared("engine") - declared()
     assert {"torch", "diffusers", "transformers", "accelerate"} <= engine
-    assert "-e '.[engine,dev]'" in (ROOT / "Makefile").read_text("utf-8")
+    assert "-e '.[engine,up,dev]'" in (ROOT / "Makefile").read_text("utf-8")
 
 
 def without_engine(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

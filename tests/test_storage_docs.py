@@ -111,12 +111,12 @@ class Guarded:
         self._role = ADMIN.name
         made = boto._make
 
-        def make(settings):
-            client, asked = made(settings), self.asked[self._role]
+        def make(settings, profile):
+            (client, session), asked = made(settings, profile), self.asked[self._role]
             client.meta.events.register(
                 "provide-client-params.s3", lambda params, model, **_: note(asked, params, model)
             )
-            return client
+            return client, session
 
         monkeypatch.setattr(boto, "_make", make)
         for module, name, operation in (

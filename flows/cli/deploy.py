@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import told
-from flows.cli.options import effective
+from flows.cli.options import Recipes, Wait, effective
 
 if TYPE_CHECKING:
     from flows.recipe.catalog import Catalog
@@ -16,14 +16,8 @@ if TYPE_CHECKING:
 
 
 def deploy(
-    recipes: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
-        ),
-    ] = "recipes",
     *,
+    recipes: Recipes = None,
     store: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,7 +53,6 @@ def deploy(
         float | None,
         typer.Option(
             metavar="HOURS",
-            min=0,
             help="What a night has not begun after so many hours stays undone; 0 for none; "
             "default: as it was.",
         ),
@@ -68,10 +61,25 @@ def deploy(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
             help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Tell of nights (ended, failed, past the deadline, not begun) with this "
+            "notification block of Prefect's, as TYPE/NAME; '' for nobody; default: as it was.",
+        ),
+    ] = None,
+    notify_report: Annotated[
+        bool | None,
+        typer.Option(
+            "--notify-report",
+            help="With --notify: the reports' links, too, which whoever has them can open.",
+        ),
+    ] = None,
+    wait: Wait = None,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
@@ -85,21 +93,30 @@ def deploy(
     from flows.scheduling.pools import DeployError
     from flows.scheduling.server import NoServerError, ServerError
 
-    stores = [effective(store=one) for one in store or (None,)]
-    catalog = Catalog(recipes, stores[0])
+    night = {
+        "cron": cron,
+        "time_zone": time_zone,
+        "recipes": nightly,
+        "deadline": deadline,
+        "concurrency": concurrency,
+        "notify": notify,
+        "notify_report": notify_report,
+    }
+    given = {"recipes": recipes, "wait": wait, "night": night}
+    stores = [effective(store=one, **given) for one in store or (None,)]
+    settings = stores[0]
+    if settings.night.notify_report and not settings.night.notify:
+        raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")
+    catalog = Catalog(settings.recipes, settings)
     names = tuple(catalog.names())
     wanted = Deployment(
         names,
         tuple(_address(one.store) for one in stores),
-        cron,
-        time_zone,
-        nightly,
-        deadline,
-        concurrency,
+        settings.night,
         _parameters(catalog, names),
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
-        deployed = carry_out(wanted)
+        deployed = carry_out(wanted, settings.wait, lambda text: typer.echo(text, err=True))
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")

@@ -18,6 +18,7 @@ from flows.cli.options import (
     RecipePath,
     Sets,
     Store,
+    Wait,
     changes,
     effective,
 )
@@ -55,6 +56,7 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="With --prefect: do not follow; the run goes on.")
     ] = False,
+    wait: Wait = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")
     ] = False,
@@ -67,7 +69,7 @@ def run(
     from flows.run.pipeline import RunRequest
     from flows.settings.address import is_s3
 
-    settings = effective(recipe, store=store, device=device, batch=batch, links=links)
+    settings = effective(recipe, store=store, device=device, batch=batch, links=links, wait=wait)
     if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
@@ -114,7 +116,7 @@ def _order(request: RunRequest, detach: bool) -> Finished | None:
     failed, wrong = (StoreError, ServerError), (NoServerError, FleetError, OrderError)
     try:
         with told(*failed, wrong=wrong), connected() as client:
-            ordered = order(request, client)
+            ordered = order(request, client, say)
             say(f"ordered  {ordered.page}")
             stopped = f"not followed any more; the run goes on: {ordered.page}"
             with told(stopped=stopped):

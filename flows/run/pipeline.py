@@ -178,12 +178,14 @@ def publish(
     run: RunFolder,
     links: Links = RELATIVE,
     there: Delivered | None = None,
+    shared: Links | None = None,
 ) -> Finished:
     """Bring outputs and thumbnails into the run's folder, write report and manifest.
 
     Everything is copied within the home: no picture is read, nothing is encoded. An output that
     is not there, and a source that could not be opened, are told with their problems. ``there``
-    is what the folder holds already, if that is known.
+    is what the folder holds already, if that is known. With ``shared`` the page is there a second
+    time, with these links.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -202,7 +204,7 @@ def publish(
     outputs = Delivery(plan, store, run, there, outcome.problems).bring(records)
     problems = bring_sources(plan, outcome, thumbs, store.objects)
     manifest = build_manifest(plan, outcome, outputs, problems)
-    write_report(run, manifest, store, links, thumbs)
+    write_report(run, manifest, store, links, thumbs, shared)
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)

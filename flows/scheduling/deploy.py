@@ -5,8 +5,9 @@ Everything may be done again; only what differs is written, and told.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ from flows.scheduling.names import (
     deployment,
     recipe_deployment,
 )
+from flows.scheduling.notices import arrange, block_of
 from flows.scheduling.pools import (
     DEFAULT,
     DeployError,
@@ -63,9 +65,13 @@ from flows.scheduling.server import (
     connected,
     dashboard,
     in_words,
+    insist,
     insisting,
     server_name,
 )
+from flows.settings import NightSettings
+
+log = logging.getLogger(__name__)
 
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
@@ -79,17 +85,14 @@ PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 class Deployment:
     """What is wanted. ``recipes`` are names to choose from, ``stores`` output prefixes.
 
-    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is. ``parameters`` are
-    those of recipes that have some: each gets a deployment with a form of its own.
+    ``night.cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``night.notify`` is the block that tells of nights, as TYPE/NAME; empty: none does.
+    ``parameters`` are those of recipes that have some: each gets a form of its own.
     """
 
     recipes: tuple[str, ...]
     stores: tuple[str, ...]
-    cron: str | None = None
-    time_zone: str | None = None
-    nightly_recipes: str | None = None
-    deadline_hours: float | None = None
-    concurrency: int | None = None
+    night: NightSettings = field(default_factory=NightSettings)
     parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
 
 
@@ -101,36 +104,45 @@ class Deployed:
     dashboard: str
 
 
-def deploy(wanted: Deployment) -> Deployed:
-    """Make it so.
+def deploy(
+    wanted: Deployment, wait: float = PATIENCE, say: Callable[[str], None] = log.info
+) -> Deployed:
+    """Make it so; a server that is away is waited for (seconds), and told about.
 
     Raises:
         NoServerError: no Prefect server is named, or something else is there.
         ServerError: it does not answer, or refuses.
-        DeployError: the schedule is none, or a pool cannot be ours.
+        DeployError: the schedule or the block is none, or a pool cannot be ours.
     """
-    with _spoken() as client:
+    with _spoken(wait, say) as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
         night = found[NIGHTLY]
-        scheduled(wanted.cron, wanted.time_zone, night.schedules if night is not None else [])
+        scheduled(
+            wanted.night.cron, wanted.night.time_zone, night.schedules if night is not None else []
+        )
         fields = _fields(wanted, night.parameters if night is not None else {})
+        block = block_of(client, wanted.night.notify)
         check_pools(client)
         changes = [*make_pools(client)]
         for flow, known in found.items():
             changes += _deployment(client, flow, flow, fields[flow], known)
         changes += _of_recipes(client, wanted, fields[RUN_RECIPE])
-        changes += reschedule(client, wanted.cron, wanted.time_zone)
+        changes += reschedule(client, wanted.night.cron, wanted.night.time_zone)
+        hours = fields[NIGHTLY]["parameters"]["deadline_hours"]
+        changes += arrange(
+            client, wanted.night.notify, block, hours, report=wanted.night.notify_report
+        )
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
 
 
 @contextmanager
-def _spoken() -> Iterator[SyncPrefectClient]:
-    """A client that does not wait for long; whatever goes wrong with it in one line."""
+def _spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClient]:
+    """A client of a server that is there; whatever goes wrong with it in one line."""
     quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
     try:
         with temporary_settings(quick), connected() as client:
-            _greet(client)
+            insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
             yield insisting(client, pause=time.sleep, within=PATIENCE)
     except (
         httpx.HTTPError,
@@ -258,11 +270,11 @@ def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
 
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a night is started with."""
-    recipes, hours = wanted.nightly_recipes, wanted.deadline_hours
+    recipes, hours = wanted.night.recipes, wanted.night.deadline
     asked_for = {
         "recipes": kept.get("recipes", "") if recipes is None else recipes,
         "store": wanted.stores[0],
-        "concurrency": wanted.concurrency or kept.get("concurrency", CONCURRENCY),
+        "concurrency": wanted.night.concurrency or kept.get("concurrency", CONCURRENCY),
         "deadline_hours": kept.get("deadline_hours") if hours is None else hours or None,
     }
     try:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreError
@@ -19,11 +20,13 @@ class LocalObjects:
     """``Objects`` under ``root``; folders are made when something is first written to them.
 
     Reading needs no right to write. ``scratch`` is the folder below ``root`` for temporary files;
-    for a folder that is a link to another disk they lie in that one.
+    for a folder that is a link to another disk they lie in that one. ``files_url`` is where a file
+    server shows the folder, if one does.
     """
 
-    def __init__(self, root: Path, scratch: str = "tmp") -> None:
+    def __init__(self, root: Path, scratch: str = "tmp", files_url: str | None = None) -> None:
         self.root = root
+        self._files_url = files_url
         self._scratch = root / scratch
         self._ready = False
 
@@ -124,8 +127,10 @@ class LocalObjects:
                 if path.is_dir():
                     yield path.name
 
-    def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - the protocol's signature
-        """A folder gives no URLs: always ``StoreError``."""
+    def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - it has no end
+        """Where the file server shows it; without one ``StoreError``."""
+        if self._files_url is not None:
+            return f"{self._files_url}/{quote(checked(name))}"
         raise StoreError(
             f"{self.root}: a folder cannot give links that others may open; use --links relative"
         )

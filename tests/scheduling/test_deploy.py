@@ -64,12 +64,12 @@ def test_what_is_made_at_first(board):
 
 
 def test_done_again_it_changes_only_what_differs(board):
-    night = {"nightly_recipes": "spring", "concurrency": 2}
+    night = {"recipes": "spring", "concurrency": 2}
     daily = {"cron": "0 22 * * *", "time_zone": "Europe/Berlin"}
     board.deploy("ten", **daily, **night)
     assert board.deploy("ten", **daily, **night).changes == ()
     assert board.deploy("ten").changes == ()
-    assert board.deploy("other", "ten", cron="30 21 * * *", deadline_hours=9.5).changes == (
+    assert board.deploy("other", "ten", cron="30 21 * * *", deadline=9.5).changes == (
         "deployment run-recipe/run-recipe changed: parameter_openapi_schema",
         "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 30 21 * * * (Europe/Berlin)",
@@ -80,7 +80,7 @@ def test_done_again_it_changes_only_what_differs(board):
     assert board.deployment(NIGHTLY).schedules == []
     kept = {"recipes": "spring", "store": board.store, "concurrency": 2, "deadline_hours": 9.5}
     assert board.deployment(NIGHTLY).parameters == kept
-    assert board.deploy("other", "ten", deadline_hours=0, cron="0 1 * * *").changes == (
+    assert board.deploy("other", "ten", deadline=0, cron="0 1 * * *").changes == (
         "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 0 1 * * * (UTC)",
     )
