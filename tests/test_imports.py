@@ -23,7 +23,7 @@ TORCH_FREE = {
         "", ".api", ".calllog", ".catalogue", ".digest", ".errors", ".fake", ".files", ".geometry",
         ".folder", ".numerics", ".picture", ".picture.formats", ".picture.header",
         ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
-        ".picture.samples", ".prepare", ".recent", ".spec",
+        ".picture.samples", ".prepare", ".recent", ".spec", ".textlength",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}

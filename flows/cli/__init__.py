@@ -12,13 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from importlib import import_module
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from flows.cli.examples import epilog
 from flows.problems import ProblemsError
 
 VERBS: tuple[str, ...] = (
+    "init",
     "check",
     "plan",
     "run",
@@ -80,11 +82,24 @@ def build_app(verbs: Sequence[str] = VERBS) -> typer.Typer:
     for verb in verbs:
         function = verb.replace("-", "_")
         module = import_module(f"flows.cli.{function}")
-        app.command(name=verb, epilog=EXIT_CODES)(getattr(module, function))
+        app.command(name=verb, epilog=epilog(verb, EXIT_CODES))(getattr(module, function))
     return app
 
 
-def _root() -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"kontext {version('kontext-pipeline')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+) -> None:
     # Without a callback Typer would turn an app of one verb into a command without verbs.
     pass
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import told
 from flows.cli.options import Recipes, Wait, effective
+
+if TYPE_CHECKING:
+    from flows.recipe.catalog import Catalog
+    from flows.recipe.parameters import Parameter
 
 
 def deploy(
@@ -102,16 +107,35 @@ def deploy(
     settings = stores[0]
     if settings.night.notify_report and not settings.night.notify:
         raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")
+    catalog = Catalog(settings.recipes, settings)
+    names = tuple(catalog.names())
     wanted = Deployment(
-        tuple(Catalog(settings.recipes, settings).names()),
+        names,
         tuple(_address(one.store) for one in stores),
         settings.night,
+        _parameters(catalog, names),
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
         deployed = carry_out(wanted, settings.wait, lambda text: typer.echo(text, err=True))
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")
+
+
+def _parameters(catalog: Catalog, names: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
+    """The parameters of those recipes that have some; one that cannot be read is told."""
+    from flows.recipe.errors import RecipeError
+    from flows.recipe.recipe import load_parameters
+
+    found = {}
+    for name in names:
+        try:
+            with catalog.fetched(name) as recipe:
+                if own := load_parameters(recipe.path, recipe.settings):
+                    found[name] = own
+        except RecipeError as error:
+            typer.echo(f"note: {name} has no form of its own: {error}", err=True)
+    return found
 
 
 def _address(store: str) -> str:

@@ -22,7 +22,8 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SELECTOR",
-        help="STEP, STEP\\[axis=value,...] or axis=value; with what they need. Repeat to add.",
+        help="STEP, STEP\\[axis=value,...], axis=value or axis.variable=text, also with * and ?; "
+        "an axis named twice may be either. With what they need. Repeat to add.",
     ),
 ]
 Store = Annotated[
@@ -100,15 +101,17 @@ InDtype = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
-def effective(**given: object) -> Settings:
+def effective(near: Path | None = None, **given: object) -> Settings:
     """This process's settings, with what options of the same names say.
+
+    ``near`` is a recipe: the ``kontext.toml`` of its folder, or above it, comes first.
 
     Raises:
         SettingsError: told, with its places, by ``main``.
     """
     from flows.settings.load import load_settings
 
-    return load_settings().given(**given)
+    return load_settings(near.parent if near is not None else None).given(**given)
 
 
 def changes(sets: list[str] | None, model: str | None) -> tuple[str, ...]:

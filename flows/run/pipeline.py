@@ -126,7 +126,8 @@ def plan_recipe(request: RunRequest) -> Plan:
     from flows.plan.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
-    recipe, settings = load_recipe(request.recipe, request.sets), request.effective
+    settings = request.effective
+    recipe = load_recipe(request.recipe, request.sets, settings)
     numerics = choose_numerics(request.dtype, settings.device)
     return make_plan(recipe, numerics=numerics, only=request.only, settings=settings)
 

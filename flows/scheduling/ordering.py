@@ -63,7 +63,7 @@ def order(
         ServerError: the server stayed away.
         StoreError: the store fails.
     """
-    recipe = load_recipe(request.recipe, request.sets)
+    recipe = load_recipe(request.recipe, request.sets, request.effective)
     settings, address = request.effective, str(request.out)
     client = insisting(client, within=settings.wait, say=say)
     workers = fleet(client)
@@ -86,7 +86,7 @@ def order(
         found = client.read_deployment_by_name(flow)
     except ObjectNotFound:
         raise OrderError(f"'{flow}' is not deployed; run 'kontext deploy'") from None
-    parameters = form.model_dump(mode="json")
+    parameters = form.model_dump(mode="json", exclude={"parameters"})
     run = client.create_flow_run_from_deployment(
         found.id, parameters=parameters, name=recipe.name[:200]
     )

@@ -22,7 +22,7 @@ from flows.problems import Mark, Problem, did_you_mean, one_of
 from flows.settings import Settings, SettingsError
 from flows.settings.secrecy import masked
 from flows.settings.sections import CREDENTIALS, Section
-from flows.settings.toml_file import CONFIG_VARIABLE, Names, TomlFile, find_toml
+from flows.settings.toml_file import CONFIG_VARIABLE, RECIPE, Names, TomlFile, find_toml
 
 PREFIX = "KONTEXT_"  # of every variable
 DELIMITER = "__"
@@ -89,18 +89,20 @@ class _Reader(BaseSettings, Settings):
         return env_settings, init_settings
 
 
-def load_settings() -> Settings:
+def load_settings(near: Path | None = None) -> Settings:
     """The settings of this process: variables, ``kontext.toml``, defaults.
+
+    ``near`` is a recipe's folder: the file there, or above it, comes before the current folder's.
 
     Raises:
         SettingsError: every mistake in them, each with its place.
     """
-    return effective_settings().settings
+    return effective_settings(near).settings
 
 
-def effective_settings() -> Effective:
+def effective_settings(near: Path | None = None) -> Effective:
     """The same, and where each value came from."""
-    file, variables = find_toml(), _variables()
+    file, variables = find_toml(near), _variables()
 
     def where(names: Names) -> tuple[str, Mark | None]:
         if file is None or variable(names) in variables:
@@ -210,6 +212,7 @@ def _value(data: Mapping[str, Any], names: Names) -> Any:
 def _from_here(file: TomlFile) -> dict[str, Any]:
     """What the file says, its paths as seen from the current folder."""
     data = copy.deepcopy(dict(file.data))
+    data.pop(RECIPE, None)  # recipes read it
     folder = Path(os.path.abspath(file.path.parent))  # noqa: PTH100 - a link stays the link it is
 
     def moved(value: Any) -> Any:
