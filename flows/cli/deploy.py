@@ -102,8 +102,9 @@ def deploy(
         "notify": notify,
         "notify_report": notify_report,
     }
-    given = {"recipes": recipes, "wait": wait, "night": night}
-    stores = [effective(store=one, **given) for one in store or (None,)]
+    stores = [
+        effective(store=one, recipes=recipes, wait=wait, night=night) for one in store or (None,)
+    ]
     settings = stores[0]
     if settings.night.notify_report and not settings.night.notify:
         raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")

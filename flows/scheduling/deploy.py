@@ -320,8 +320,8 @@ def _deployment(
     limit = found.global_concurrency_limit
     if limit is not None:
         # One of its own goes; one that others may be under is left to them.
-        own = limit.name == f"deployment:{found.id}"
+        is_own = limit.name == f"deployment:{found.id}"
         path = f"/deployments/{found.id}"
-        limited = "concurrency_limit" if own else "global_concurrency_limit_id"
+        limited = "concurrency_limit" if is_own else "global_concurrency_limit_id"
         client.request("PATCH", path, json={limited: None})  # type: ignore[arg-type]
         yield f"deployment {name} changed: concurrency_limit"
