@@ -144,7 +144,7 @@ def test_what_people_have_scheduled_stays(board):
         ({"cron": "0 1 * * *", "time_zone": "Berlin"}, "'Berlin' cannot be used; expected a name"),
         ({"time_zone": "UTC"}, "a time zone without a schedule; expected --cron beside"),
         ({"concurrency": 5000}, "concurrency of a night: 5000 cannot be used"),
-        ({"deadline_hours": 9999.0}, "deadline_hours of a night: 9999.0 cannot be used"),
+        ({"deadline": 9999.0}, "deadline_hours of a night: 9999.0 cannot be used"),
     ],
 )
 def test_what_cannot_be_had_changes_nothing(board, given, told):
