@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -74,9 +75,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_values(cls, value: Any) -> Any:
-        # pydantic would read true as 1, and no setting is a truth value.
-        if isinstance(value, bool):
+    def _truth_where_it_is_asked_for(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would read true as 1.
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and wanted is not bool:
             raise PydanticCustomError("truth", "a truth value")
         return value
 
