@@ -165,6 +165,7 @@ def _show(folder: StateFolder, made: Plan, seconds: float, detach: bool) -> None
 def _newest_report(settings: Settings) -> str:
     """Its link, where there is a run."""
     from flows.pull.listing import list_runs
+    from flows.run.report.links import PAGE, SHARED
     from flows.settings.address import is_s3
     from flows.store.address import open_objects
     from flows.store.base import StoreError
@@ -175,7 +176,8 @@ def _newest_report(settings: Settings) -> str:
         runs = list_runs(objects, 1)
         if not runs:
             return "none yet"
-        link = RunFolder(objects, runs[0].run).link("report.html", LINK_SECONDS)
+        run = RunFolder(objects, runs[0].run)
+        link = run.link(SHARED if run.stat(SHARED) else PAGE, LINK_SECONDS)
     except StoreError as error:
         return f"cannot be looked for: {error}"
     return f"{link}  (for {LINK_SECONDS // 3600} h)" if is_s3(settings.store) else link
