@@ -99,10 +99,11 @@ class Trial:
         """What must be in the images, and what must not."""
         for target in TARGETS:
             found = self.podman("image", "inspect", f"localhost/kontext-{target}:trial")
-            config = json.loads(found)[0]["Config"]
+            image = json.loads(found)[0]
+            config = image["Config"]
             assert config["User"] == "10001:10001", target
             assert "org.opencontainers.image.version" in config["Labels"], target
-            assert config["Healthcheck"]["Test"], target
+            assert image["Healthcheck"]["Test"], target
             history = self.podman("history", "--no-trunc", f"localhost/kontext-{target}:trial")
             assert "/run/secrets" not in found, target
             assert "index-url =" not in history, target
