@@ -41,7 +41,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 # Of other programs than ours.
 FOREIGN = {
-    *("--restart", "--stop-timeout", "--gpus", "--env-file", "--host", "--port"),
+    *("--host", "--port", "--rm", "--profile", "--scale", "--from-literal"),
     *("--supervised", "--prefetch", "--drain-seconds"),  # told to be gone
 }
 
@@ -130,7 +130,7 @@ def test_chunks_are_as_long_as_the_readme_says():
 
 
 def test_the_service_examples_leave_time_to_drain():
-    given = re.findall(r"(?:TimeoutStopSec=|--stop-timeout |GracePeriodSeconds: )(\d+)", PAGE)
+    given = re.findall(r"(?:TimeoutStopSec=|are given |Pods get )(\d+)", PAGE)
     assert len(given) == 3
     assert all(int(seconds) >= working.DRAIN + 10 for seconds in given)
 

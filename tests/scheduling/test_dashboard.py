@@ -14,6 +14,7 @@ from flows.scheduling.server import pages, those
 from flows.scheduling.shown import REPORT
 from tests.chaos.city import PATIENCE
 from tests.chaos.processes import until
+from tests.debian import needs_debian
 from tests.servers.seaweed import ADMIN
 
 from .quick import RECIPE, Run, shown
@@ -27,9 +28,8 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture
 def page():
     """A page of Debian's chromium. Its console says nothing bad."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if BROWSER is None:
-        pytest.skip("no chromium: apt-get install chromium")
+    from playwright import sync_api as playwright
+
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=BROWSER, args=options)
@@ -60,6 +60,7 @@ def pictures(page) -> list[int]:
     return page.evaluate("[...document.images].map(image => image.naturalWidth)")
 
 
+@needs_debian("chromium")
 def test_a_run_ordered_by_the_form_ends_with_a_report_that_opens_by_a_click(quick, page):
     run = order(quick, page, "twelve")
     assert quick.ended(run).state.name == "Completed", quick.said()
