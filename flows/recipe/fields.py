@@ -98,6 +98,7 @@ SizeField = Annotated[
             "anyOf": [
                 {"const": "match"},
                 {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
+                {"type": "string", "pattern": r"\{"},  # a template
                 {
                     "type": "object",
                     "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},

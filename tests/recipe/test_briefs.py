@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +16,7 @@ from flows.recipe.schema import json_schema
 from flows.recipe.source import read_source
 from flows.run.outcome import State
 from kontext_engine.fake import FAKE_SPEC
+from kontext_engine.geometry import Size
 from tests.run.samples import run
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,10 @@ BRIEFS = {
     "storyboard": (50, 38, "frame[shot=09]"),
     "style-comparison": (24, 24, "strength.cfg=1.5"),
 }
+
+
+# Quick, and of the miniature's size, which the recipes' own sizes are for.
+SPEC = replace(FAKE_SPEC, pixel_area=128 * 128, default_size=Size(128, 128))
 
 
 @pytest.fixture(autouse=True)
@@ -50,18 +55,16 @@ def test_a_brief_is_short_plans_without_a_note_and_runs(name: str, tmp_path: Pat
     jsonschema.validate(to_plain(read_source(path).root), json_schema())
     plan = make_plan(load_recipe(path))
     assert (len(plan.steps), len(plan.outputs), plan.warnings) == (steps, outputs, ())
-    part = narrow(make_plan(load_recipe(path), model=FAKE_SPEC), [few])
+    part = narrow(make_plan(load_recipe(path), model=SPEC), [few])
     assert 0 < len(part.steps) <= 40
-    manifest = run(part, tmp_path / "out").manifest
+    manifest = run(part, tmp_path / "out", spec=SPEC).manifest
     assert manifest.counts[State.DONE] == len(part.steps)
     assert (manifest.whole, manifest.only) == (True, (few,))
     assert len(manifest.outputs) == len(part.outputs) > 0
 
 
-def test_the_catalogue_is_checked_and_planned_within_its_bound() -> None:
-    began = time.process_time()
+def test_shoes_get_scenes_of_shoes_and_discontinued_products_none() -> None:
     plan = make_plan(load_recipe(FOLDER / "catalogue.yaml"))
-    assert time.process_time() - began < 2
     products = {step.label.partition("[")[2].partition(",")[0].rstrip("]") for step in
                 plan.steps.values()}  # fmt: skip
     assert len(products) == 450
