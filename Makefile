@@ -12,10 +12,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,up,dev]'
 	@touch $@
 
-.PHONY: install demo test check format data help
+.PHONY: install demo test docker-test check format data help
 install: $(VENV)/.installed ## Install everything into .venv
 
 demo: install ## Run both sample recipes on the shipped miniature (CPU, local folder, no server)
@@ -24,6 +24,9 @@ demo: install ## Run both sample recipes on the shipped miniature (CPU, local fo
 
 test: install ## Run the test suite, on four processes: much of it waits for servers
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+
+docker-test: install ## Build the images and run one recipe through them (root, podman, 15 GB, an hour at most)
+	timeout 3900 $(BIN)/python -m tests.docker.trial
 
 check: install ## Lint and type-check; no warning passes
 	$(BIN)/ruff check .
@@ -38,4 +41,4 @@ data: install ## Fetch the cut-outs that kontext-mini is trained on (17 MB, need
 	$(BIN)/kontext data $(CUTOUTS)
 
 help: ## Show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 18

@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+LINES = 20  # of one kind that anybody wants to read at once
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
@@ -45,7 +47,13 @@ class ProblemsError(Exception):
         self.problems: tuple[Problem, ...] = tuple(
             sorted(unique, key=lambda p: (p.path, p.mark or Mark(0, 0)))
         )
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__("\n".join(few(list(map(str, self.problems)))))
+
+
+def few(lines: Sequence[str], limit: int = LINES) -> list[str]:
+    """At most so many lines, and how many more there are."""
+    more = len(lines) - limit
+    return [*lines[:limit], f"… and {more} more"] if more > 0 else list(lines)
 
 
 def one_line(text: str) -> str:

@@ -155,7 +155,7 @@ def _from_folder(folder: Path, prefix: str = "") -> ModelSpec:
 def _digest(folder: Path) -> str:
     try:
         return folder_digest(folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot read the weights ({error})") from error
 
 

@@ -4,6 +4,9 @@
 itself (``ModelSpec.deciding``), so a default can be changed and a figure be written there without
 making anything anew that did not ask for it.
 
+Where a machine only plans, weights may be absent: ``weights.sha256`` in the folder, as the program
+``sha256sum`` writes it, then says what they are.
+
 Torch-free. Reading 24 GB of weights takes minutes, and every plan needs the digest before any
 model loads; so each file's hash is kept with its size, modification time and inode.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,7 +33,9 @@ COMPONENTS = (
     "transformer",
     "vae",
 )
+STATED = "weights.sha256"  # lines of `sha256sum`: digest, two spaces, path from the folder
 _INDEX = "model_index.json"
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
 _SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model"})
 _CHUNK = 8 << 20  # bytes
 # A file written this lately may change again without its time moving on: hash, do not remember.
@@ -58,20 +64,41 @@ def model_files(folder: Path) -> list[Path]:
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's files, in hexadecimal.
 
-    Neither the folder's place nor files of no effect (README, samples) change it.
+    Neither the folder's place nor files of no effect (README, samples) change it. Files that are
+    absent and stated count as if they were there.
 
     Raises:
         OSError: a file cannot be read.
+        ValueError: a line of what is stated is none of ``sha256sum``'s.
     """
     remembered = _load_cache()
     fresh: dict[str, _Entry] = {}
-    total = hashlib.sha256()
+    contents = _stated(folder)
     for path in model_files(folder):
-        content = _file_digest(path, remembered, fresh)
-        total.update(f"{content} {path.relative_to(folder).as_posix()}\n".encode())
+        contents[path.relative_to(folder)] = _file_digest(path, remembered, fresh)
+    total = hashlib.sha256()
+    for name, content in sorted(contents.items()):
+        total.update(f"{content} {name.as_posix()}\n".encode())
     if fresh:
         _save_cache({**_load_cache(), **fresh})
     return total.hexdigest()
+
+
+def _stated(folder: Path) -> dict[Path, str]:
+    """Digests of files that may be absent, by their path from the folder.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: a line is none of ``sha256sum``'s.
+    """
+    if not (folder / STATED).is_file():
+        return {}
+    found = {}
+    for number, line in enumerate((folder / STATED).read_text("utf-8").splitlines(), 1):
+        if (parts := _LINE.fullmatch(line)) is None:
+            raise ValueError(f"{STATED}:{number}: expected a line of `sha256sum`; write it anew")
+        found[Path(parts[2])] = parts[1]
+    return found
 
 
 def _file_digest(path: Path, remembered: Mapping[str, _Entry], fresh: dict[str, _Entry]) -> str:

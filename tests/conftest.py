@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from . import debian
 from .servers.fixtures import (
     become,
     careless,
@@ -53,3 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONG.index(folder) if folder in LONG else len(LONG)
 
     items.sort(key=place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test: what it needs of Debian's."""
+    debian.check(item)

@@ -55,7 +55,11 @@ def imported(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("flows", ()), ("kontext_engine", ("engine", "cutout")), ("tests", ("engine", "dev"))],
+    [
+        ("flows", ("up",)),
+        ("kontext_engine", ("engine", "cutout")),
+        ("tests", ("engine", "dev")),
+    ],
 )
 def test_every_import_is_declared(package, extras):
     known = declared(*extras)
@@ -76,7 +80,7 @@ def test_one_distribution_alone_provides_cv2():
 def test_what_computes_is_an_extra_that_make_installs():
     engine = declared("engine") - declared()
     assert {"torch", "diffusers", "transformers", "accelerate"} <= engine
-    assert "-e '.[engine,dev]'" in (ROOT / "Makefile").read_text("utf-8")
+    assert "-e '.[engine,up,dev]'" in (ROOT / "Makefile").read_text("utf-8")
 
 
 def without_engine(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

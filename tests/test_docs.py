@@ -10,9 +10,11 @@ import pytest
 from flows.cli.check import summary
 from flows.plan import presets as presets_module
 from flows.plan.outputs import DEFAULT_QUALITY
+from flows.plan.plan import make_plan
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
+from flows.recipe.recipe import load_recipe
 from flows.recipe.schema import (
     MAX_GUIDANCE,
     MAX_STEPS,
@@ -55,7 +57,7 @@ def test_every_example_is_found():
 def test_an_example_plans_without_a_warning(text, told, folder):
     path = Path("autumn.yaml")
     path.write_text(text)
-    plan = plan_file(path)
+    plan = make_plan(load_recipe(path))  # with the default model, as a reader has it
     assert plan.warnings == ()
     if told:
         assert told == f"{path}: ok, {summary(plan)}\n"

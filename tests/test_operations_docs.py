@@ -17,27 +17,31 @@ from flows.run.packing import LEAST, MOST
 from flows.scheduling import (
     forms,
     names,
+    night,
+    notices,
     pools,
-    publishing,
     recipe_run,
+    server,
     setbacks,
+    shown,
     statement,
     states,
 )
 from flows.scheduling import sweep as sweeping
 from flows.scheduling import worker as working
 from flows.scheduling.site import Tempo
-from flows.scheduling.workers.health import HOST, STANDSTILL_SECONDS
+from flows.scheduling.workers.health import STANDSTILL_SECONDS
 from flows.scheduling.workers.metrics import Counts, Metrics, Scheduler
-from flows.settings import RESIDENT_PATIENCE
+from flows.settings import RESIDENT_PATIENCE, Settings
 from flows.store.words import OVERDUE, QUIET, RENEW
+from flows.up import keep, launch, ports, postgres, waiting
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 # Of other programs than ours.
 FOREIGN = {
-    *("--restart", "--stop-timeout", "--gpus", "--env-file", "--host", "--port"),
+    *("--host", "--port", "--rm", "--profile", "--scale", "--from-literal"),
     *("--supervised", "--prefetch", "--drain-seconds"),  # told to be gone
 }
 
@@ -73,9 +77,24 @@ def flat(text: str) -> str:
         ("waits two minutes for one", recipe_run.EMPTY_POOL, 120),
         ("thirty days after the last", underway.LONGEST, 30 * 86400),
         ("thirty days after it was put there", kinds.ORDERED_FOR, 30 * 86400),
-        ("(for a day, in S3)", publishing.LINK_SECONDS, 86400),
+        ("the eight newest pictures", shown.NEWEST, 8),
+        ("(a week, which is the most", Settings().presign_seconds, 7 * 86400),
+        ("Ten minutes after its time", notices.BEGINS_WITHIN, 600),
+        ("(of twenty recipes at most)", night.MOST_REPORTS, 20),
+        ("`kontext: a night ended`", notices.ENDED, "kontext: a night ended"),
+        ("`kontext: a night failed`", notices.FAILED, "kontext: a night failed"),
+        ("`kontext: a night has not begun`", notices.NOT_BEGUN, "kontext: a night has not begun"),
+        ("| `kontext-report` |", shown.REPORT, "kontext-report"),
+        ("| `kontext-failures` |", shown.FAILURES, "kontext-failures"),
         ("stood still for a minute", STANDSTILL_SECONDS, 60),
-        ("serves three pages on 127.0.0.1", HOST, "127.0.0.1"),
+        ("serves three pages on 127.0.0.1", Settings().metrics_host, "127.0.0.1"),
+        ("set aside at 10 MB when its process", launch.LOG_BYTES, 10 * 2**20),
+        ("dying in its first 10 seconds", keep.START_SECONDS, 10),
+        ("Without it: 4200, or the next", ports.USUAL["server"], 4200),
+        ("It says every ten seconds what it waits for", waiting.TOLD_EVERY, 10),
+        ("the user `postgres` or `nobody`", postgres.UNPRIVILEGED, ("postgres", "nobody")),
+        ("with one line every 10 seconds", server.WAIT_TOLD, 10),
+        ("a minute at most (`--wait`)", Settings().wait, 60),
         ("two work pools, `kontext-parents`", names.PARENTS_POOL, "kontext-parents"),
         ("and `kontext` (chunks", names.CHUNKS_POOL, "kontext"),
         ("former work pool `kontext-runs`", pools.FORMER_POOL, "kontext-runs"),
@@ -111,7 +130,7 @@ def test_chunks_are_as_long_as_the_readme_says():
 
 
 def test_the_service_examples_leave_time_to_drain():
-    given = re.findall(r"(?:TimeoutStopSec=|--stop-timeout |GracePeriodSeconds: )(\d+)", PAGE)
+    given = re.findall(r"(?:TimeoutStopSec=|are given |Pods get )(\d+)", PAGE)
     assert len(given) == 3
     assert all(int(seconds) >= working.DRAIN + 10 for seconds in given)
 
@@ -144,7 +163,7 @@ def test_every_option_that_is_named_is_one(text):
     every = set().union(*known.values())
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     assert named - every - FOREIGN == set()
-    for verb, rest in re.findall(r"kontext (\w+)((?: [^`\n#]*)?)", re.sub(r" \\\n", " ", text)):
+    for verb, rest in re.findall(r"kontext ([\w-]+)((?: [^`\n#]*)?)", re.sub(r" \\\n", " ", text)):
         if verb in known:
             asked = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest))
             assert asked <= known[verb], verb
@@ -155,7 +174,7 @@ def test_the_readme_names_every_verb_and_no_other():
     for verb in known - {"schema"}:
         assert re.search(rf"`kontext {verb}\b", README), verb
     table = README[README.index("| command |") : README.index("Exit codes")]
-    assert set(re.findall(r"kontext (\w+)", table)) <= known
+    assert set(re.findall(r"kontext ([\w-]+)", table)) <= known
 
 
 def test_the_house_has_the_rooms_that_the_readme_says():

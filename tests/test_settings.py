@@ -13,13 +13,15 @@ import typer.main
 
 from flows.cli import build_app
 from flows.cli.options import LinkKind
+from flows.scheduling.workers.name import NoNameError
 from flows.settings import InputSettings, S3Settings, Settings, SettingsError, resident
-from flows.settings.load import effective_settings, leaves, load_settings
+from flows.settings.load import effective_settings, flag, leaves, load_settings, variable
 from flows.settings.secrecy import masked
 from kontext_engine.numerics import Device
+from tests.settings_table import table
 from tests.shell import kontext
 
-PAGE = (Path(__file__).parents[1] / "docs" / "storage.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "settings.md").read_text("utf-8")
 CREDENTIALS = (
     "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, a profile in ~/.aws "
     "or a role; remove it here"
@@ -110,13 +112,60 @@ def test_every_setting_is_on_the_page_and_is_the_same_in_file_and_variable(monke
     assert load_settings() == by_file.settings != Settings()
 
 
-def test_a_flag_of_a_setting_is_on_the_page_and_takes_what_the_setting_takes():
-    commands = typer.main.get_command(build_app()).commands.values()
-    flags = {one.name for verb in commands for one in verb.params} & set(Settings.model_fields)
-    told = re.search(r"an option of the command line \((.*?)\)", PAGE)
-    assert set(re.findall(r"--(\w+)", told[1])) == flags == {"store", "batch", "device", "links"}
+def test_the_table_on_the_page_has_every_setting_its_variable_and_its_flag():
+    assert table() in PAGE
+
+
+# Options that say what no setting does: what is asked for once, and what only trials need.
+UNSET = {"engine", "tempo"}
+
+
+def test_every_flag_of_a_setting_is_an_option_and_sets_it(monkeypatch):
+    """Of the verbs that stay every option is a setting, so that a variable can say it, too."""
+    verbs = typer.main.get_command(build_app()).commands
+    options = {text for verb in verbs.values() for one in verb.params for text in one.opts}
+    flags = {flag(names): names for names, _ in leaves() if flag(names)}
+    assert set(flags) <= options
+    for verb in ("worker",):
+        for one in verbs[verb].params:
+            assert one.name in UNSET or set(one.opts) & set(flags), one.name
     assert Settings.model_fields["links"].annotation | None == get_args(LinkKind)[0]
     assert Settings.model_fields["device"].annotation is Device
+
+
+def test_a_flag_wins_over_the_variable_in_what_a_worker_is_started_with(monkeypatch, capsys):
+    """Each of its options, said with another value than the variable's."""
+    said = {
+        "--serve": ("chunks", "parents"), "--store": ("s3://one", "s3://two"),
+        "--recipes": ("r1", "r2"), "--model": ("m1", "m2"), "--engines": ("2", "3"),
+        "--threads": ("2", "3"), "--batch": ("2", "3"), "--metrics-host": ("::1", "::"),
+        "--metrics-port": ("1", "2"), "--log-format": ("json", "text"),
+        "--log-level": ("debug", "error"), "--name": ("n1", "n2"),
+    }  # fmt: skip
+    started = []
+    monkeypatch.setattr("flows.cli.worker.begin_log", started.append)
+    monkeypatch.setattr("flows.scheduling.running.run_worker", lambda *_: os._exit(9))
+    monkeypatch.setattr("flows.scheduling.workers.name.claim_name", _no_name)
+    names = {flag(names): names for names, _ in leaves()}
+    for option, (by_variable, _) in said.items():
+        monkeypatch.setenv(variable(names[option]), by_variable)
+    assert kontext(capsys, "worker")[0] == 2
+    options = [part for option, (_, by_flag) in said.items() for part in (option, by_flag)]
+    assert kontext(capsys, "worker", *options)[0] == 2
+    for found, place in zip(started, (0, 1), strict=True):
+        for option, values in said.items():
+            value = found
+            for name in names[option]:
+                value = getattr(value, name)
+            assert str(value[0] if isinstance(value, tuple) else value) == values[place], option
+    wrong = kontext(capsys, "worker", "--engines", "0")
+    assert wrong == (
+        2, "", "--engines: is the number 0; expected at least 1; choose a number in the range\n"
+    )  # fmt: skip
+
+
+def _no_name(wanted):
+    raise NoNameError(wanted)
 
 
 def test_a_process_that_stays_has_more_patience_unless_it_was_told_how_much(monkeypatch):

@@ -53,6 +53,7 @@ from flows.store.outputs import FOLDER as OUTPUTS
 from flows.store.outputs import OutputRecord, OutputStore
 from flows.store.runfolder import RUNS, THUMBS, RunFolder
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
+from kontext_engine.numerics import choose_numerics
 from kontext_engine.spec import NumericsProfile
 from tests.servers.fixtures import set_environment
 from tests.servers.seaweed import ADMIN, Identity, Seaweed, admin_client
@@ -111,12 +112,12 @@ class Guarded:
         self._role = ADMIN.name
         made = boto._make
 
-        def make(settings):
-            client, asked = made(settings), self.asked[self._role]
+        def make(settings, profile):
+            (client, session), asked = made(settings, profile), self.asked[self._role]
             client.meta.events.register(
                 "provide-client-params.s3", lambda params, model, **_: note(asked, params, model)
             )
-            return client
+            return client, session
 
         monkeypatch.setattr(boto, "_make", make)
         for module, name, operation in (
@@ -281,7 +282,10 @@ def test_a_runner_makes_and_publishes_with_its_policy(guarded, recipe):
     for name in guarded.names("blobs/"):
         guarded.write(name, b"damaged")
     kontext("run", recipe)  # set aside, made again
-    kontext("plan", recipe, "--set", "defaults.seed=7")  # tells why a step failed the last time
+    failing = ("defaults.seed=7",)
+    for key in make_plan(load_recipe(Path(recipe), failing), numerics=choose_numerics()).steps:
+        open_store(STORE).note_failure(FailureNote(key, "s", "why", 1, "now", "software"))
+    kontext("plan", recipe, "--set", *failing)  # tells why its steps failed the last time
     make_and_mend(guarded)
     guarded.check("runner")
 

@@ -12,18 +12,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from importlib import import_module
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from flows.cli.examples import epilog
 from flows.problems import ProblemsError
 
 VERBS: tuple[str, ...] = (
+    "init",
     "check",
     "plan",
     "run",
     "worker",
     "deploy",
+    "up",
+    "down",
+    "status",
+    "wait-for",
     "report",
     "pull",
     "runs",
@@ -36,6 +42,8 @@ VERBS: tuple[str, ...] = (
     "schema",
     "config",
 )
+
+WAITS = "wait-for"  # the verb that becomes another program
 
 HELP = """Batch creative automation: YAML recipes in, edited pictures and a report out.
 
@@ -72,12 +80,26 @@ def build_app(verbs: Sequence[str] = VERBS) -> typer.Typer:
     )
     app.callback()(_root)
     for verb in verbs:
-        module = import_module(f"flows.cli.{verb}")
-        app.command(name=verb, epilog=EXIT_CODES)(getattr(module, verb))
+        function = verb.replace("-", "_")
+        module = import_module(f"flows.cli.{function}")
+        app.command(name=verb, epilog=epilog(verb, EXIT_CODES))(getattr(module, function))
     return app
 
 
-def _root() -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"kontext {version('kontext-pipeline')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+) -> None:
     # Without a callback Typer would turn an app of one verb into a command without verbs.
     pass
 
@@ -85,9 +107,11 @@ def _root() -> None:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run ``kontext``; always ends in ``SystemExit`` with one of ``ExitCode``."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # What stands behind '--' is another program's, its options too.
+    args, command = _parted(args) if args[:1] == [WAITS] else (args, [])
     named = args[0] if args and args[0] in VERBS else None
     try:
-        build_app((named,) if named else VERBS)(args, prog_name="kontext")
+        build_app((named,) if named else VERBS)(args, prog_name="kontext", obj=command)
     except ProblemsError as error:  # a recipe or the settings, in any verb
         typer.echo(str(error), err=True)
         raise SystemExit(ExitCode.WRONG) from None
@@ -99,6 +123,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         typer.echo(not_installed(error.name), err=True)
         raise SystemExit(ExitCode.WRONG) from None
     raise SystemExit(ExitCode.DONE)
+
+
+def _parted(args: list[str]) -> tuple[list[str], list[str]]:
+    at = args.index("--") if "--" in args else len(args)
+    return args[:at], args[at + 1 :]
 
 
 @contextmanager

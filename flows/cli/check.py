@@ -13,6 +13,7 @@ from flows.cli.options import Sets
 if TYPE_CHECKING:
     from flows.plan.step import Plan
     from flows.recipe.recipe import Recipe
+    from kontext_engine.spec import ModelSpec
 
 
 def check(
@@ -26,18 +27,23 @@ def check(
     Nothing is made and no model is loaded. Input files must be there, but are not opened as
     pictures: one that is broken fails its own steps only, when the recipe runs.
     """
+    from flows.problems import few
+    from flows.recipe.catalog import KEPT
     from flows.recipe.errors import RecipeError
     from flows.recipe.recipe import load_recipe
 
     wrong = False
     for path in recipes:
+        if path.stem.endswith(KEPT):
+            typer.echo(f"note: {path}: passed over, it is no recipe", err=True)
+            continue
         try:
             plan, missing = plan_anyway(load_recipe(path, tuple(sets or ())))
         except RecipeError as error:
             wrong = True
             typer.echo(str(error), err=True)
             continue
-        for warning in (*plan.warnings, *missing):
+        for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
         typer.echo(f"{path}: ok, {summary(plan)}")
     if wrong:
@@ -51,19 +57,31 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
         RecipeError: as ``make_plan``.
     """
     from flows.plan.plan import make_plan
+    from flows.settings.load import load_settings
+
+    model, missing = known_model(recipe)
+    settings = load_settings(recipe.folder)
+    return make_plan(recipe, model=model, settings=settings), missing
+
+
+def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
+    """The spec of a known model, and a note where its weights are not on this machine.
+
+    ``None`` for any other model: planning finds it, or tells.
+    """
     from kontext_engine.catalogue import HUB_MODELS, resolve_model
     from kontext_engine.errors import ModelError
     from kontext_engine.folder import check_whole
 
     name = recipe.document.model
     if name not in HUB_MODELS:
-        return make_plan(recipe), []
+        return None, []
     try:
         spec = resolve_model(name)
         check_whole(Path(spec.source))
-        return make_plan(recipe, model=spec), []
+        return spec, []
     except ModelError as error:
-        return make_plan(recipe, model=HUB_MODELS[name]), [f"{recipe.path}: {error}"]
+        return HUB_MODELS[name], [f"{recipe.path}: {error}"]
 
 
 def summary(plan: Plan) -> str:

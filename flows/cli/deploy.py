@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import told
-from flows.cli.options import effective
+from flows.cli.options import Recipes, Wait, effective
+
+if TYPE_CHECKING:
+    from flows.recipe.catalog import Catalog
+    from flows.recipe.parameters import Parameter
 
 
 def deploy(
-    recipes: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Where recipes to choose from are: a folder or s3://bucket/prefix.",
-        ),
-    ] = "recipes",
     *,
+    recipes: Recipes = None,
     store: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +53,6 @@ def deploy(
         float | None,
         typer.Option(
             metavar="HOURS",
-            min=0,
             help="What a night has not begun after so many hours stays undone; 0 for none; "
             "default: as it was.",
         ),
@@ -63,10 +61,25 @@ def deploy(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
             help="Recipes of a night at once; default: as it was, 4 at first.",
         ),
     ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Tell of nights (ended, failed, past the deadline, not begun) with this "
+            "notification block of Prefect's, as TYPE/NAME; '' for nobody; default: as it was.",
+        ),
+    ] = None,
+    notify_report: Annotated[
+        bool | None,
+        typer.Option(
+            "--notify-report",
+            help="With --notify: the reports' links, too, which whoever has them can open.",
+        ),
+    ] = None,
+    wait: Wait = None,
 ) -> None:
     """Create or update what Prefect needs to know; run it again whenever recipes come or go.
 
@@ -80,21 +93,50 @@ def deploy(
     from flows.scheduling.pools import DeployError
     from flows.scheduling.server import NoServerError, ServerError
 
-    stores = [effective(store=one) for one in store or (None,)]
+    night = {
+        "cron": cron,
+        "time_zone": time_zone,
+        "recipes": nightly,
+        "deadline": deadline,
+        "concurrency": concurrency,
+        "notify": notify,
+        "notify_report": notify_report,
+    }
+    stores = [
+        effective(store=one, recipes=recipes, wait=wait, night=night) for one in store or (None,)
+    ]
+    settings = stores[0]
+    if settings.night.notify_report and not settings.night.notify:
+        raise typer.BadParameter("needs --notify BLOCK beside it", param_hint="--notify-report")
+    catalog = Catalog(settings.recipes, settings)
+    names = tuple(catalog.names())
     wanted = Deployment(
-        tuple(Catalog(recipes, stores[0]).names()),
+        names,
         tuple(_address(one.store) for one in stores),
-        cron,
-        time_zone,
-        nightly,
-        deadline,
-        concurrency,
+        settings.night,
+        _parameters(catalog, names),
     )
     with told(ServerError, wrong=(NoServerError, DeployError)):
-        deployed = carry_out(wanted)
+        deployed = carry_out(wanted, settings.wait, lambda text: typer.echo(text, err=True))
     for change in deployed.changes or ("nothing to change",):
         typer.echo(change)
     typer.echo(f"dashboard  {deployed.dashboard}")
+
+
+def _parameters(catalog: Catalog, names: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
+    """The parameters of those recipes that have some; one that cannot be read is told."""
+    from flows.recipe.errors import RecipeError
+    from flows.recipe.recipe import load_parameters
+
+    found = {}
+    for name in names:
+        try:
+            with catalog.fetched(name) as recipe:
+                if own := load_parameters(recipe.path, recipe.settings):
+                    found[name] = own
+        except RecipeError as error:
+            typer.echo(f"note: {name} has no form of its own: {error}", err=True)
+    return found
 
 
 def _address(store: str) -> str:

@@ -21,6 +21,7 @@ from flows.cli.options import (
     changes,
     effective,
 )
+from flows.cli.words import quoted
 from kontext_engine.numerics import choose_numerics
 
 if TYPE_CHECKING:
@@ -52,35 +53,82 @@ def plan(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every step, key and output as JSON.")
     ] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Print every step's seed and prompt, filled in.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print these as CSV.")] = False,
+    resolved: Annotated[
+        bool,
+        typer.Option(
+            "--resolved",
+            help="Print the recipe with what it extends and its folder's defaults, each line with "
+            "its origin.",
+        ),
+    ] = False,
 ) -> None:
     """Show what a run would make: per step, how many pictures are done and how many are left.
 
     Everything is keyed before any model loads, so this takes no GPU and changes nothing.
     """
+    from flows.cli.check import known_model
     from flows.plan.plan import make_plan
+    from flows.problems import few
     from flows.recipe.recipe import load_recipe
+    from flows.recipe.resolved import resolved as resolved_text
 
-    settings = effective(store=store, device=device)
+    settings = effective(recipe, store=store, device=device)
+    read = load_recipe(recipe, changes(sets, model), settings)
+    if resolved:
+        typer.echo(resolved_text(read.written), nl=False)
+        return
+    spec, missing = known_model(read)
     planned = make_plan(
-        load_recipe(recipe, changes(sets, model)),
+        read,
+        model=spec,
         numerics=choose_numerics(dtype, settings.device),
         only=tuple(only or ()),
         settings=settings,
     )
-    progress = _progress(planned, settings)
+    if prompts or as_csv:
+        for note in few(planned.warnings):
+            typer.echo(f"note: {note}", err=True)
+        _print_prompts(planned, as_csv=as_csv)
+        return
+    progress = _progress(planned, settings, keyed=not missing)
     if as_json:
         typer.echo(json.dumps(_as_json(planned, progress), indent=2, ensure_ascii=False))
         return
-    for note in (*planned.warnings, *_failure_notes(planned, progress.failures)):
+    for note in (*few(planned.warnings), *missing, *_failure_notes(planned, progress.failures)):
         typer.echo(f"note: {note}", err=True)
-    _print_table(planned, progress)
+    typer.echo(f"store     {settings.store}")
+    _print_table(planned, progress, keyed=not missing)
 
 
-def _progress(planned: Plan, settings: Settings) -> PlanStatus:
+def _print_prompts(planned: Plan, *, as_csv: bool) -> None:
+    """Every step's label, seed and prompt, one a line."""
+    import csv
+    import sys
+
+    rows = [
+        (label, planned.steps[key].params.seed, planned.steps[key].params.prompt)
+        for label, key in planned.labels.items()
+    ]
+    if not as_csv:
+        for label, seed, prompt in rows:
+            typer.echo(f"{label}  seed {seed}\n    {prompt}")
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("step", "seed", "prompt"))
+    writer.writerows((quoted(label), seed, quoted(prompt)) for label, seed, prompt in rows)
+
+
+def _progress(planned: Plan, settings: Settings, *, keyed: bool) -> PlanStatus:
     from flows.plan.estimate import SAMPLE, StepTimes
     from flows.store.address import open_store
     from flows.store.base import StoreError
 
+    if not keyed:
+        return PlanStatus(frozenset(), None, {})
     with told(StoreError):
         store = open_store(settings.store, settings)
         done = frozenset(key for key, has in store.has_all(planned.steps) if has)
@@ -98,7 +146,7 @@ def _failure_notes(planned: Plan, failures: Mapping[str, str]) -> list[str]:
     return notes if more <= 0 else [*notes[:_FAILURES_SHOWN], f"{more} more failed last time"]
 
 
-def _print_table(planned: Plan, progress: PlanStatus) -> None:
+def _print_table(planned: Plan, progress: PlanStatus, *, keyed: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -119,7 +167,11 @@ def _print_table(planned: Plan, progress: PlanStatus) -> None:
     counts = (len(planned.variants), total, ready, total - ready)
     table.add_row("all", "", *map(str, counts), style="bold")
     Console().print(table)
-    typer.echo(_sentence(total, ready, progress.seconds))
+    typer.echo(
+        _sentence(total, ready, progress.seconds)
+        if keyed
+        else f"{total} steps; none has a key without the model's weights: what is done is unknown."
+    )
 
 
 def _sentence(total: int, ready: int, seconds: float | None) -> str:

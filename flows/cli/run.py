@@ -18,6 +18,7 @@ from flows.cli.options import (
     RecipePath,
     Sets,
     Store,
+    Wait,
     changes,
     effective,
 )
@@ -36,7 +37,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="STEP[VARIANT]",
-            help="Give this frame a new seed, and keep it. Repeat for more.",
+            help="Give this frame a new seed, and keep it; a selector of several, each. Repeat for "
+            "more.",
         ),
     ] = None,
     model: Model = None,
@@ -54,6 +56,7 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="With --prefect: do not follow; the run goes on.")
     ] = False,
+    wait: Wait = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")
     ] = False,
@@ -66,7 +69,7 @@ def run(
     from flows.run.pipeline import RunRequest
     from flows.settings.address import is_s3
 
-    settings = effective(store=store, device=device, batch=batch, links=links)
+    settings = effective(recipe, store=store, device=device, batch=batch, links=links, wait=wait)
     if links == "presigned" and not is_s3(settings.store):
         raise typer.BadParameter("only a store in S3 has such links", param_hint="--links")
     request = RunRequest(
@@ -91,7 +94,7 @@ def _reroll(request: RunRequest, selectors: list[str]) -> None:
     from flows.recipe.overrides import overrides_path
     from flows.recipe.recipe import load_recipe
 
-    recipe = load_recipe(request.recipe, request.sets)
+    recipe = load_recipe(request.recipe, request.sets, request.effective)
     kept = overrides_path(request.recipe)
     for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
         text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
@@ -113,7 +116,7 @@ def _order(request: RunRequest, detach: bool) -> Finished | None:
     failed, wrong = (StoreError, ServerError), (NoServerError, FleetError, OrderError)
     try:
         with told(*failed, wrong=wrong), connected() as client:
-            ordered = order(request, client)
+            ordered = order(request, client, say)
             say(f"ordered  {ordered.page}")
             stopped = f"not followed any more; the run goes on: {ordered.page}"
             with told(stopped=stopped):
@@ -128,6 +131,7 @@ def _carry_out(request: RunRequest) -> Finished:
 
     from flows.cli.interrupt import Interrupts
     from flows.cli.progress import RunProgress
+    from flows.problems import few
     from flows.run.events import both
     from flows.run.pipeline import Hooks, plan_recipe, run_recipe
     from flows.store.base import StoreError
@@ -142,7 +146,8 @@ def _carry_out(request: RunRequest) -> Finished:
     )
     with told(StoreError, stopped="stopped at once; what is made stays"), interrupts.caught():
         plan = plan_recipe(request)
-        for warning in plan.warnings:
+        console.print(f"store     {request.out}", soft_wrap=True, highlight=False, markup=False)
+        for warning in few(plan.warnings):
             typer.echo(f"note: {warning}", err=True)
         with progress:
             return run_recipe(plan, request, hooks)

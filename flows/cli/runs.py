@@ -50,15 +50,19 @@ def _print(found: list[RunLine]) -> None:
     from rich.text import Text
 
     table = Table("run", "state", "steps", "outputs", "when", box=None, pad_edge=False)
+    if any(line.sets or line.only for line in found):
+        table.add_column("asked")
     for column in table.columns:
-        column.no_wrap = column.header != "steps"
+        column.no_wrap = column.header not in ("steps", "asked")
     table.columns[3].justify = "right"
     for line in found:
         state = Text(line.state.value, style=COLOURS.get(line.state.value, "yellow"))
         if line.pinned:
             state.append(", pinned", style="dim")
         counts = ", ".join(f"{count} {name}" for name, count in line.counts.items())
-        table.add_row(Text(line.run), state, counts, str(line.outputs), _when(line.when))
+        asked = [f"--set {one}" for one in line.sets] + [f"--only {one}" for one in line.only]
+        row = (state, counts, str(line.outputs), _when(line.when), Text(" ".join(asked)))
+        table.add_row(Text(line.run), *row[: len(table.columns) - 1])
     # In a file or a pipe nothing is cut.
     Console(width=None if sys.stdout.isatty() else 300).print(table)
     for line in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Annotated, Literal
@@ -10,17 +9,27 @@ from typing import Annotated, Literal
 import typer
 
 from flows.cli import ExitCode, told
-from flows.cli.options import Batch, effective
+from flows.cli.logs import begin_log
+from flows.cli.options import (
+    Batch,
+    LogFormat,
+    LogLevel,
+    MetricsHost,
+    MetricsPort,
+    Recipes,
+    effective,
+)
 
 
 def worker(
     *,
     serve: Annotated[
-        Literal["chunks", "parents", "both"],
+        Literal["chunks", "parents", "both"] | None,
         typer.Option(
-            help="chunks: pictures, on engines; parents: recipes and nights, which need none.",
+            help="chunks: pictures, on engines; parents: recipes and nights, which need none; "
+            "default: the setting, else both.",
         ),
-    ] = "both",
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -28,38 +37,32 @@ def worker(
             help="The store that is looked after; default: the setting. Runs may name others.",
         ),
     ] = None,
-    recipes: Annotated[
-        str,
-        typer.Option(metavar="PLACE", help="Where recipes are: a folder or s3://bucket/prefix."),
-    ] = "recipes",
+    recipes: Recipes = None,
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
             metavar="NAME",
-            help="A model to serve, by name or folder; default: all on this machine. Repeat.",
+            help="A model to serve, by name or folder; default: the setting, else all on this "
+            "machine. Repeat.",
         ),
     ] = None,
     engines: Annotated[
         int | None,
-        typer.Option(min=1, help="Engine processes; default: one for each GPU, or 1."),
+        typer.Option(help="Engine processes; default: the setting, else one for each GPU, or 1."),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads of each engine on the CPU; default: all."),
+        typer.Option(help="Threads of each engine on the CPU; default: the setting, else all."),
     ] = None,
     batch: Batch = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Serve /health/live, /health/ready and /metrics on 127.0.0.1; 0: any port, "
-            "which is printed.",
-        ),
-    ] = None,
+    metrics_host: MetricsHost = None,
+    metrics_port: MetricsPort = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
     name: Annotated[
-        str | None, typer.Option(help="What Prefect calls it; default: the host's name.")
+        str | None,
+        typer.Option(help="What Prefect calls it; default: the setting, else the host's name."),
     ] = None,
     engine: Annotated[str | None, typer.Option(metavar="MODULE:FUNCTION", hidden=True)] = None,
     tempo: Annotated[
@@ -69,47 +72,40 @@ def worker(
     """Carry out flow runs from Prefect's pools; needs PREFECT_API_URL.
 
     SIGTERM or Ctrl-C hands back what is in hand and ends; a second one ends at once. Restarting it
-    is the service manager's work.
+    is the service manager's work. Each option is a setting, too, and a KONTEXT_ variable.
     """
-    from flows.engines.loading import KONTEXT
-    from flows.scheduling.workers.name import NoNameError, claim_name
-    from flows.scheduling.workers.options import WorkerOptions
-
-    _log_to_stderr()
-    settings = effective(store=store, batch=batch)
-    options = WorkerOptions(
-        engines=engines, threads=threads, batch=settings.batch, engine=engine or KONTEXT
+    settings = effective(
+        store=store,
+        recipes=recipes,
+        batch=batch,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        log_format=log_format,
+        log_level=log_level,
+        worker={
+            "serve": serve,
+            "name": name,
+            "engines": engines,
+            "threads": threads,
+            "models": tuple(models) if models else None,
+        },
     )
-    from flows.scheduling.running import Serving, WorkerError, run_worker
+    say = begin_log(settings)
+    from flows.engines.loading import KONTEXT
+    from flows.scheduling.running import WorkerError, run_worker
     from flows.scheduling.server import NoServerError
     from flows.scheduling.site import Tempo
+    from flows.scheduling.workers.name import NoNameError, claim_name
 
-    serving = Serving(
-        serve=serve,
-        options=options,
-        settings=settings,
-        recipes=recipes,
-        models=tuple(models or ()),
-        metrics_port=metrics_port,
-        tempo=Tempo(**_tempo(tempo)),
-    )
     with told(wrong=(NoNameError, NoServerError, WorkerError)):
-        done = run_worker(claim_name(name), serving, typer.echo)
+        own = claim_name(settings.worker.name)
+        done = run_worker(own, settings, say, engine or KONTEXT, Tempo(**_tempo(tempo)))
     _leave(ExitCode.DONE if done else ExitCode.FAILED)
 
 
 def _tempo(text: str) -> dict[str, float]:
     pairs = (part.partition("=") for part in text.split(",") if part)
     return {name.strip(): float(value) for name, _, value in pairs}
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("flows")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # Prefect has a handler of its own on the root
 
 
 def _leave(code: ExitCode) -> None:

@@ -33,6 +33,7 @@ from flows.engines.messages import (
     Tiding,
 )
 from flows.engines.options import EngineState, ProcessOptions
+from flows.settings.logs import JsonLines
 from kontext_engine.api import Engine, EngineOptions, StepProgress
 from kontext_engine.calllog import CallLog
 from kontext_engine.errors import Cancelled, EngineError
@@ -143,13 +144,20 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def _begin_log() -> None:
+    """On stderr, which is the worker's, in the form that the worker has said."""
+    logging.basicConfig(format=f"%(asctime)s engine {os.getpid()}: %(message)s")
+    if os.environ.get("KONTEXT_LOG_FORMAT") == "json":
+        logging.root.handlers[0].setFormatter(JsonLines())
+
+
 def main(parent: int, handle: int) -> int:
     """Serve the process that is named, at the other end of ``handle``, until it says stop."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()
-    logging.basicConfig(format=f"%(asctime)s engine {os.getpid()}: %(message)s")
+    _begin_log()
     log.setLevel(logging.INFO)
     with suppress(OSError):
         # An engine comes back within seconds; its worker holds the queue, so it should live.

@@ -14,6 +14,7 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from flows.plan.step import (
@@ -27,6 +28,7 @@ from flows.plan.step import (
     StepParams,
 )
 from flows.store.record import canonical_json
+from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
@@ -41,25 +43,45 @@ def step_key(
     numerics: NumericsProfile,
 ) -> str:
     """The key of one step; ``params`` as the engine will be asked."""
-    edits = operation == "edit"
-    classifier_free = params.true_cfg > 1
-    return _digest(
-        {
-            "key": KEY_VERSION,
-            "operation": operation,
-            "prompt": params.prompt,
-            "seed": params.seed,
-            "steps": params.steps,
-            # What the engine ignores does not change pixels.
-            "guidance": _number(params.guidance) if model.guidance_embedded else None,
-            "true_cfg": _number(params.true_cfg) if classifier_free else 1,
-            "negative_prompt": params.negative_prompt if classifier_free else None,
-            "size": params.size,
-            "fit": params.fit.value if edits else None,
-            "contexts": [_context(ref) for ref in contexts],
-            **_model(model, numerics),
-        }
+    # Canonical JSON, its names in order, put together from what all variants of a step share.
+    fixed = _spelt(
+        operation, params.steps, params.guidance, params.true_cfg, params.size, params.fit, model,
+        numerics,
+    )  # fmt: skip
+    negative = params.negative_prompt if params.true_cfg > 1 else None
+    text = (
+        f'{{"contexts":[{",".join([_context(ref) for ref in contexts])}],{fixed[0]}'
+        f'"negative_prompt":{"null" if negative is None else _quoted(negative)},{fixed[1]}'
+        f'"prompt":{_quoted(params.prompt)},"seed":{params.seed:d},{fixed[2]}}}'
     )
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _spelt(
+    operation: Operation,
+    steps: int,
+    guidance: float | None,
+    true_cfg: float,
+    size: Size | None,
+    fit: Fit,
+    model: ModelSpec,
+    numerics: NumericsProfile,
+) -> tuple[str, str, str]:
+    """What stands in a key's JSON before the negative prompt, before the prompt, after the seed."""
+    parts = (
+        {
+            "fit": fit.value if operation == "edit" else None,
+            # What the engine ignores does not change pixels.
+            "guidance": _number(guidance) if model.guidance_embedded else None,
+            "key": KEY_VERSION,
+            "model": model.deciding,
+        },
+        {"numerics": asdict(numerics), "operation": operation},
+        {"size": size, "steps": steps, "true_cfg": _number(true_cfg) if true_cfg > 1 else 1},
+    )
+    first, second, last = (canonical_json(part).decode("ascii")[1:-1] for part in parts)
+    return f"{first},", f"{second},", last
 
 
 def shape_words(output: PlannedOutput) -> list[Any]:
@@ -90,7 +112,14 @@ def default_seed(step: str, values: Mapping[str, str]) -> int:
     a variant's seed stays what it is when others come and go, when entries change places, and
     when a prompt or the wording of a value is improved.
     """
-    return int(_digest({"seed": KEY_VERSION, "step": step, "values": dict(values)})[:8], 16)
+    pairs = ",".join([f"{_quoted(axis)}:{_quoted(values[axis])}" for axis in sorted(values)])
+    text = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{{pairs}}}}}'
+    return int(hashlib.sha256(text.encode("ascii")).hexdigest()[:8], 16)
+
+
+def take_seed(seed: int, take: int) -> int:
+    """The seed of a step's take after the first, which has ``seed``: 32 bits from both."""
+    return int(_digest({"take": take, "seed": seed})[:8], 16)
 
 
 def next_seed(label: str, seed: int) -> int:
@@ -106,16 +135,12 @@ def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
     return _digest({"steps": sorted(keys), "outputs": files})
 
 
-def _context(ref: ContextRef) -> dict[str, str | int]:
+def _context(ref: ContextRef) -> str:
     if isinstance(ref, ParentStep):
-        return {"step": ref.key}
+        return f'{{"step":{_quoted(ref.key)}}}'
     # What has always been read as it is read now keeps the key that it has always had.
-    return {"source": ref.digest} | ({"reading": ref.reading} if ref.reading > 1 else {})
-
-
-@functools.lru_cache(maxsize=16)
-def _model(model: ModelSpec, numerics: NumericsProfile) -> Mapping[str, Any]:
-    return {"model": model.deciding, "numerics": asdict(numerics)}
+    reading = f'"reading":{ref.reading:d},' if ref.reading > 1 else ""
+    return f'{{{reading}"source":{_quoted(ref.digest)}}}'
 
 
 def _number(value: float | None) -> float | None:

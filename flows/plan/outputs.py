@@ -7,6 +7,7 @@ picture depends would overwrite itself, and is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -18,7 +19,7 @@ from flows.plan.presets import with_preset
 from flows.plan.step import PlannedOutput, Shape
 from flows.problems import unknown
 from flows.recipe.axes import Axis
-from flows.recipe.graph import BUILTINS, StepNode, look_up, read_template
+from flows.recipe.graph import BUILTINS, TAKE, StepNode, look_up, read_template
 from flows.recipe.matrix import Variant
 from flows.recipe.naming import is_reserved, slug
 from flows.recipe.node import Loc
@@ -37,6 +38,9 @@ RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "outputs.c
 EXTENSIONS: Mapping[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 _FORMATS: Mapping[str, Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
+_EXTENSION = re.compile(
+    r"(tiff?|gif|bmp|avif|hei[cf]|jxl|jp2|tga|ppm|psd|pdf|svg|raw|jp[e2]?)\Z", re.IGNORECASE
+)
 _ODD = frozenset('<>:"|?*\\')
 
 
@@ -44,11 +48,11 @@ def plan_outputs(
     review: Review,
     axes: Mapping[str, Axis],
     nodes: Mapping[str, StepNode],
-    made: Sequence[tuple[Variant, Mapping[str, str]]],
+    made: Sequence[tuple[Variant, Mapping[str, tuple[str, ...]]]],
 ) -> tuple[PlannedOutput, ...]:
     """Every output of every variant, each path once; mistakes are noted.
 
-    ``made`` has with each variant the keys of its steps, by their ids.
+    ``made`` has with each variant the keys of its steps' takes, by their ids.
     """
     planned: dict[str, PlannedOutput] = {}
     wheres: dict[str, Loc] = {}
@@ -62,25 +66,37 @@ def plan_outputs(
         where: Loc = (*loc, "name")
         stem, kind = _split_format(review, loc, name, spec)
         before = len(review.problems)
+        node = nodes[spec.step]
+        builtins = (*BUILTINS, TAKE) if node.takes > 1 else BUILTINS
         shape = _shape(review, loc, spec, kind)
-        template = read_template(review, where, stem, axes, BUILTINS)
+        template = read_template(review, where, stem, axes, builtins)
         wrong = _unsafe(template) if template.parts else None
         if wrong is not None:
             review.wrong(where, wrong)
         if len(review.problems) > before:
             continue
-        for variant, keys in made:
-            path = f"{_render(review.recipe, spec.step, template, variant)}.{EXTENSIONS[kind]}"
-            quality = spec.quality or DEFAULT_QUALITY
-            output = PlannedOutput(keys[spec.step], variant.id, path, kind, quality, shape)
-            wrong = _clash(output, planned, nodes[spec.step], template, axes)
+        quality = spec.quality or DEFAULT_QUALITY
+        for variant, take, key in _takes(made, spec.step):
+            stem = _render(review.recipe, spec.step, template, variant, take)
+            path = f"{stem}.{EXTENSIONS[kind]}"
+            output = PlannedOutput(key, variant.id, path, kind, quality, shape)
+            wrong = _clash(output, planned, node, template, axes)
             if wrong is not None:
                 review.wrong(where, wrong)
                 break
-            planned.setdefault(path.casefold(), output)
-            wheres.setdefault(path.casefold(), where)
+            planned.setdefault(output.path.casefold(), output)
+            wheres.setdefault(output.path.casefold(), where)
     _check_folders(review, wheres)
     return tuple(planned.values())
+
+
+def _takes(
+    made: Sequence[tuple[Variant, Mapping[str, tuple[str, ...]]]], step: str
+) -> Iterator[tuple[Variant, int, str]]:
+    """Each take of a step in each variant: its number, from 1, and its key."""
+    for variant, keys in made:
+        for take, key in enumerate(keys[step], 1):
+            yield variant, take, key
 
 
 def _specs(recipe: Recipe, nodes: Mapping[str, StepNode]) -> Iterator[tuple[Loc, OutputSpec]]:
@@ -96,7 +112,8 @@ def _specs(recipe: Recipe, nodes: Mapping[str, StepNode]) -> Iterator[tuple[Loc,
 
 
 def _default_name(node: StepNode, axes: Mapping[str, Axis]) -> str:
-    values = "-".join(f"{{{axis}.name}}" for axis in node.axes if axes[axis].shown)
+    parts = [f"{{{axis}.name}}" for axis in node.axes if axes[axis].shown]
+    values = "-".join([*parts, f"{{{TAKE}}}"] if node.takes > 1 else parts)
     return f"{{step}}/{values}" if values else "{step}"
 
 
@@ -111,6 +128,9 @@ def _split_format(review: Review, loc: Loc, name: str, spec: OutputSpec) -> tupl
         )
         review.wrong((*loc, "format"), text)
     kind = spec.format or said or "png"
+    if dot and said is None and _EXTENSION.match(extension):
+        text = f"'.{extension}' is no format of outputs: the file ends in '.{EXTENSIONS[kind]}'"
+        review.note((*loc, "name"), f"{text} after it; write '.{EXTENSIONS[kind]}' or add 'format'")
     if spec.quality is not None and kind == "png":
         text = "'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
         review.wrong((*loc, "quality"), text, key=True)
@@ -168,8 +188,10 @@ def _unsafe_part(part: str, shape: str) -> str | None:
     return None
 
 
-def _render(recipe: Recipe, step: str, template: Template, variant: Variant) -> str:
+def _render(recipe: Recipe, step: str, template: Template, variant: Variant, take: int) -> str:
     builtin = {"step": step, "variant": variant.id, "recipe": recipe.name}
+    if TAKE not in variant.values and TAKE not in recipe.variables:
+        builtin[TAKE] = str(take)
 
     def fill(item: Placeholder) -> str:
         if item.attribute is None and item.name in builtin:
@@ -201,12 +223,17 @@ def _clash(
             f"'{other.path}' and '{output.path}' are one file on some systems; expected names that "
             "differ in more than case; rename one"
         )
+    named = {item.name for item in template.placeholders}
+    if other.variant == output.variant and node.takes > 1 and TAKE not in named:
+        return (
+            f"the {node.takes} takes of '{node.id}' are all written to '{output.path}'; expected a "
+            "name for each; add {take} to the name"
+        )
     if other.variant == output.variant:
         return (
             f"two outputs are written to '{output.path}'; expected a name for each; "
             "make the names differ"
         )
-    named = {item.name for item in template.placeholders}
     lacking = [a for a in node.axes if a not in named and len(axes[a].values) > 1]
     if lacking and "variant" not in named:
         remedy = f"add {' and '.join(f'{{{axis}}}' for axis in lacking)} to the name"

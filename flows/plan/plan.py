@@ -6,13 +6,15 @@ any step of any recipe that would have the same pixels.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.plan.keys import default_seed, plan_digest
+from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
 from flows.plan.select import make_label, narrow, stale_label
 from flows.plan.sizing import Sizing, mask_file
@@ -27,14 +29,17 @@ from flows.plan.step import (
 )
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.graph import TAKE, StepNode, build_graph, check_limits, look_up, setting
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
+from flows.recipe.node import Loc
+from flows.recipe.notes import note_silent
 from flows.recipe.overrides import Overrides, load_overrides
 from flows.recipe.protect import region_of
-from flows.recipe.recipe import Recipe
+from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder
+from flows.recipe.validate import typed
 from flows.settings import Settings
 from flows.settings.load import load_settings
 from flows.sources.place import S3Object, Seen, look_at
@@ -42,8 +47,9 @@ from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
-from kontext_engine.geometry import Fit
+from kontext_engine.geometry import Fit, Size, check_target
 from kontext_engine.spec import ModelSpec, NumericsProfile
+from kontext_engine.textlength import token_counts
 
 
 def make_plan(
@@ -73,7 +79,8 @@ def make_plan(
     review = Review(recipe, settings or load_settings())
     spec = model or _resolve_model(review)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
-    plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
+    with _uncollected():
+        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -96,23 +103,29 @@ class _Planner:
         self.remote: dict[S3Object, Seen] = {}  # objects that were read
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
-        self.settled: dict[str, partial[StepParams]] = {}  # what all variants of a step share
+        self.settled: dict[tuple[str, ...], partial[StepParams]] = {}  # by what was filled in
+        self.wrong_settings: dict[tuple[Loc, str], list[str]] = {}  # the steps by place and cause
         self.labels: dict[str, str] = {}
-        self.made: dict[tuple[str, ...], str] = {}  # step id and values it depends on -> key
+        # Step id and values it depends on -> the keys of its takes.
+        self.made: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
         self.users: dict[str, list[str]] = {}
 
     def plan(self) -> Plan:
         variants = self.prepare()
-        self.settled = {node.id: self.settle(node) for node in self.nodes.values()}
         self.read_remote()
         keys = [self.keys(variant) for variant in variants]
+        for (loc, text), labels in self.wrong_settings.items():
+            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            self.review.wrong(loc, f"{text} ({labels[0]}{more})")
         shown = [name for name, axis in self.axes.items() if axis.shown]
         order = self.recipe.document.steps
         made = list(zip(variants, keys, strict=True))
         outputs = plan_outputs(self.review, self.axes, self.nodes, made)
         self.review.stop_if_wrong()
         self.warn_unused()
+        note_silent(self.review, self.axes, self.nodes)
+        self.note_long()
         return Plan(
             recipe=self.recipe.name,
             recipe_path=self.recipe.path,
@@ -125,7 +138,8 @@ class _Planner:
                 PlannedVariant(
                     variant.id,
                     {axis: variant.values[axis].name for axis in shown},
-                    tuple([own[step] for step in order]),
+                    tuple([key for step in order for key in own[step]]),
+                    _details(variant, shown),
                 )
                 for variant, own in made
             ),
@@ -162,40 +176,59 @@ class _Planner:
             self.review.wrong(places[source], text)
         self.review.stop_if_wrong()
 
-    def keys(self, variant: Variant) -> dict[str, str]:
-        """The keys of a variant's steps, each made for the first variant that needs it."""
+    def keys(self, variant: Variant) -> dict[str, tuple[str, ...]]:
+        """The keys of a variant's steps and their takes, each made for the first that needs it."""
         names = {axis: value.name for axis, value in variant.values.items()}
-        keys: dict[str, str] = {}
+        keys: dict[str, tuple[str, ...]] = {}
         for node in self.nodes.values():
             agreed = (node.id, *[names[axis] for axis in node.axes])
-            key = self.made.get(agreed)
-            if key is None:
-                key = self.made[agreed] = self.make(node, variant, keys)
-            keys[node.id] = key
-            users = self.users.setdefault(key, [])
-            if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
-                users.append(variant.id)
+            found = self.made.get(agreed)
+            if found is None:
+                takes = range(1, node.takes + 1)
+                found = tuple([self.make(node, variant, keys, take) for take in takes])
+                self.made[agreed] = found
+            keys[node.id] = found
+            for key in found:
+                users = self.users.setdefault(key, [])
+                if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
+                    users.append(variant.id)
         return keys
 
-    def make(self, node: StepNode, variant: Variant, keys: Mapping[str, str]) -> str:
-        """Make a step, whose parents in this variant have these keys; its own key."""
+    def make(
+        self, node: StepNode, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
+    ) -> str:
+        """Make a take of a step, whose parents in this variant have these keys; its own key."""
 
         def fill(item: Placeholder) -> str:
             return look_up(self.recipe, item, variant.values)
 
         names = {axis: variant.values[axis].name for axis in node.axes}
-        label = make_label(node.id, {a: name for a, name in names.items() if self.axes[a].shown})
-        seed = self.overrides.seeds.get(label, setting(self.recipe, node.id, "seed"))
-        params = self.settled[node.id](
+        shown = {axis: name for axis, name in names.items() if self.axes[axis].shown}
+        label = make_label(node.id, shown if take == 1 else {**shown, TAKE: str(take)})
+        texts = tuple([template.render(fill) for template in node.settings.values()])
+        settled = self.settled.get((node.id, *texts))
+        if settled is None:
+            settled = self.settle(node, dict(zip(node.settings, texts, strict=True)), label)
+            self.settled[(node.id, *texts)] = settled
+        said = settled.keywords["seed"]
+        if (seed := self.overrides.seeds.get(label, said)) < 0:  # nobody said one
+            seed = default_seed(node.id, names)
+            seed = seed if take == 1 else take_seed(seed, take)
+        elif take > 1 and node.family == node.id and label not in self.overrides.seeds:
+            seed = take_seed(seed, take)
+        params = settled(
             prompt=node.prompt.render(fill).strip(),
-            seed=default_seed(node.id, names) if seed is None else seed,
             negative_prompt=node.negative.render(fill).strip() if node.negative else None,
+            seed=seed,
         )
         contexts: tuple[ContextRef, ...] = tuple(
-            ParentStep(keys[source]) if source in keys else self.source(source, variant)
-            for source in node.sources
-        )
-        contexts += self.mask(node, variant, keys)
+            [
+                self.context(image if isinstance(image, str) else image.render(fill).strip(),
+                             variant, keys, take)
+                for image in node.images
+            ]
+        )  # fmt: skip
+        contexts += self.mask(node, variant, keys, take)
         key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
         if key not in self.steps:
@@ -204,13 +237,21 @@ class _Planner:
         return key
 
     def mask(
-        self, node: StepNode, variant: Variant, keys: Mapping[str, str]
+        self, node: StepNode, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
     ) -> tuple[ContextRef, ...]:
         """A step's mask in this variant, if it has one."""
         if node.mask is None:
             return tuple(mask_file(self.review, node, variant.values))
-        key = keys.get(node.mask)
-        return (self.source(node.mask, variant) if key is None else ParentStep(key),)
+        return (self.context(node.mask, variant, keys, take),)
+
+    def context(
+        self, name: str, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
+    ) -> ContextRef:
+        """What a step looks at under this name: an input's picture, or a take of a step."""
+        found = keys.get(name)
+        if found is None:
+            return self.source(name, variant)
+        return ParentStep(found[take - 1 if len(found) > 1 else 0])
 
     def source(self, name: str, variant: Variant) -> SourceImage:
         path = variant.values[name].path or Path()
@@ -223,19 +264,26 @@ class _Planner:
             self.review.wrong(("inputs", name), f"{text}check the file")
             return SourceImage(name, path, "")
 
-    def settle(self, node: StepNode) -> partial[StepParams]:
+    def settle(self, node: StepNode, filled: Mapping[str, str], label: str) -> partial[StepParams]:
+        """All of a step's parameters but its texts; ``filled`` are settings of this variant.
+
+        A seed that nobody said is -1.
+        """
+        found = dict(self.typed(node, filled, label))
+
         def first(field: str, default: Any) -> Any:
-            found = setting(self.recipe, node.id, field)
-            return default if found is None else found
+            value = found.get(field, setting(self.recipe, node.id, field))
+            return default if value is None or field in filled.keys() - found else value
 
         model = self.model
         if node.spec.op == "cutout":
-            return partial(StepParams, steps=0)
+            return partial(StepParams, seed=-1, steps=0)
         size = first("size", "match")
         if size == "match":
             size = model.default_size if node.spec.op == "generate" else None
         return partial(
             StepParams,
+            seed=first("seed", -1),
             steps=first("steps", model.default_steps),
             guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),
             true_cfg=first("true_cfg", 1.0),
@@ -243,6 +291,22 @@ class _Planner:
             # A part that is pasted back is neither cut nor stretched on the way.
             fit=Fit.PAD if region_of(node.spec) else Fit(first("fit", Fit.CROP)),
         )
+
+    def typed(
+        self, node: StepNode, filled: Mapping[str, str], label: str
+    ) -> Iterator[tuple[str, Any]]:
+        """Settings from the texts that they became in a variant; wrong ones are noted."""
+        for field, text in filled.items():
+            try:
+                value = typed(field, text)
+                if isinstance(value, Size):
+                    check_target(value, self.model.pixel_area, self.model.multiple)
+                if value == "match" and node.spec.op == "generate":
+                    raise ValueError("size 'match' has no image to match; expected such as 128x128")
+                yield field, value
+            except ValueError as error:
+                loc = setting_loc(self.recipe, node.id, field)
+                self.wrong_settings.setdefault((loc, str(error)), []).append(label)
 
     def warn_unused(self) -> None:
         used = {axis for node in self.nodes.values() for axis in node.axes}
@@ -252,10 +316,58 @@ class _Planner:
                 text = f"no step uses '{name}'; its values change no picture"
                 self.review.note((section, name), text, key=True)
 
+    def note_long(self) -> None:
+        """Prompts that the model will not read to their end, one line for each step."""
+        limit = self.model.text_tokens
+        prompts: dict[str, str] = {}  # by their texts, the step that says it first
+        for step in self.steps.values():
+            _, name, label, _, params, _ = step.args
+            # A token is one byte at least, and one ends the text.
+            if len(params.prompt.encode()) >= limit:
+                prompts.setdefault(params.prompt, f"{name} {label}")
+        if not prompts:
+            return
+        counts = token_counts(self.model.source, list(prompts)) or []
+        long: dict[str, list[tuple[int, str]]] = {}
+        for count, said in zip(counts, prompts.values(), strict=False):
+            if count > limit:
+                name, _, label = said.partition(" ")
+                long.setdefault(name, []).append((count, label))
+        for name, found in long.items():
+            count, label = max(found)
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            text = (
+                f"the prompt has {count} tokens ({label}{more}), of which model "
+                f"'{self.model.name}' reads {limit}; shorten it"
+            )
+            self.review.note(("steps", name, "prompt"), text)
+
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:
             if label not in self.labels:
                 yield stale_label(label, self.labels, self.overrides.path)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is planned is garbage, and looking for some takes a quarter of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _details(variant: Variant, axes: Sequence[str]) -> dict[str, str]:
+    """The variables of a variant's values, the columns of a table among them, by their names."""
+    return {
+        f"{axis}.{name}": text
+        for axis in axes
+        for name, text in variant.values[axis].attributes.items()
+        if name != "name"
+    }
 
 
 def _with_included(axes: Mapping[str, Axis], variants: Sequence[Variant]) -> dict[str, Axis]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -59,6 +59,7 @@ class _Variant:
     id: str
     values: Mapping[str, str]
     steps: list[Number]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class _Body:
     digest: str
     sets: tuple[str, ...]
     warnings: tuple[str, ...]
+    only: tuple[str, ...] = ()
 
 
 _BODY = TypeAdapter(_Body)
@@ -125,7 +127,10 @@ def to_body(plan: Plan) -> Any:
         plan.numerics,
         steps,
         [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
-        [_Variant(one.id, one.values, [numbers[key] for key in one.keys]) for one in plan.variants],
+        [
+            _Variant(one.id, one.values, [numbers[key] for key in one.keys], one.details)
+            for one in plan.variants
+        ],
         [
             _Output(numbers[one.key], one.variant, one.path, one.format, one.quality, one.shape)
             for one in plan.outputs
@@ -135,6 +140,7 @@ def to_body(plan: Plan) -> Any:
         plan.sets,
         # They begin with the recipe's path, as the person who planned wrote it.
         tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
+        plan.only,
     )
     return _BODY.dump_python(body)
 
@@ -188,7 +194,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
             for number, one in enumerate(read.steps)
         },
         variants=tuple(
-            PlannedVariant(one.id, one.values, tuple([keys[at] for at in one.steps]))
+            PlannedVariant(one.id, one.values, tuple([keys[at] for at in one.steps]), one.details)
             for one in read.variants
         ),
         outputs=tuple(
@@ -199,6 +205,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
         labels={label: keys[at] for label, at in read.labels.items()},
         sets=read.sets,
         warnings=read.warnings,
+        only=read.only,
     )
 
 

@@ -2,23 +2,26 @@
 
 ``STEP`` is every variant of a step; ``STEP[axis=value,...]`` those variants that agree;
 ``STEP[VARIANT]`` one variant by its id (``on_scene[handbag,beach]``); ``axis=value,...`` every
-step of the variants that agree. A step's label is the selector that names all axes it depends on.
+step of the variants that agree. ``axis.variable=text`` asks a variable of the value, a table's
+column for one. An axis that is named twice may have either value; ``*`` and ``?`` stand for any
+letters and any one. A step's label is the selector that names all axes it depends on; of its takes
+the first has this label, others name their number too: ``frame[shot=s3,take=2]``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.plan.keys import plan_digest
 from flows.plan.step import Plan, PlannedVariant, Step
-from flows.problems import Problem, did_you_mean, unknown
+from flows.problems import Problem, did_you_mean, one_of, unknown
 from flows.recipe.errors import RecipeError
+from flows.recipe.graph import TAKE
 
 _SELECTOR = re.compile(r"(?P<step>[^\[\]=,]+)(?:\[(?P<inside>[^\[\]]*)\])?\Z")
-_MATCHES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,13 @@ def select(plan: Plan, text: str, option: str) -> Selection:
         raise RecipeError([Problem(f"{option} {text}", None, str(error))]) from None
 
 
-def select_one(plan: Plan, text: str, option: str) -> str:
-    """The label of the one step that ``text`` selects.
+def select_exact(plan: Plan, text: str, option: str) -> tuple[str, ...]:
+    """The label that ``text`` is, or the labels that it selects.
 
     Raises:
-        RecipeError: none, or several; these are listed.
+        RecipeError: as ``select``.
     """
-    labels = select(plan, text, option).labels
-    if len(labels) > 1:
-        shown = ", ".join(labels[:_MATCHES_SHOWN])
-        more = f" and {len(labels) - _MATCHES_SHOWN} more" if len(labels) > _MATCHES_SHOWN else ""
-        what = f"selects {len(labels)} steps; expected one; choose from {shown}{more}"
-        raise RecipeError([Problem(f"{option} {text}", None, what)])
-    return labels[0]
+    return (text,) if text in plan.labels else select(plan, text, option).labels
 
 
 def narrow(plan: Plan, only: Sequence[str]) -> Plan:
@@ -107,6 +104,7 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         ),
         outputs=outputs,
         digest=plan_digest(steps, outputs),
+        only=tuple(only),
     )
 
 
@@ -151,42 +149,67 @@ class _NoMatchError(ValueError):
 
 
 def _select(plan: Plan, text: str) -> Selection:
+    names = _axes_by_step(plan)
+    takes: Sequence[str] | None
     if "[" not in text and "=" in text:
-        variants = _agreeing(plan, _pairs(text))
-        names = _axes_by_step(plan)
+        pairs = _pairs(text)
+        takes = pairs.pop(TAKE, None) if _has_takes(plan) else None
+        variants = _agreeing(plan, pairs)
     else:
         found = _SELECTOR.match(text)
         if found is None:
             raise _NoMatchError(
                 "cannot be read; expected STEP, STEP[axis=value] or axis=value; mend it"
             )
-        step = found["step"]
-        names = _axes_by_step(plan)
-        if step not in names:
+        steps = _matching([found["step"].strip()], names)
+        if not steps:
+            step = found["step"]
             raise _NoMatchError(unknown("step", step, "the recipe", names, "name one of these"))
-        names = {step: names[step]}
-        variants = _inside(plan, found["inside"] or "")
-    labels = {
-        make_label(step, {axis: variant.values[axis] for axis in axes}): None
-        for step, axes in names.items()
-        for variant in variants
-    }
+        names = {step: names[step] for step in steps}
+        takes, variants = _inside(plan, found["inside"] or "")
+    labels: dict[str, None] = {}
+    for step, axes in names.items():
+        for variant in variants:
+            label = make_label(step, {axis: variant.values[axis] for axis in axes})
+            labels.update(dict.fromkeys(_takes_of(plan, label, takes)))
+    if not labels:
+        raise _NoMatchError(f"there is no take {one_of(takes or [])} of it; expected one that is")
     return Selection(tuple(labels), variants)
 
 
-def _inside(plan: Plan, inside: str) -> tuple[PlannedVariant, ...]:
+def _takes_of(plan: Plan, label: str, takes: Sequence[str] | None) -> Iterator[str]:
+    """The labels of a step's takes in one variant; the first's is the step's own."""
+    step, values = parse_label(label)
+    number = 1
+    while label in plan.labels:
+        if takes is None or _matching(takes, [str(number)]):
+            yield label
+        number += 1
+        label = make_label(step, {**values, TAKE: str(number)})
+
+
+def _has_takes(plan: Plan) -> bool:
+    """Whether ``take`` is the number of a take, and no axis."""
+    return all(TAKE not in variant.values for variant in plan.variants[:1])
+
+
+def _inside(plan: Plan, inside: str) -> tuple[Sequence[str] | None, tuple[PlannedVariant, ...]]:
+    """The takes and the variants that are meant by what stands in brackets."""
     if "=" in inside or not inside.strip():
-        return _agreeing(plan, _pairs(inside))
+        pairs = _pairs(inside)
+        takes = pairs.pop(TAKE, None) if _has_takes(plan) else None
+        return takes, _agreeing(plan, pairs)
     wanted = ",".join(part.strip() for part in inside.split(","))
     found = tuple(variant for variant in plan.variants if variant.id == wanted)
     if not found:
         ids = [variant.id for variant in plan.variants]
         raise _NoMatchError(unknown("variant", wanted, "the recipe", ids, "name one of these"))
-    return found
+    return None, found
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(text: str) -> dict[str, list[str]]:
+    """Each axis (or ``axis.variable``) and what it may be."""
+    pairs: dict[str, list[str]] = {}
     for part in text.split(","):
         if not part.strip():
             continue
@@ -195,32 +218,53 @@ def _pairs(text: str) -> dict[str, str]:
             raise _NoMatchError(
                 f"'{part.strip()}' has no '='; expected axis=value; write {part}=..."
             )
-        pairs[axis.strip()] = name.strip()
+        pairs.setdefault(axis.strip(), []).append(name.strip())
     return pairs
 
 
-def _agreeing(plan: Plan, pairs: Mapping[str, str]) -> tuple[PlannedVariant, ...]:
-    axes: dict[str, dict[str, None]] = {}
+def _matching(wanted: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Those of ``known`` that are wanted, by name or by a pattern of ``*`` and ``?``."""
+    tests = [re.escape(text).replace(r"\*", ".*").replace(r"\?", ".") for text in wanted]
+    test = re.compile("|".join(tests))
+    return [name for name in known if test.fullmatch(name)]
+
+
+def _agreeing(plan: Plan, pairs: Mapping[str, Sequence[str]]) -> tuple[PlannedVariant, ...]:
+    known: dict[str, dict[str, None]] = {}
     for variant in plan.variants:
-        for axis, name in variant.values.items():
-            axes.setdefault(axis, {})[name] = None
-    for axis, name in pairs.items():
-        if axis not in axes:
-            raise _NoMatchError(unknown("axis", axis, "the recipe", axes, "name one of these"))
-        if name not in axes[axis]:
-            where = f"axis '{axis}'"
-            raise _NoMatchError(unknown("value", name, where, axes[axis], "name one of these"))
-    found = tuple(v for v in plan.variants if pairs.items() <= v.values.items())
-    if not found:
-        wanted = " and ".join(f"{axis}={name}" for axis, name in pairs.items())
+        for axis, name in (*variant.values.items(), *variant.details.items()):
+            known.setdefault(axis, {})[name] = None
+    chosen: dict[str, set[str]] = {}
+    for axis, names in pairs.items():
+        if axis not in known:
+            raise _NoMatchError(unknown("axis", axis, "the recipe", known, "name one of these"))
+        for name in names:
+            found = _matching([name], known[axis])
+            if not found:
+                what = "axis" if "." not in axis else "variable"
+                where = f"{what} '{axis}'"
+                raise _NoMatchError(unknown("value", name, where, known[axis], "name one of these"))
+            chosen.setdefault(axis, set()).update(found)
+    agreed = tuple(
+        variant
+        for variant in plan.variants
+        if all(_value(variant, axis) in names for axis, names in chosen.items())
+    )
+    if not agreed:
+        wanted = " and ".join(f"{axis}={name}" for axis, names in pairs.items() for name in names)
         raise _NoMatchError(f"no variant has {wanted} together; expected one; see 'exclude'")
-    return found
+    return agreed
+
+
+def _value(variant: PlannedVariant, axis: str) -> str | None:
+    return variant.values.get(axis, variant.details.get(axis))
 
 
 def _axes_by_step(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The axes in each step's labels; all labels of one step have the same."""
+    """The axes in each step's labels, takes apart; all labels of one step have the same."""
     axes: dict[str, tuple[str, ...]] = {}
     for label in plan.labels:
-        step, values = parse_label(label)
-        axes.setdefault(step, tuple(values))
+        step, _, _ = label.partition("[")
+        if step not in axes:  # of several takes the first comes first
+            axes[step] = tuple(parse_label(label)[1])
     return axes

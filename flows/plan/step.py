@@ -137,11 +137,15 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVariant:
-    """One row of the matrix: its id, its axis values as text, its steps in recipe order."""
+    """One row of the matrix: its id, its axis values as text, its steps in recipe order.
+
+    ``details`` are the variables of its values, a table's columns among them, as ``axis.variable``.
+    """
 
     id: str
     values: Mapping[str, str]
-    keys: tuple[str, ...]  # one key per planned step, in recipe order
+    keys: tuple[str, ...]  # of every planned step, in recipe order, one for each of its takes
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,8 @@ class Plan:
     """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order.
 
     ``labels`` maps every step's label to its key: two labels share one where the pixels would be
-    the same. ``sets`` are the ``name=value`` pairs that changed the recipe; ``warnings`` are for
-    people.
+    the same. ``sets`` are the ``name=value`` pairs that changed the recipe, ``only`` the
+    selectors that narrowed it; ``warnings`` are for people.
     """
 
     recipe: str
@@ -165,3 +169,4 @@ class Plan:
     labels: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from flows.store.runfolder import RUNS
 PINS = "pins/"
 RUN_NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)-(?P<recipe>.+)-(?P<id>[0-9a-f]{8})")
 _SHOWN = 8  # names in a message
+_LOOKED_AT = 10  # manifests read for a whole run
 
 
 class RunNotFound(Exception):  # noqa: N818 - what a person sees
@@ -53,6 +55,8 @@ class RunLine:
     when: str
     pinned: bool
     why: str = ""
+    sets: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 def list_runs(objects: Objects, limit: int | None = None) -> list[RunLine]:
@@ -118,8 +122,9 @@ def _ended(run: str, manifest: Manifest, *, running: bool, pinned: bool) -> RunL
     elif manifest.ending is Ending.COMPLETE and not manifest.whole:
         state = RunState.FAILED
     return RunLine(
-        run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why
-    )
+        run, manifest.recipe, state, counts, written, manifest.written, pinned, manifest.why,
+        manifest.sets, manifest.only,
+    )  # fmt: skip
 
 
 def manifest_of(objects: Objects, run: str) -> Manifest | None:
@@ -176,8 +181,8 @@ def _parted(text: str) -> tuple[str, str]:
 def find_run(objects: Objects, text: str) -> str:
     """The run that a person means: its name, or a part that tells it apart.
 
-    Where all runs that fit are of one recipe, or the text is a recipe's name, the latest that has
-    ended is meant.
+    Where all runs that fit are of one recipe, or the text is a recipe's name, the latest whole one
+    is meant, which ``--only`` did not narrow; where there is none, the latest that has ended.
 
     Raises:
         RunNotFound: none fits, or runs of several recipes do.
@@ -217,7 +222,12 @@ def runs_beginning(objects: Objects, text: str) -> list[str]:
 
 
 def _latest(objects: Objects, names: Sequence[str]) -> str:
-    """The one of the last day whose manifest is the newest; without any manifest, the first."""
+    """The latest that was whole and not narrowed, of the newest ``_LOOKED_AT``.
+
+    Else the one of the last day whose manifest is the newest; without any manifest, the first.
+    """
+    latest = None
+    looked = 0
     by_day: dict[str, list[str]] = {}
     for name in names:
         by_day.setdefault(name[:10], []).append(name)
@@ -226,9 +236,21 @@ def _latest(objects: Objects, names: Sequence[str]) -> str:
             lambda name: objects.stat(f"{RUNS}/{name}/{FILE_NAME}"), by_day[day], LANES
         )
         ended = [(entry.modified, name) for name, entry in found if entry is not None]
-        if ended:
-            return max(ended)[1]
-    return names[0]
+        for _, name in sorted(ended, reverse=True):
+            latest, looked = latest or name, looked + 1
+            if _is_whole(objects, name):
+                return name
+            if looked == _LOOKED_AT:
+                return latest
+    return latest or names[0]
+
+
+def _is_whole(objects: Objects, run: str) -> bool:
+    entry = objects.stat(f"{RUNS}/{run}/{FILE_NAME}")
+    with contextlib.suppress(ManifestError), one_large(entry.size if entry else 0):
+        manifest = manifest_of(objects, run)
+        return manifest is not None and manifest.whole and not manifest.only
+    return False
 
 
 def _recipe(run: str) -> str:

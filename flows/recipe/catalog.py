@@ -14,13 +14,15 @@ from flows.recipe.overrides import overrides_path
 from flows.recipe.source import MAX_BYTES
 from flows.settings import Settings
 from flows.settings.address import SCHEME, S3Address, is_s3
+from flows.settings.toml_file import FILE_NAME
 from flows.sources.remote import is_allowed
 from flows.store.address import open_objects, parse_address
 from flows.store.base import AddressError, StoreError
 from flows.store.objects import Objects
 
 ENDINGS = (".yaml", ".yml")
-KEPT = ".overrides"  # what a re-roll keeps beside a recipe is none itself
+KEPT = (".overrides", ".picks")  # what is kept beside a recipe is none itself
+HIDDEN = (".", "_")  # nor is what begins so: tables in YAML, what recipes extend
 MAX_RECIPES = 1000
 
 
@@ -83,6 +85,8 @@ class Catalog:
         with tempfile.TemporaryDirectory(prefix="kontext-recipe-") as folder:
             path = Path(folder) / PurePosixPath(address).name
             path.write_bytes(text)
+            # What lies above this folder on this machine is no default of the recipe's.
+            path.with_name(FILE_NAME).touch()
             if kept is not None:
                 overrides_path(path).write_bytes(kept)
             only = self._settings.inputs.model_copy(update={"schemes": ("s3",)})
@@ -166,7 +170,7 @@ def _name(file: str) -> str:
     """A recipe's name, or nothing when the file is no recipe."""
     for ending in ENDINGS:
         stem = file.removesuffix(ending)
-        hidden = any(part.startswith(".") for part in stem.split("/"))
+        hidden = any(part.startswith(HIDDEN) for part in stem.split("/"))
         if stem != file and not stem.endswith(KEPT) and not hidden:
             return stem
     return ""

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from kontext_engine.geometry import Size
@@ -17,14 +26,31 @@ NAME_PATTERN = rf"^[^\s{_SIGNS}](?:[^{_SIGNS}]{{0,58}}[^\s{_SIGNS}])?$"
 _SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
 
 
-def mistake(text: str) -> PydanticCustomError:
-    """A finding in our own words: what; what was expected; what to do."""
-    return PydanticCustomError("recipe", "{text}", {"text": text})
+def mistake(text: str, at: str = "") -> PydanticCustomError:
+    """A finding in our own words: what; what was expected; what to do.
+
+    ``at`` names the field when a whole mapping is checked.
+    """
+    return PydanticCustomError("recipe", "{text}", {"text": text, "at": at})
 
 
 def listed(value: Any) -> Any:
     """One entry as a list of one; whatever else as it is."""
     return [value] if isinstance(value, (str, dict)) else value
+
+
+def is_template(value: Any) -> bool:
+    """Whether a setting's value is filled in per variant, and typed only then."""
+    return isinstance(value, str) and "{" in value
+
+
+def _template_or(value: Any, typed: ValidatorFunctionWrapHandler) -> Any:
+    return value if is_template(value) else typed(value)
+
+
+def templated(kind: Any) -> WrapValidator:
+    """A value of this kind, or a text with placeholders that becomes one."""
+    return WrapValidator(_template_or, json_schema_input_type=kind | TemplateText)
 
 
 def _read_size(value: Any) -> Size | Literal["match"]:
@@ -76,6 +102,9 @@ def _read_choice(value: Any) -> str | dict[str, str]:
 
 MAX_SIDE = 16_383  # of a file, in pixels: WebP has no larger ones
 _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?%")
+
+TemplateText = Annotated[str, Field(pattern=r"\{")]
+
 _TEXT_JSON = {"type": ["string", "number", "boolean"]}
 
 Identifier = Annotated[
@@ -94,6 +123,7 @@ SizeField = Annotated[
             "anyOf": [
                 {"const": "match"},
                 {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
+                {"type": "string", "pattern": r"\{"},  # a template
                 {
                     "type": "object",
                     "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},

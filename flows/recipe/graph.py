@@ -6,18 +6,21 @@ contradict each other, and against the model what it can do.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
+from flows.recipe.fields import is_template
 from flows.recipe.node import Loc, short
 from flows.recipe.protect import KINDS, check_region, mask_source, region_of
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.review import Review
-from flows.recipe.schema import StepSpec
+from flows.recipe.schema import SETTING_TYPES, StepSpec
 from flows.recipe.template import Placeholder, Template, TemplateError, parse_template
 from kontext_engine.errors import GeometryError
 from kontext_engine.geometry import Size, check_target
@@ -25,23 +28,31 @@ from kontext_engine.spec import ModelSpec
 
 # What templates of output names know beside the recipe's own names.
 BUILTINS = ("step", "variant", "recipe")
+TAKE = "take"  # where a step has several
 
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
     """One step of the recipe, checked.
 
-    ``sources`` are inputs and steps in the order of ``image``; ``axes`` the axes, in order, that
-    its own templates and inputs or any ancestor's use: on no other does its picture depend.
-    ``negative`` is there where it has an effect. A step or an input may be its ``mask``, or a file.
+    ``images`` are inputs and steps as ``image`` names them, some only when filled in; ``sources``
+    all that these can become; ``axes`` the axes, in order, that its own templates and inputs or
+    any ancestor's use: on no other does its picture depend. ``negative`` is there where it has an
+    effect. ``settings`` are those that are filled in for each variant. ``takes`` counts its
+    pictures in a variant; ``family`` is the step that asked for them, itself or an ancestor. A
+    step or an input may be its ``mask``, or a file.
     """
 
     id: str
     spec: StepSpec
     prompt: Template
     negative: Template | None
+    images: tuple[str | Template, ...]
     sources: tuple[str, ...]
     axes: tuple[str, ...]
+    settings: Mapping[str, Template]
+    takes: int = 1
+    family: str | None = None
     mask: str | None = None
     mask_file: Template | None = None
 
@@ -51,7 +62,8 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
     recipe = review.recipe
     _check_names(review)
     specs = recipe.document.steps
-    sources = {name: _sources(review, name, spec) for name, spec in specs.items()}
+    images = {name: _images(review, name, spec, axes) for name, spec in specs.items()}
+    sources = {name: _sources(review, name, images[name], axes) for name in specs}
     masks = {name: mask_source(review, name, spec) for name, spec in specs.items()}
     nodes: dict[str, StepNode] = {}
     for name in _ordered(review, {name: own + masks[name] for name, own in sources.items()}):
@@ -66,17 +78,21 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
         if (text := setting(recipe, name, "negative_prompt")) is not None:
             loc = setting_loc(recipe, name, "negative_prompt")
             negative = read_template(review, loc, text, axes)
-        texts = (prompt, negative, mask_file)
-        used = {item.name for text in texts if text for item in text.placeholders}
-        for source in sources[name] + masks[name]:
+        settings = _templates(review, name, axes)
+        templates = [prompt, negative, mask_file, *settings.values()]
+        templates += [image for image in images[name] if isinstance(image, Template)]
+        used = {item.name for t in templates if t for item in t.placeholders}
+        reads = sources[name] + masks[name]
+        for source in reads:
             used |= set(nodes[source].axes) if source in nodes else {source}
         depends = tuple(axis for axis in axes if axis in used)
-        if (setting(recipe, name, "true_cfg") or 1) <= 1:
+        if "true_cfg" not in settings and (setting(recipe, name, "true_cfg") or 1) <= 1:
             negative = None
-        mask = next(iter(masks[name]), None)
+        takes, family = _takes(review, name, [nodes[s] for s in reads if s in nodes])
         nodes[name] = StepNode(
-            name, specs[name], prompt, negative, sources[name], depends, mask, mask_file
-        )
+            name, specs[name], prompt, negative, images[name], sources[name], depends, settings,
+            takes, family, next(iter(masks[name]), None), mask_file,
+        )  # fmt: skip
     return nodes
 
 
@@ -91,9 +107,9 @@ def check_limits(review: Review, nodes: Mapping[str, StepNode], model: ModelSpec
             except GeometryError as error:
                 loc = setting_loc(recipe, node.id, "size")
                 review.wrong(loc, f"{error} (model '{model.name}')")
-        if len(node.sources) > model.max_contexts:
+        if len(node.images) > model.max_contexts:
             text = (
-                f"step '{node.id}' uses {len(node.sources)} images; expected at most "
+                f"step '{node.id}' uses {len(node.images)} images; expected at most "
                 f"{model.max_contexts} for model '{model.name}'; remove some or name another model"
             )
             review.wrong(("steps", node.id, "image", model.max_contexts), text)
@@ -179,6 +195,7 @@ def _check_names(review: Review) -> None:
         ("inputs", "an input", document.inputs),
         ("matrix", "an axis", document.matrix.__pydantic_extra__ or {}),
         ("variables", "a variable", document.variables),
+        ("parameters", "a parameter", document.parameters),
         ("steps", "a step", document.steps),
     ):
         for name in names:
@@ -186,6 +203,12 @@ def _check_names(review: Review) -> None:
                 text = (
                     f"{article} is named '{name}' like {taken[name]}; expected a name of its "
                     "own; rename one of them"
+                )
+                review.wrong((section, name), text, key=True)
+            elif name == TAKE and any((one.takes or 1) > 1 for one in document.steps.values()):
+                text = (
+                    f"{article} is named '{name}', which steps with 'takes' keep for themselves; "
+                    "expected another name; rename it"
                 )
                 review.wrong((section, name), text, key=True)
             elif name in BUILTINS and section != "steps":
@@ -197,7 +220,70 @@ def _check_names(review: Review) -> None:
             taken.setdefault(name, article)
 
 
-def _sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
+def _takes(review: Review, name: str, reads: Sequence[StepNode]) -> tuple[int, str | None]:
+    """How many pictures a step has in a variant, and which step asked for so many."""
+    own = review.recipe.document.steps[name].takes or 1
+    families = dict.fromkeys(node.family for node in reads if node.family is not None)
+    if own > 1 and families:
+        text = (
+            f"step '{name}' has takes, and reads '{next(iter(families))}', which has some; "
+            "expected one of them; remove one 'takes'"
+        )
+        review.wrong(("steps", name, "takes"), text)
+    elif len(families) > 1:
+        named = " and ".join(f"'{one}'" for one in families)
+        text = f"step '{name}' reads takes of {named}; expected takes of one step; remove a 'takes'"
+        review.wrong(("steps", name, "image"), text)
+    if own > 1:
+        return own, name
+    return next(((node.takes, node.family) for node in reads if node.family), (1, None))
+
+
+def _templates(review: Review, name: str, axes: Mapping[str, Axis]) -> dict[str, Template]:
+    """The settings of a step that are filled in for each variant."""
+    found: dict[str, Template] = {}
+    if review.recipe.document.steps[name].op == "cutout":
+        return found  # has none
+    for field in SETTING_TYPES:
+        text = setting(review.recipe, name, field)
+        if is_template(text):
+            loc = setting_loc(review.recipe, name, field)
+            found[field] = read_template(review, loc, text, axes)
+    return found
+
+
+def _images(
+    review: Review, name: str, spec: StepSpec, axes: Mapping[str, Axis]
+) -> tuple[str | Template, ...]:
+    images = spec.image or []
+    return tuple(
+        read_template(review, ("steps", name, "image", index), image, axes)
+        if is_template(image)
+        else image
+        for index, image in enumerate(images)
+    )
+
+
+def _named(recipe: Recipe, image: str | Template, axes: Mapping[str, Axis]) -> list[str]:
+    """All that an entry of ``image`` can become, in any variant."""
+    if isinstance(image, str):
+        return [image]
+    names = list(dict.fromkeys(item.name for item in image.placeholders if item.name in axes))
+    found: dict[str, None] = {}
+    for row in itertools.product(*(axes[name].values for name in names)):
+        values = dict(zip(names, row, strict=True))
+        found[image.render(partial(_looked_up, recipe, values)).strip()] = None
+    return list(found)
+
+
+def _looked_up(recipe: Recipe, values: Mapping[str, Value], item: Placeholder) -> str:
+    return look_up(recipe, item, values)
+
+
+def _sources(
+    review: Review, name: str, written: Sequence[str | Template], axes: Mapping[str, Axis]
+) -> tuple[str, ...]:
+    spec = review.recipe.document.steps[name]
     loc: Loc = ("steps", name)
     images = spec.image or []
     if spec.op == "generate" and images:
@@ -213,7 +299,14 @@ def _sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
         review.wrong(loc, text, key=True)
     document = review.recipe.document
     known = [*document.inputs, *(step for step in document.steps if step != name)]
-    for index, source in enumerate(images):
+    sound = len(review.problems) == 0
+    found = [
+        (index, source)
+        for index, image in enumerate(written)
+        if sound or isinstance(image, str)  # a template may be wrong, which has been told
+        for source in _named(review.recipe, image, axes)
+    ]
+    for index, source in found:
         if source in known:
             continue
         text = unknown("step or input", source, "image", known, "write one of these")
@@ -223,7 +316,7 @@ def _sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
                 "name one of them"
             )
         review.wrong((*loc, "image", index), text)
-    return tuple(source for source in images if source in known and source != name)
+    return tuple(dict.fromkeys(source for _, source in found if source in known and source != name))
 
 
 def _ordered(review: Review, sources: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -299,7 +392,7 @@ def _check_settings(review: Review, name: str) -> None:
         review.wrong(("steps", name, "size"), text)
     if setting(recipe, name, "negative_prompt") is not None and spec.true_cfg is None:
         true_cfg = recipe.document.defaults.true_cfg
-        if true_cfg is None or true_cfg <= 1:
+        if true_cfg is None or (not is_template(true_cfg) and true_cfg <= 1):
             text = "'negative_prompt' has no effect; expected 'true_cfg' above 1; add 'true_cfg: 2'"
             loc = setting_loc(recipe, name, "negative_prompt")
             review.wrong(loc, text, key=True)

@@ -1,9 +1,7 @@
 """From an input's entry to files on this disk, or to objects in S3.
 
-A path is taken from the recipe's folder. The file it means must lie in that folder or in the
-current one, or below either, or below one of ``inputs.roots`` of the settings: a recipe that was
-sent to you reads nothing else. ``..`` is fine as long as it ends inside. What a link inside those
-folders points to was put there by their owner. ``flows.sources.remote`` has the same for S3.
+Which files a recipe may read is told in ``flows.recipe.reach``; ``flows.sources.remote`` has the
+same for S3.
 """
 
 from __future__ import annotations
@@ -19,10 +17,10 @@ from flows.problems import did_you_mean
 from flows.recipe.axes import Value
 from flows.recipe.naming import is_text, legible, name_files, slug
 from flows.recipe.node import Loc, short
+from flows.recipe.reach import absolute, is_allowed, refused
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.recipe.schema import InputEntry
-from flows.settings.secrecy import masked
 from flows.sources.place import Place, S3Object
 from flows.sources.remote import RemoteError, find_objects, is_pattern, is_remote
 from kontext_engine.picture import SUFFIXES  # what a glob picks up; else a file may have any name
@@ -153,27 +151,9 @@ def _miscounted(entry: InputEntry, count: int) -> str | None:
 
 
 def _refused(review: Review, text: str) -> str | None:
-    if not text.isprintable():
-        return f"'{text}' holds a control character; expected a path; remove the character"
-    if is_remote(text):
+    if is_remote(text) and text.isprintable():
         return None  # has rules of its own
-    if "://" in text:
-        scheme = masked(text).split("://", 1)[0]
-        return (
-            f"'{scheme}://' is not read in version 1; expected a file or s3://bucket/key; "
-            "download it first"
-        )
-    if "file" not in review.settings.inputs.schemes:
-        return (
-            f"'{short(text)}' is a file, and 'file' is not among inputs.schemes; expected "
-            "s3://bucket/key; upload it first or allow it in kontext.toml"
-        )
-    if _allowed(review, _absolute(review.recipe, text)):
-        return None
-    return (
-        f"'{text}' lies outside the recipe's folder and the current folder; expected a file below "
-        "one of them; move it there or start from a folder above it"
-    )
+    return refused(text, review.recipe.folder, review.settings)
 
 
 def _unusable(path: Path, text: str) -> str | None:
@@ -222,8 +202,7 @@ def _written(recipe: Recipe, entry: InputEntry) -> str:
 
 
 def _absolute(recipe: Recipe, text: str) -> Path:
-    # Lexically, so that a link inside the folder stays usable wherever it points.
-    return Path(os.path.normpath(Path.cwd() / recipe.folder / text))
+    return absolute(recipe.folder, text)
 
 
 def _relative(recipe: Recipe, place: Place | None) -> PurePath:
@@ -234,6 +213,4 @@ def _relative(recipe: Recipe, place: Place | None) -> PurePath:
 
 
 def _allowed(review: Review, path: Path) -> bool:
-    here = Path.cwd()
-    roots = (review.recipe.folder, here, *review.settings.inputs.roots)
-    return any(path.is_relative_to(os.path.normpath(here / root)) for root in roots)
+    return is_allowed(path, review.recipe.folder, review.settings)

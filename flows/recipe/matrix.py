@@ -1,13 +1,12 @@
 """The axes with their values, and from them the variants: the combinations kept.
 
-Variants are the cartesian product of the axes in the recipe's order, less what ``exclude``
-matches, plus what ``include`` adds. A single file is an axis of one value that ids do not mention.
+Variants are the product of the axes in the recipe's order, of which some may run side by side or
+be joined (``flows.recipe.pairing``), less what ``exclude`` matches, plus what ``include`` adds. A
+single file is an axis of one value that ids do not mention.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,14 +16,13 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import resolve_entry, resolve_input
 from flows.recipe.naming import name_texts, slug
 from flows.recipe.node import Loc
+from flows.recipe.pairing import MAX_COMBINATIONS, Combo, Slots, TooManyError
 from flows.recipe.review import Review
 from flows.recipe.schema import AxisEntry, InputEntry
 from flows.recipe.validate import validate_part
 
 MAX_VARIANTS = 10_000
 ONLY_VARIANT = "default"
-
-Combo = tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +62,38 @@ def build_variants(review: Review, axes: Mapping[str, Axis]) -> tuple[Variant, .
     """The combinations, in the axes' order; mistakes and entries without effect are noted."""
     if not all(axis.values for axis in axes.values()):
         return ()  # has been told
-    count = math.prod(len(axis.values) for axis in axes.values())
-    if count > MAX_VARIANTS:
-        sizes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in axes.values())
-        text = (
-            f"the matrix has {count} variants ({sizes}); expected at most {MAX_VARIANTS}; "
-            "split the recipe or remove values"
-        )
-        where = ("matrix",) if review.recipe.source.node(("matrix",)) else ("inputs",)
-        review.wrong(where, text, key=True)
-        return ()
     before = len(review.problems)
-    choices = _Choices(review, axes)
-    kept = choices.exclude(list(itertools.product(*(axis.values for axis in axes.values()))))
-    kept += choices.include(kept)
+    slots = Slots(review, axes)
     if len(review.problems) > before:
+        return ()
+    slots.check_matches()
+    choices = _Choices(review, axes, slots)
+    try:
+        kept = choices.exclude(list(slots.combos()))
+        kept += choices.include(kept)
+    except TooManyError:
+        _too_many(review, axes, f"more than {MAX_COMBINATIONS} combinations", "combinations")
+        return ()
+    if len(review.problems) > before:
+        return ()
+    if len(kept) > MAX_VARIANTS:
+        _too_many(review, axes, f"{len(kept)} variants", "variants")
         return ()
     if not kept:
         text = "every combination is excluded; expected at least one variant; remove an entry"
         review.wrong(("matrix", "exclude"), text, key=True)
     return tuple(_variant(axes, combo) for combo in kept)
+
+
+def _too_many(review: Review, axes: Mapping[str, Axis], count: str, what: str) -> None:
+    sizes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in axes.values())
+    most = MAX_COMBINATIONS if what == "combinations" else MAX_VARIANTS
+    text = (
+        f"the matrix has {count} ({sizes}); expected at most {most}; "
+        "split the recipe or remove values"
+    )
+    where = ("matrix",) if review.recipe.source.node(("matrix",)) else ("inputs",)
+    review.wrong(where, text, key=True)
 
 
 def _value(review: Review, loc: Loc, entry: AxisEntry, name: str | None) -> Value:
@@ -92,7 +102,8 @@ def _value(review: Review, loc: Loc, entry: AxisEntry, name: str | None) -> Valu
         text = "this value has no 'name' and no 'value'; expected one of them; add 'name: ...'"
         review.wrong(loc, text)
     name = name or ""
-    return Value(name, entry.value or name, {"name": name, **(entry.__pydantic_extra__ or {})})
+    attributes = {"name": name, **(entry.__pydantic_extra__ or {})}
+    return Value(name, entry.value or name, attributes, loc=loc)
 
 
 def _variant(axes: Mapping[str, Axis], combo: Combo) -> Variant:
@@ -108,8 +119,9 @@ def _names(combo: Combo) -> tuple[str, ...]:
 class _Choices:
     """Carries out ``exclude`` and ``include``."""
 
-    def __init__(self, review: Review, axes: Mapping[str, Axis]) -> None:
+    def __init__(self, review: Review, axes: Mapping[str, Axis], slots: Slots) -> None:
         self.review = review
+        self.slots = slots
         self.matrix = review.recipe.document.matrix
         self.axes = axes
         self.known = {name: {v.name: v for v in axis.values} for name, axis in axes.items()}
@@ -138,11 +150,10 @@ class _Choices:
         for i, entry in enumerate(self.matrix.include):
             loc: Loc = ("matrix", "include", i)
             chosen = {axis: self.choose((*loc, axis), axis, name) for axis, name in entry.items()}
-            known = {axis: (value,) for axis, value in chosen.items() if value is not None}
+            known = {axis: value for axis, value in chosen.items() if value is not None}
             if len(known) < len(chosen):
                 continue
-            ranges = [known.get(name, axis.values) for name, axis in self.axes.items()]
-            fresh = [combo for combo in itertools.product(*ranges) if _names(combo) not in seen]
+            fresh = [combo for combo in self.slots.combos(known) if _names(combo) not in seen]
             if not fresh:
                 self.review.note(loc, "this entry includes nothing new")
             seen.update(map(_names, fresh))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flows.problems import Mark, Problem
@@ -27,7 +27,8 @@ class Node:
 
     ``text`` is a scalar's text as meant, ``value`` the same by the core schema; ``span`` its
     character range in the file. ``weight`` counts values with aliases expanded, ``height`` levels.
-    ``origin`` names a command-line option for what was set there rather than in the file.
+    ``origin`` names a command-line option for what was set there rather than in the file; ``file``
+    the file, where it is not the recipe itself: one that it extends, a table.
     """
 
     mark: Mark
@@ -39,6 +40,7 @@ class Node:
     weight: int = 1
     height: int = 0
     origin: str | None = None
+    file: str | None = None
 
     @property
     def kind(self) -> str:
@@ -66,11 +68,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed file: its name as the user gave it, its text and its tree."""
+    """A parsed file: its name as the user gave it, its text and its tree.
+
+    ``texts`` are those of other files that parts of the tree are from, by their names.
+    """
 
     path: str
     text: str
     root: Node
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def node(self, loc: Loc) -> Node | None:
         """The node at exactly this place, or ``None``."""
@@ -96,9 +102,10 @@ class Source:
                 mark = entry.key
         if node.origin is not None:
             return Problem(node.origin, None, text)
-        if find and (at := self.text.find(find, *node.span)) >= 0:
-            mark = mark_at(self.text, at)
-        return Problem(self.path, mark, text)
+        written = self.text if node.file is None else self.texts.get(node.file, "")
+        if find and (at := written.find(find, *node.span)) >= 0:
+            mark = mark_at(written, at)
+        return Problem(node.file or self.path, mark, text)
 
     def with_value(self, loc: Loc, text: str, origin: str) -> Source:
         """A copy with a plain scalar set at ``loc``, made by a command-line option."""
@@ -117,6 +124,26 @@ def to_plain(node: Node, text_keys: frozenset[str] = frozenset(), *, as_text: bo
     if node.items is not None:
         return [to_plain(item, as_text=as_text) for item in node.items]
     return node.text if as_text and node.value is not None else node.value
+
+
+def replaced(node: Node, loc: Loc, leaf: Node) -> Node:
+    """The tree with another node at ``loc``, whose parents are there."""
+    if not loc:
+        return leaf
+    if node.items is not None:
+        at = int(loc[0])
+        return replace(
+            node,
+            items=(
+                *node.items[:at],
+                replaced(node.items[at], loc[1:], leaf),
+                *node.items[at + 1 :],
+            ),
+        )
+    fields = dict(node.fields or {})
+    entry = fields[str(loc[0])]
+    fields[str(loc[0])] = Field(entry.key, replaced(entry.node, loc[1:], leaf))
+    return replace(node, fields=fields)
 
 
 def resolve_scalar(text: str) -> Scalar:

@@ -1,4 +1,4 @@
-"""A recipe as people wrote it, validated: ``load_recipe``. Nothing is looked up on disk but it."""
+"""A recipe as people wrote it, validated: ``load_recipe``. It reads no picture and no model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.problems import Problem, did_you_mean, one_of
+from flows.recipe.compose import compose
 from flows.recipe.errors import RecipeError
+from flows.recipe.expand import Join, expand, settled
 from flows.recipe.node import Loc, Source
-from flows.recipe.schema import RecipeFile, Settings, StepSpec
+from flows.recipe.parameters import Parameter
+from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source
-from flows.recipe.validate import validate
+from flows.recipe.validate import validate, validate_head
+from flows.settings import Settings as Machine
+from flows.settings.load import load_settings
 
 _TOP_LEVEL = ("model", "name")
 
@@ -20,15 +25,20 @@ _TOP_LEVEL = ("model", "name")
 class Recipe:
     """A valid recipe: the file with its places, its typed document, and the variables' values.
 
+    ``written`` is the tree before tables and variables were filled in, ``source`` the one after;
+    ``files`` are what was read beside the recipe; ``joins`` tell which values go together.
     ``sets`` are the ``name=value`` pairs of the command line that changed it.
     """
 
     path: Path
     name: str
     source: Source
+    written: Source
     document: RecipeFile
     variables: Mapping[str, str]
     sets: tuple[str, ...] = ()
+    joins: tuple[Join, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -36,21 +46,33 @@ class Recipe:
         return self.path.parent
 
 
-def load_recipe(path: Path, sets: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None = None) -> Recipe:
     """Read and validate a recipe; ``sets`` are ``name=value`` pairs of ``--set``.
 
-    A bare name is one of the recipe's ``variables``, or ``model`` or ``name``; a dotted one is a
-    setting: ``defaults.steps=8``, ``steps.hero.prompt=...``.
+    A bare name is one of the recipe's ``variables`` or ``parameters``, or ``model`` or ``name``; a
+    dotted one is a setting: ``defaults.steps=8``, ``steps.hero.prompt=...``. ``settings`` limit
+    where tables and what it extends may lie; default: those of this process.
 
     Raises:
         RecipeError: every mistake found, each with its line and column.
+        SettingsError: there are no settings to read it with.
     """
-    return _load(read_source(path), path, sets)
+    return _load(read_source(path), path, sets, settings)
+
+
+def load_parameters(path: Path, settings: Machine) -> Mapping[str, Parameter]:
+    """The typed parameters of a recipe, whatever else may be wrong with it.
+
+    Raises:
+        RecipeError: it cannot be read so far.
+    """
+    source, _ = compose(read_source(path), path, settings)
+    return validate_head(source).parameters
 
 
 def parse_recipe(text: str, path: Path, sets: Sequence[str] = ()) -> Recipe:
     """``load_recipe`` for text that is already in memory; ``path`` is where it would lie."""
-    return _load(parse_source(text, str(path)), path, sets)
+    return _load(parse_source(text, str(path)), path, sets, None)
 
 
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
@@ -60,23 +82,79 @@ def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
     return ("steps", step, field) if own else ("defaults", field)
 
 
-def _load(source: Source, path: Path, sets: Sequence[str]) -> Recipe:
+def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | None) -> Recipe:
+    settings = machine or load_settings(path.parent)
+    source, files = compose(source, path, settings)
     source, given = _apply_sets(source, sets)
-    document = validate(source)
-    variables = {**document.variables, **given}
-    unset = [name for name, value in variables.items() if value is None]
-    if unset:
-        raise RecipeError(_unset(source, name) for name in unset)
-    values = {name: value for name, value in variables.items() if value is not None}
-    return Recipe(path, document.name or path.stem, source, document, values, tuple(sets))
+    head = validate_head(source)
+    variables, lists = _values(source, head, given)
+    found = expand(source, path.parent, settings, variables, lists)
+    try:
+        document = validate(found.source)
+    except RecipeError as error:
+        raise RecipeError([*found.problems, *error.problems]) from None
+    if "{" in document.model:
+        text = (
+            f"'{document.model}' holds what is no variable; expected one model for the whole "
+            "recipe; name it, or write a variable or a parameter"
+        )
+        found.problems.append(source.problem(("model",), text))
+    if found.problems:
+        raise RecipeError(found.problems)
+    return Recipe(
+        path,
+        document.name or path.stem,
+        found.source,
+        source,
+        document,
+        variables,
+        tuple(sets),
+        tuple(found.joins),
+        (*files, *found.files),
+    )
 
 
-def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, str]]:
-    """The source with the settings changed, and the variables that were given."""
-    given: dict[str, str] = {}
+def _values(
+    source: Source, head: Head, given: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Every variable's and parameter's text, and the lists among them by their items.
+
+    ``given`` has for each that was set its text and the option that set it.
+    """
     problems: list[Problem] = []
-    variables, steps = source.node(("variables",)), source.node(("steps",))
-    declared = list((variables.fields if variables is not None else None) or {})
+    values: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, default in head.variables.items():
+        text = given[name][0] if name in given else default
+        if text is None:
+            problems.append(_unset(source, "variables", name))
+        else:
+            values[name] = text
+    for name, parameter in head.parameters.items():
+        if name not in given and parameter.default is None:
+            problems.append(_unset(source, "parameters", name))
+            continue
+        value = given[name][0] if name in given else parameter.default
+        try:
+            texts = parameter.values(value if value is not None else "")
+        except ValueError as error:  # the defaults have been looked at
+            problems.append(Problem(given[name][1], None, f"'{name}' {error}"))
+            continue
+        values[name] = ", ".join(texts)
+        if parameter.type == "list":
+            lists[name] = texts
+    if problems:
+        raise RecipeError(problems)
+    return settled(values, source), lists
+
+
+def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, tuple[str, str]]]:
+    """The source with the settings changed; the variables that were given, and by what option."""
+    given: dict[str, tuple[str, str]] = {}
+    problems: list[Problem] = []
+    steps = source.node(("steps",))
+    heads = [source.node((section,)) for section in ("variables", "parameters")]
+    declared = [name for node in heads if node is not None for name in node.fields or {}]
     named = [f"steps.{step}" for step in (steps.fields if steps is not None else None) or {}]
     settable = [
         *_TOP_LEVEL,
@@ -91,7 +169,7 @@ def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, 
             text = "has no '='; expected name=value; write --set name=value"
             problems.append(Problem(origin, None, text))
         elif bare in declared:
-            given[bare] = value
+            given[bare] = (value, origin)
         elif bare in settable:
             source = source.with_value(tuple(bare.split(".")), value, origin)
         else:
@@ -110,6 +188,7 @@ def _unknown_set(name: str, declared: Sequence[str], settable: Sequence[str]) ->
     return f"{what}; expected {choices}; declare it under 'variables:'"
 
 
-def _unset(source: Source, name: str) -> Problem:
-    text = f"variable '{name}' has no value; expected a default or --set; add --set {name}=..."
-    return source.problem(("variables", name), text, key=True)
+def _unset(source: Source, section: str, name: str) -> Problem:
+    what = section.removesuffix("s")
+    text = f"{what} '{name}' has no value; expected a default or --set; add --set {name}=..."
+    return source.problem((section, name), text, key=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flows.recipe.fields import (
@@ -24,7 +24,9 @@ from flows.recipe.fields import (
     Text,
     ValueName,
     listed,
+    templated,
 )
+from flows.recipe.parameters import Parameter
 from flows.recipe.region import RegionField
 
 DEFAULT_MODEL = "kontext-mini"
@@ -37,6 +39,7 @@ MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 MAX_TRUE_CFG = 20.0
 MAX_SEED = 2**63 - 1
+MAX_TAKES = 64
 
 
 class InputEntry(Part):
@@ -71,7 +74,58 @@ class AxisEntry(Part):
     )
 
 
+class _Table(Part):
+    """Rows of a file in the place of a list: each row a value, its columns the variables."""
+
+    table: str = Field(
+        min_length=1,
+        description="A table, from the recipe's folder: CSV, TSV, YAML, JSON or JSON Lines. Every "
+        "row is a value, every column one of its variables.",
+    )
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The column that labels and file names call a row by, or a text with "
+        "{columns}. Default: the column 'name'.",
+    )
+    where: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Which rows: comparisons of columns with quoted texts and numbers, 'and', "
+        "'or', 'not' and 'in': \"status != 'sold out' and tier <= 2\".",
+    )
+    join: dict[str, str] = Field(
+        default_factory=dict,
+        description="Columns that must agree with a variable of another axis: "
+        "{category: product.category}.",
+    )
+
+
+class InputTable(_Table):
+    """Pictures from a table."""
+
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The column with the pictures' paths, or a text with {columns}: "
+        "photos/{sku}.png. Default: the column 'file'.",
+    )
+
+
+class AxisTable(_Table):
+    """Values of an axis from a table."""
+
+    value: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The column that {axis} stands for, or a text with {columns}. Default: the "
+        "column 'value', else the name.",
+    )
+
+
 def _input_entries(value: Any) -> Any:
+    if isinstance(value, dict) and "table" in value:
+        return [{"file": value["table"]}]  # it could not be read, which has been told
     entries = listed(value)
     if isinstance(entries, list):
         return [{"file": item} if isinstance(item, str) else item for item in entries]
@@ -79,6 +133,8 @@ def _input_entries(value: Any) -> Any:
 
 
 def _axis_entries(value: Any) -> Any:
+    if isinstance(value, dict) and "table" in value:
+        return [{"value": value["table"]}]  # likewise
     if isinstance(value, list):
         return [{"value": item} if isinstance(item, str) else item for item in value]
     return value
@@ -90,6 +146,7 @@ InputEntries = Annotated[
     BeforeValidator(
         _input_entries,
         json_schema_input_type=str
+        | InputTable
         | InputEntry
         | Annotated[list[str | InputEntry], Field(min_length=1)],
     ),
@@ -99,7 +156,9 @@ AxisEntries = Annotated[
     Field(min_length=1),
     BeforeValidator(
         _axis_entries,
-        json_schema_input_type=Annotated[list[Text | AxisEntry], Field(min_length=1)],
+        json_schema_input_type=AxisTable
+        | Annotated[str, Field(pattern=r"^\{[^{}]+\}$", description="A list parameter.")]
+        | Annotated[list[Text | AxisEntry], Field(min_length=1)],
     ),
 ]
 
@@ -122,42 +181,52 @@ class Matrix(Part):
     )
 
 
-class Settings(Part):
-    """What ``defaults`` and a step have in common."""
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Guidance = Annotated[float, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
+TrueCfg = Annotated[float, Field(ge=1, le=MAX_TRUE_CFG, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+FitName = Literal["crop", "pad", "stretch", "whole"]
+# What a setting must be once its template is filled in.
+SETTING_TYPES: dict[str, Any] = {
+    "steps": Steps,
+    "guidance": Guidance,
+    "true_cfg": TrueCfg,
+    "seed": Seed,
+    "size": SizeField,
+    "fit": FitName,
+}
 
-    steps: int | None = Field(
-        default=None, ge=1, le=MAX_STEPS, description="Denoise steps; default: the model's."
+
+class Settings(Part):
+    """What ``defaults`` and a step have in common.
+
+    Each of ``SETTING_TYPES`` may be a text with placeholders until it is filled in for a variant.
+    """
+
+    steps: Annotated[Steps, templated(Steps)] | None = Field(
+        default=None, description="Denoise steps; default: the model's."
     )
-    guidance: float | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_GUIDANCE,
-        allow_inf_nan=False,
-        description="Strength of the distilled guidance; default: the model's.",
+    guidance: Annotated[Guidance, templated(Guidance)] | None = Field(
+        default=None, description="Strength of the distilled guidance; default: the model's."
     )
-    true_cfg: float | None = Field(
+    true_cfg: Annotated[TrueCfg, templated(TrueCfg)] | None = Field(
         default=None,
-        ge=1,
-        le=MAX_TRUE_CFG,
-        allow_inf_nan=False,
         description="Above 1: classifier-free guidance with 'negative_prompt', at twice the time.",
     )
     negative_prompt: str | None = Field(
         default=None, min_length=1, description="What to steer away from; needs 'true_cfg' above 1."
     )
-    seed: int | None = Field(
+    seed: Annotated[Seed, templated(Seed)] | None = Field(
         default=None,
-        ge=0,
-        le=MAX_SEED,
-        description="The same seed for every variant. Default: one of its own for each, made from "
-        "the step's and the values' names.",
+        description="The same seed for every variant, or {shot.seed}. Default: one of its own for "
+        "each, made from the step's and the values' names.",
     )
-    size: SizeField | None = Field(
+    size: Annotated[SizeField, templated(SizeField)] | None = Field(
         default=None,
         description="'match' (an edit keeps its first picture's aspect at the model's area), "
         "'128x128' or {width: 128, height: 128}.",
     )
-    fit: Literal["crop", "pad", "stretch", "whole"] | None = Field(
+    fit: Annotated[FitName, templated(FitName)] | None = Field(
         default=None,
         description="How a picture of another aspect meets the size: 'crop' cuts the overflow "
         "(default), 'pad' lets the model paint the margins, 'stretch' distorts, 'whole' shows the "
@@ -206,6 +275,13 @@ class StepSpec(Settings):
         default=None,
         description="The picture to edit: an input or another step; a list for several, the one "
         "to edit first.",
+    )
+    takes: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TAKES,
+        description="So many pictures in every variant, each with a seed of its own; default: 1. "
+        "{take} in output names is its number.",
     )
     prompt: str = Field(
         default="",
@@ -278,10 +354,33 @@ class OutputSpec(Shaping):
     )
 
 
+ZipGroup = Annotated[list[Identifier], Field(min_length=2)]
+
+
+def _zip_groups(value: Any) -> Any:
+    flat = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return [value] if flat and value else value
+
+
+class Head(BaseModel):
+    """What a recipe may be given from outside; read before all else, which it stands in."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    variables: dict[Identifier, Text | None] = Field(default_factory=dict)
+    parameters: dict[Identifier, Parameter] = Field(default_factory=dict)
+
+
 class RecipeFile(Part):
     """A recipe: pictures in, a matrix of variants, steps that generate and edit, pictures out."""
 
     version: Literal[1] = Field(description="The version of the recipe format: 1.")
+    extends: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Another recipe that this one is laid over, mapping by mapping; a path from "
+        "this file's folder.",
+    )
     name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
         default=None, description="What runs and reports call it; default: the file's own name."
     )
@@ -296,6 +395,10 @@ class RecipeFile(Part):
         description="Texts for {name} in prompts and file names, with their defaults; "
         "'--set name=text' changes one. One without a default must be set.",
     )
+    parameters: dict[Identifier, Parameter] = Field(
+        default_factory=dict,
+        description="Variables with a type, which '--set' and the dashboard's form hold to.",
+    )
     inputs: dict[Identifier, InputEntries] = Field(
         default_factory=dict,
         description="Pictures to work on: a file, a glob, or a list of either. A list or a glob "
@@ -304,6 +407,17 @@ class RecipeFile(Part):
     matrix: Matrix = Field(
         default_factory=lambda: Matrix.model_validate({}),
         description="Axes whose values are combined into variants.",
+    )
+    zip: Annotated[
+        list[ZipGroup],
+        BeforeValidator(
+            _zip_groups,
+            json_schema_input_type=ZipGroup | Annotated[list[ZipGroup], Field(min_length=1)],
+        ),
+    ] = Field(
+        default_factory=list,
+        description="Axes that run side by side, first with first, second with second: "
+        "[picture, mask], or a list of such groups.",
     )
     defaults: Defaults = Field(default_factory=Defaults, description="Settings for every step.")
     steps: dict[Identifier, StepSpec] = Field(
@@ -318,6 +432,10 @@ class RecipeFile(Part):
 def json_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) that editors read for completion and hover."""
     schema = _tidy(RecipeFile.model_json_schema(mode="validation"))
+    # What a recipe lacks, another that it extends may have.
+    needed = schema.pop("required")
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": needed}]
+    schema["patternProperties"] = {"^x-": {"description": "Read by nobody: a home of anchors."}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -70,6 +70,33 @@ def parse_source(text: str, path: str) -> Source:
     Raises:
         RecipeError: not YAML, a duplicate key, a tag, an alias bomb, more than one document.
     """
+    root = _root(text, path)
+    if root is None or root.kind == "empty":
+        what = "the file is empty; expected a mapping; begin with 'version: 1'"
+        raise _fatal(path, Mark(), what)
+    if root.fields is None:
+        what = f"the file is {root.kind}; expected a mapping; begin with 'version: 1'"
+        raise _fatal(path, root.mark, what)
+    return Source(path, text, root)
+
+
+def parse_list(text: str, path: str) -> tuple[Node, ...]:
+    """Parse YAML text that is a list, as a table is; its entries.
+
+    Raises:
+        RecipeError: as ``parse_source``.
+    """
+    root = _root(text, path)
+    if root is None or root.kind == "empty":
+        return ()
+    if root.items is None:
+        what = f"the table is {root.kind}; expected a list of rows; write each row as '- ...'"
+        raise _fatal(path, root.mark, what)
+    return root.items
+
+
+def _root(text: str, path: str) -> Node | None:
+    """What the text holds, if it holds something."""
     if (bad := _FORBIDDEN.search(text)) is not None:
         code = f"U+{ord(bad[0]):04X}"
         what = f"control character {code}; expected plain text; remove the character"
@@ -89,15 +116,9 @@ def parse_source(text: str, path: str) -> Source:
         what = f"not valid YAML ({error}); expected a YAML file; see https://yaml.org"
         raise _fatal(path, Mark(), what) from None
     root = _Tree(path, composer.problems).node(composed, 0) if composed is not None else None
-    if root is None or root.kind == "empty":
-        text = "the file is empty; expected a mapping; begin with 'version: 1'"
-        raise _fatal(path, Mark(), text)
-    if root.fields is None:
-        text = f"the file is {root.kind}; expected a mapping; begin with 'version: 1'"
-        raise _fatal(path, root.mark, text)
-    if composer.problems:
+    if composer.problems and root is not None and root.kind != "empty":
         raise RecipeError(composer.problems)
-    return Source(path, text, root)
+    return root
 
 
 @dataclass(frozen=True, slots=True)

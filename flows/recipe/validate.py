@@ -6,17 +6,20 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from flows.problems import Problem, did_you_mean, unknown
+from flows.problems import Mark, Problem, did_you_mean, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
-from flows.recipe.node import Loc, Node, Source, to_plain
+from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
+from flows.recipe.parameters import Parameter
 from flows.recipe.region import RegionSpec
 from flows.recipe.schema import (
+    SETTING_TYPES,
     TEXT_SECTIONS,
     AxisEntry,
     Defaults,
+    Head,
     InputEntry,
     Matrix,
     OutputSpec,
@@ -47,6 +50,10 @@ _HINTS = {
 
 PartT = TypeVar("PartT", bound=BaseModel)
 
+_SETTINGS = {
+    name: TypeAdapter(kind, config=ConfigDict(strict=True)) for name, kind in SETTING_TYPES.items()
+}
+
 # Which model describes a mapping: by the section it is in and its depth.
 _MODELS: dict[tuple[str, int], type[BaseModel]] = {
     ("", 0): RecipeFile,
@@ -58,6 +65,7 @@ _MODELS: dict[tuple[str, int], type[BaseModel]] = {
     ("outputs", 2): OutputSpec,
     ("inputs", 2): InputEntry,
     ("inputs", 3): InputEntry,
+    ("parameters", 2): Parameter,
 }
 
 
@@ -69,7 +77,7 @@ def validate(source: Source) -> RecipeFile:
     """
     empty = dict(_empty_values(source, source.root, ()))
     try:
-        document = RecipeFile.model_validate(to_plain(source.root, TEXT_SECTIONS))
+        document = RecipeFile.model_validate(_plain(source))
     except ValidationError as error:
         wrong = {tuple(item["loc"]) for item in error.errors()}
         found = [_problem(source, item) for item in error.errors() if item["loc"] not in empty]
@@ -80,6 +88,32 @@ def validate(source: Source) -> RecipeFile:
     if empty:
         raise RecipeError(empty.values())
     return document
+
+
+def validate_head(source: Source) -> Head:
+    """The variables and parameters, before anything is filled in.
+
+    Raises:
+        RecipeError: as ``validate``, of the whole recipe.
+    """
+    try:
+        plain = _plain(source)
+        return Head.model_validate(plain)
+    except ValidationError:
+        validate(source)
+        raise
+
+
+def _plain(source: Source) -> Any:
+    """The tree as values; what parameters may be is the text that was written."""
+    plain = to_plain(source.root, TEXT_SECTIONS)
+    node = source.node(("parameters",))
+    if node is not None and node.fields is not None:
+        texts = frozenset({"default", "choices"})
+        plain["parameters"] = {
+            name: to_plain(entry.node, texts) for name, entry in node.fields.items()
+        }
+    return plain
 
 
 def validate_part(source: Source, loc: Loc, model: type[PartT], value: Any) -> PartT:
@@ -93,6 +127,23 @@ def validate_part(source: Source, loc: Loc, model: type[PartT], value: Any) -> P
     except ValidationError as error:
         found = [{**item, "loc": (*loc, *item["loc"])} for item in error.errors()]
         raise RecipeError(_problem(source, item, model) for item in found) from None
+
+
+def typed(field: str, text: str) -> Any:
+    """A setting's value, from the text that its template became.
+
+    Raises:
+        ValueError: it is none; what; what was expected; what to do.
+    """
+    value = resolve_scalar(text.strip())
+    try:
+        return _SETTINGS[field].validate_python(value)
+    except ValidationError as error:
+        one: Any = error.errors()[0]
+        node = Node(Mark(), value, text.strip())
+        raise ValueError(
+            _wrong(one["type"], one.get("ctx", {}), one["msg"], (field,), node)
+        ) from None
 
 
 def _empty_values(source: Source, node: Node, loc: Loc) -> Iterator[tuple[Loc, Problem]]:
@@ -116,6 +167,8 @@ def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -
     if context.get("pattern") == IDENTIFIER_PATTERN:  # only keys have to match it
         loc = loc[: loc.index("[key]")] if "[key]" in loc else loc
         return source.problem(loc, _bad_name(str(loc[-1])), key=True)
+    if at := context.get("at"):
+        loc = (*loc, at)
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1], model)
         text = unknown("key", str(loc[-1]), _container(loc[:-1]), known)
@@ -141,7 +194,11 @@ def _wrong(kind: str, context: Any, message: str, loc: Loc, node: Node | None) -
         limit = f"{context[bound]:.15g}" if isinstance(context[bound], float) else context[bound]
         return f"{subject}; expected at {word} {limit}; choose a number in the range"
     if kind in ("string_too_short", "too_short"):
-        return f"{_subject(loc)} is empty; expected at least one; add it"
+        least = context.get("min_length", 1)
+        more = f"too short; expected at least {least}; add more"
+        return (
+            f"{_subject(loc)} is {'empty; expected at least one; add it' if least == 1 else more}"
+        )
     expected = f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else message.lower()
     return f"{subject}; {expected}; {_hint(kind, node)}"
 

@@ -130,6 +130,7 @@ class Manifest(BaseModel):
     recipe_file: str
     recipe_sha256: str
     sets: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     plan: str
     model: ModelEntry
     numerics: Mapping[str, Any]
@@ -183,6 +184,7 @@ def build_manifest(
         recipe_file=plan.recipe_path.name,
         recipe_sha256=hashlib.sha256(plan.recipe_text.encode()).hexdigest(),
         sets=plan.sets,
+        only=plan.only,
         plan=plan.digest,
         model=ModelEntry(
             name=plan.model.name, digest=plan.model.digest, licence=plan.model.licence

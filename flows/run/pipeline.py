@@ -128,7 +128,8 @@ def plan_recipe(request: RunRequest) -> Plan:
     from flows.plan.plan import make_plan
     from flows.recipe.recipe import load_recipe
 
-    recipe, settings = load_recipe(request.recipe, request.sets), request.effective
+    settings = request.effective
+    recipe = load_recipe(request.recipe, request.sets, settings)
     numerics = choose_numerics(request.dtype, settings.device)
     return make_plan(recipe, numerics=numerics, only=request.only, settings=settings)
 
@@ -180,12 +181,15 @@ def publish(
     run: RunFolder,
     settings: Settings | None = None,
     there: Delivered | None = None,
+    links: Links | None = None,
+    shared: Links | None = None,
 ) -> Finished:
     """Bring outputs and thumbnails into the run's folder, write report and manifest.
 
     Everything is copied within the home: no picture is read, nothing is encoded. An output that
     is not there, and a source that could not be opened, are told with their problems. ``there``
-    is what the folder holds already, if that is known; ``settings`` say how the page links.
+    is what the folder holds already, if that is known. ``links`` are the page's, by default what
+    ``settings`` say; with ``shared`` it is there a second time, with these links.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -205,7 +209,7 @@ def publish(
     outputs = Delivery(plan, store, run, there, outcome.problems).bring(records)
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
-    write_report(run, manifest, store, links_for(run, settings), thumbs)
+    write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
     run.write(TABLE_NAME, outputs_csv(manifest))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
 from prefect.client.schemas.objects import State as FlowState
+from prefect.logging.loggers import LoggingAdapter
 from prefect.states import Completed, Failed
 
 from flows.engines.pooled import PooledEngine
@@ -20,22 +22,27 @@ from flows.plan.planfile import local_model
 from flows.plan.step import Plan
 from flows.run.asking import EngineFactory
 from flows.run.ends import ChunkEnds
-from flows.run.events import Event, Settled
+from flows.run.events import Event, Retrying, Settled
 from flows.run.execute import Limits, run_plan
 from flows.run.look import look
 from flows.run.outcome import Ending, Outcome, State
 from flows.run.stages import ChunkSheet, read_stage
+from flows.run.thumbs import Thumbnail
 from flows.run.verdicts import give, verdict
 from flows.scheduling.attempt import Attempt, Stop, Why, mine
 from flows.scheduling.forms import ChunkForm
 from flows.scheduling.names import chunks_of
+from flows.scheduling.shown import NEWEST, log_of
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
+from flows.store.record import Record
 from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+TOLD = 20  # lines about trouble in a run's log, of one attempt at a chunk
 
 _BAD = (State.FAILED, State.BLOCKED)
 _MADE = (State.DONE, State.CACHED)
@@ -69,7 +76,8 @@ def _make(attempt: Attempt, store: KeyedStore, form: ChunkForm) -> FlowState[Any
     if form.order:  # it is ordered again because pictures were lost: what is damaged is set aside
         for _ in in_lanes(store.find, keys, LANES):
             pass
-    return _ended(attempt, store, form, sheet, _carry_out(attempt, store, plan, sheet, keys))
+    outcome = _carry_out(attempt, store, plan, sheet, keys, form.run)
+    return _ended(attempt, store, form, sheet, outcome)
 
 
 def _model(attempt: Attempt, plan: Plan) -> ModelSpec:
@@ -108,14 +116,22 @@ def _not_blocked(plan: Plan, sheet: ChunkSheet, failed: Collection[str]) -> tupl
 
 
 def _carry_out(
-    attempt: Attempt, store: KeyedStore, plan: Plan, sheet: ChunkSheet, keys: tuple[str, ...]
+    attempt: Attempt,
+    store: KeyedStore,
+    plan: Plan,
+    sheet: ChunkSheet,
+    keys: tuple[str, ...],
+    run: str,
 ) -> Outcome:
     site, wanted = attempt.site, set(keys)
     made = settled_since = 0
+    tell = Trouble(log_of(run))
+    newest: deque[str] = deque(maxlen=NEWEST)
 
     def hear(event: Event) -> None:
         nonlocal made, settled_since
         site.counts.hear(event, wanted)
+        tell.hear(event)
         if isinstance(event, Settled):
             if event.outcome.state is State.DONE:
                 attempt.lease.made += 1
@@ -123,7 +139,8 @@ def _carry_out(
             if event.key in wanted and event.outcome.state in _MADE:
                 made += 1
                 words = f"{made} of {len(sheet.keys)} pictures"
-                site.progress.tell(attempt.run, made / len(sheet.keys), words)
+                newest.extend(_thumbnails(event.outcome.record))
+                site.progress.tell(attempt.run, made / len(sheet.keys), words, newest)
             if attempt.why() is not None:
                 settled_since += 1
 
@@ -143,6 +160,34 @@ def _carry_out(
         )
     finally:
         attempt.stopped = None
+
+
+def _thumbnails(record: Record | None) -> Iterator[str]:
+    """The name of a picture's thumbnail in the store, if there is a picture."""
+    if record is not None:
+        yield Thumbnail.of(record.blob, record.width, record.height).name
+
+
+class Trouble:
+    """Failures and repeated attempts, told in the log of the run as they happen."""
+
+    def __init__(self, log: LoggingAdapter) -> None:
+        self._log = log
+        self._told = 0
+
+    def hear(self, event: Event) -> None:
+        """Tell it, unless too much was told already."""
+        if isinstance(event, Retrying):
+            words = f"attempt {event.attempt} failed: {event.reason}; tried again"
+        elif isinstance(event, Settled) and event.outcome.state is State.FAILED:
+            words = f"failed: {event.outcome.reason}"
+        else:
+            return
+        self._told += 1
+        if self._told <= TOLD:
+            self._log.warning("%s: %s", event.label, words)
+        elif self._told == TOLD + 1:
+            self._log.warning("there is more trouble in this chunk, which is not told here")
 
 
 def _engines(attempt: Attempt, plan: Plan) -> EngineFactory:

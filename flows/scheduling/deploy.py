@@ -5,15 +5,22 @@ Everything may be done again; only what differs is written, and told.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowFilter,
+    FlowFilterName,
+)
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import (
@@ -23,7 +30,16 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from flows.scheduling.forms import CONCURRENCY, ChunkForm, NightlyForm, RunForm, recipes, schema
+from flows.recipe.parameters import Parameter
+from flows.scheduling.forms import (
+    CONCURRENCY,
+    ChunkForm,
+    NightlyForm,
+    RunForm,
+    of_recipe,
+    recipes,
+    schema,
+)
 from flows.scheduling.names import (
     CHUNKS_POOL,
     MAKE_CHUNK,
@@ -31,7 +47,9 @@ from flows.scheduling.names import (
     PARENTS_POOL,
     RUN_RECIPE,
     deployment,
+    recipe_deployment,
 )
+from flows.scheduling.notices import arrange, block_of
 from flows.scheduling.pools import (
     DEFAULT,
     DeployError,
@@ -47,13 +65,18 @@ from flows.scheduling.server import (
     connected,
     dashboard,
     in_words,
+    insist,
     insisting,
     server_name,
 )
+from flows.settings import NightSettings
+
+log = logging.getLogger(__name__)
 
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
 NOT_FOUND = 404
+PAGE = 100
 ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
 PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 
@@ -62,16 +85,15 @@ PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 class Deployment:
     """What is wanted. ``recipes`` are names to choose from, ``stores`` output prefixes.
 
-    ``cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``night.cron`` empty: the schedule is taken away. What is ``None`` stays as it is.
+    ``night.notify`` is the block that tells of nights, as TYPE/NAME; empty: none does.
+    ``parameters`` are those of recipes that have some: each gets a form of its own.
     """
 
     recipes: tuple[str, ...]
     stores: tuple[str, ...]
-    cron: str | None = None
-    time_zone: str | None = None
-    nightly_recipes: str | None = None
-    deadline_hours: float | None = None
-    concurrency: int | None = None
+    night: NightSettings = field(default_factory=NightSettings)
+    parameters: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +104,45 @@ class Deployed:
     dashboard: str
 
 
-def deploy(wanted: Deployment) -> Deployed:
-    """Make it so.
+def deploy(
+    wanted: Deployment, wait: float = PATIENCE, say: Callable[[str], None] = log.info
+) -> Deployed:
+    """Make it so; a server that is away is waited for (seconds), and told about.
 
     Raises:
         NoServerError: no Prefect server is named, or something else is there.
         ServerError: it does not answer, or refuses.
-        DeployError: the schedule is none, or a pool cannot be ours.
+        DeployError: the schedule or the block is none, or a pool cannot be ours.
     """
-    with _spoken() as client:
+    with _spoken(wait, say) as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
         night = found[NIGHTLY]
-        scheduled(wanted.cron, wanted.time_zone, night.schedules if night is not None else [])
+        scheduled(
+            wanted.night.cron, wanted.night.time_zone, night.schedules if night is not None else []
+        )
         fields = _fields(wanted, night.parameters if night is not None else {})
+        block = block_of(client, wanted.night.notify)
         check_pools(client)
         changes = [*make_pools(client)]
         for flow, known in found.items():
-            changes += _deployment(client, flow, fields[flow], known)
-        changes += reschedule(client, wanted.cron, wanted.time_zone)
+            changes += _deployment(client, flow, flow, fields[flow], known)
+        changes += _of_recipes(client, wanted, fields[RUN_RECIPE])
+        changes += reschedule(client, wanted.night.cron, wanted.night.time_zone)
+        hours = fields[NIGHTLY]["parameters"]["deadline_hours"]
+        changes += arrange(
+            client, wanted.night.notify, block, hours, report=bool(wanted.night.notify_report)
+        )
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
 
 
 @contextmanager
-def _spoken() -> Iterator[SyncPrefectClient]:
-    """A client that does not wait for long; whatever goes wrong with it in one line."""
+def _spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClient]:
+    """A client of a server that is there; whatever goes wrong with it in one line."""
     quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
     try:
         with temporary_settings(quick), connected() as client:
-            _greet(client)
+            insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
             yield insisting(client, pause=time.sleep, within=PATIENCE)
     except (
         httpx.HTTPError,
@@ -161,7 +193,7 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
             "manifest and report.",
             "parameters": given,
             "parameter_openapi_schema": schema(
-                RunForm, recipe=recipes(wanted.recipes), store=stores
+                RunForm, ("parameters",), recipe=recipes(wanted.recipes), store=stores
             ),
             "entrypoint": f"{FLOWS}:run_recipe",
             **of_parents,
@@ -187,13 +219,62 @@ def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str,
     }
 
 
+def _of_recipes(
+    client: SyncPrefectClient, wanted: Deployment, common: Mapping[str, Any]
+) -> Iterator[str]:
+    """A deployment for each recipe with parameters; those of others that are gone, removed."""
+    kept = {RUN_RECIPE}
+    for recipe, parameters in wanted.parameters.items():
+        name = recipe_deployment(recipe)
+        kept.add(name)
+        of_store = {"type": "string", "enum": list(wanted.stores), "default": wanted.stores[0]}
+        fields = {
+            **common,
+            "description": f"Make every picture of {recipe} that is not there yet, with its own "
+            "parameters.",
+            "parameters": {
+                "recipe": recipe,
+                "parameters": {},
+                **{one: common["parameters"][one] for one in ("store", "queue", "deadline")},
+            },
+            "parameter_openapi_schema": schema(
+                RunForm,
+                ("overrides", "only"),
+                recipe={"type": "string", "enum": [recipe], "default": recipe},
+                parameters=of_recipe(parameters),
+                store=of_store,
+            ),
+        }
+        found = _read(client, RUN_RECIPE, name)
+        yield from _deployment(client, RUN_RECIPE, name, fields, found)
+    for former in _ours(client):
+        if former.name not in kept:
+            client.delete_deployment(former.id)
+            yield f"deployment {RUN_RECIPE}/{former.name} removed"
+
+
+def _ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """All deployments of ``run-recipe`` that an earlier call made."""
+    found: list[DeploymentResponse] = []
+    while True:
+        page = client.read_deployments(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[RUN_RECIPE])),
+            deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])),
+            limit=PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
 def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a night is started with."""
-    recipes, hours = wanted.nightly_recipes, wanted.deadline_hours
+    recipes, hours = wanted.night.recipes, wanted.night.deadline
     asked_for = {
         "recipes": kept.get("recipes", "") if recipes is None else recipes,
         "store": wanted.stores[0],
-        "concurrency": wanted.concurrency or kept.get("concurrency", CONCURRENCY),
+        "concurrency": wanted.night.concurrency or kept.get("concurrency", CONCURRENCY),
         "deadline_hours": kept.get("deadline_hours") if hours is None else hours or None,
     }
     try:
@@ -207,9 +288,11 @@ def _of_a_night(wanted: Deployment, kept: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _read(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
+def _read(
+    client: SyncPrefectClient, flow: str, name: str | None = None
+) -> DeploymentResponse | None:
     try:
-        return client.read_deployment_by_name(deployment(flow))
+        return client.read_deployment_by_name(f"{flow}/{name}" if name else deployment(flow))
     except ObjectNotFound:
         return None
 
@@ -217,13 +300,14 @@ def _read(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
 def _deployment(
     client: SyncPrefectClient,
     flow: str,
+    own: str,
     fields: Mapping[str, Any],
     found: DeploymentResponse | None,
 ) -> Iterator[str]:
-    name = deployment(flow)
+    name = f"{flow}/{own}"
     if found is None:
         id_ = client.create_flow_from_name(flow)
-        client.create_deployment(id_, flow, tags=[TAG], **fields)
+        client.create_deployment(id_, own, tags=[TAG], **fields)
         yield f"deployment {name} created"
         return
     change = differing(found, fields)
@@ -236,8 +320,8 @@ def _deployment(
     limit = found.global_concurrency_limit
     if limit is not None:
         # One of its own goes; one that others may be under is left to them.
-        own = limit.name == f"deployment:{found.id}"
+        is_own = limit.name == f"deployment:{found.id}"
         path = f"/deployments/{found.id}"
-        field = "concurrency_limit" if own else "global_concurrency_limit_id"
-        client.request("PATCH", path, json={field: None})  # type: ignore[arg-type]
+        limited = "concurrency_limit" if is_own else "global_concurrency_limit_id"
+        client.request("PATCH", path, json={limited: None})  # type: ignore[arg-type]
         yield f"deployment {name} changed: concurrency_limit"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from flows.recipe.parameters import Parameter, as_text
 from flows.scheduling.names import Queue
 
 MAX_OVERRIDES = 200
@@ -55,6 +56,11 @@ class RunForm(_Form):
             "axis=value. Empty: everything.",
         ),
     ]
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Parameters",
+        description="The recipe's own, by their names.",
+    )
     store: Store
     queue: Queue = Field(
         default="urgent",
@@ -66,6 +72,12 @@ class RunForm(_Form):
         title="Deadline",
         description="What has not begun by then stays undone; running again makes it. Empty: none.",
     )
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """All changes to the recipe as ``--set`` has them."""
+        named = (f"{name}={as_text(value)}" for name, value in self.parameters.items())
+        return (*self.overrides, *named)
 
 
 class NightlyForm(_Form):
@@ -121,10 +133,26 @@ def recipes(names: Sequence[str]) -> dict[str, Any]:
     return {"anyOf": [named, written]}
 
 
-def schema(form: type[BaseModel], **fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A form's schema as Prefect wants it, some fields' types replaced."""
+def of_recipe(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """A recipe's typed parameters as one field of a form."""
+    required = [name for name, one in parameters.items() if one.default is None]
+    return {
+        "type": "object",
+        "properties": {
+            name: {**one.form(name), "position": at}
+            for at, (name, one) in enumerate(parameters.items())
+        },
+        "required": required,
+        "additionalProperties": False,
+    } | ({} if required else {"default": {}})
+
+
+def schema(
+    form: type[BaseModel], without: Sequence[str] = (), **fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A form's schema as Prefect wants it, some fields left out, some fields' types replaced."""
     found = form.model_json_schema()
-    properties = found["properties"]
+    properties = {n: known for n, known in found["properties"].items() if n not in without}
     for position, (name, known) in enumerate(properties.items()):
         kept = {key: known[key] for key in ("title", "description")}
         properties[name] = {**fields.get(name, known), **kept, "position": position}
@@ -132,7 +160,8 @@ def schema(form: type[BaseModel], **fields: Mapping[str, Any]) -> dict[str, Any]
         "title": "Parameters",
         "type": "object",
         "properties": properties,
-        "required": found.get("required", []),
+        "required": [name for name in found.get("required", []) if name in properties]
+        + [name for name, field in fields.items() if field.get("required")],
         "definitions": found.get("$defs", {}),
         "additionalProperties": False,
     }

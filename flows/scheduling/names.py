@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -20,8 +21,17 @@ PARENTS: Final = (RUN_RECIPE, NIGHTLY)
 
 
 def deployment(flow: str) -> str:
-    """``run-recipe/run-recipe``: each flow has one deployment, under its own name."""
+    """``run-recipe/run-recipe``: each flow has one deployment under its own name.
+
+    Recipes with parameters have one of ``run-recipe`` each beside it.
+    """
     return f"{flow}/{flow}"
+
+
+def recipe_deployment(recipe: str) -> str:
+    """What the deployment of a recipe with parameters is called: ``seasons``, ``spring.looks``."""
+    name = re.sub(r"[/%&<>]", ".", recipe)
+    return name if name != RUN_RECIPE else f"{name}."
 
 
 def parent_name(flow_run: object) -> str:

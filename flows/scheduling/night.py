@@ -5,12 +5,13 @@ It takes no care of the dead: the sweep revives its children as any parent.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -23,21 +24,30 @@ from flows.run.stages import STAGES
 from flows.scheduling.attempt import pause
 from flows.scheduling.forms import NightlyForm
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
-from flows.scheduling.parent import CANCELLED, Child, Parent
+from flows.scheduling.notices import PICTURES, REPORTS
+from flows.scheduling.parent import CANCELLED, Child, Parent, in_counts, last_words
 from flows.scheduling.server import LIVING, pages, read, those
+from flows.scheduling.shown import REPORT, about_links, plain
 from flows.scheduling.states import cancelled, put_on
 from flows.settings.address import is_s3
+from flows.store.base import StoreError
 from flows.store.objects import checked
+from flows.store.runfolder import RunFolder
 
+MOST_REPORTS = 20  # that a notice has links to
 CRASHED_FOR = 180.0  # seconds; whoever is not revived by then has ended
 
 
 @dataclass(kw_only=True)
 class Recipe(Child):
-    """One of a night's recipes; ``crashed`` since then (``time.monotonic``)."""
+    """One of a night's recipes; ``crashed`` since then (``time.monotonic``).
+
+    ``words`` are its verdict's, when it has ended.
+    """
 
     now: str = "waiting"
     crashed: float | None = None
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     def end(self, why: str) -> None:
         """It has ended, with nothing of its own to say."""
@@ -63,7 +73,8 @@ class Night(Parent[NightlyForm, Recipe]):
         self.children = {name: Recipe(name=name) for name in self._names()}
         self.say(logging.INFO, f"{len(self.children)} recipes, {self.window} at once")
         self.tend()
-        self.show({})
+        self.show()
+        self._label()
         ended = Counter(child.now for child in self.children.values())
         why = self.why or ("" if ended else "there is no recipe to run")
         whole = not why and set(ended) == {"Completed"}
@@ -142,6 +153,7 @@ class Night(Parent[NightlyForm, Recipe]):
                     child.over = time.monotonic() - child.crashed > CRASHED_FOR
                 elif state.is_final():
                     child.over = True
+                    child.words = last_words(self.client, self.objects, child.run)
                     self.say(logging.INFO, f"{child.name}: {child.now}: {child.why}")
                 else:
                     child.crashed = None
@@ -163,7 +175,7 @@ class Night(Parent[NightlyForm, Recipe]):
         if run is not None and run.state is not None and run.state.is_scheduled():
             cancelled(self.client, run.id, self.why)
 
-    def show(self, runs: Mapping[UUID, FlowRun]) -> None:  # noqa: ARG002 - of the base class
+    def show(self) -> None:
         """The bar, and the table whenever a row has changed."""
         children, open_ = list(self.children.values()), len(self.open)
         words = f"{len(children) - open_} of {len(children)} recipes"
@@ -172,3 +184,42 @@ class Night(Parent[NightlyForm, Recipe]):
         if rows != self.shown:
             self.shown = rows
             self.site.progress.table(self.attempt.run, "kontext-night", rows[:500], words)
+            self._page(words)
+
+    def _page(self, words: str) -> None:
+        """The reports of those that have ended, to be opened by a click."""
+        parts = [f"## {words}"]
+        for child in self.children.values():
+            if child.words.get("run"):
+                name, link = plain(child.name), self._report(child)
+                named = f"[{name}](<{link}>)" if link.startswith("http") else f"{name} (`{link}`)"
+                told = in_counts(child.words.get("counts") or {})
+                parts.append(f"- {named}: {plain(told)}")
+        if is_s3(self.objects.where) and len(parts) > 1:
+            parts.append(f"\n{about_links(self._seconds)}")
+        self.site.progress.page(self.attempt.run, REPORT, "\n".join(parts), "the reports")
+
+    @property
+    def _seconds(self) -> int:
+        return self.site.settings.presign_seconds
+
+    def _report(self, child: Recipe) -> str:
+        """What opens a recipe's report."""
+        page = str(child.words.get("page") or "")
+        if page:
+            with contextlib.suppress(StoreError):
+                return RunFolder(self.objects, str(child.words["run"])).link(page, self._seconds)
+        return str(child.words.get("report") or "")
+
+    def _label(self) -> None:
+        """What ``notices`` tell of it, as labels of its flow run."""
+        made: Counter[str] = Counter()
+        for child in self.children.values():
+            made.update(child.words.get("counts") or {})
+        ended = [one for one in self.children.values() if one.words.get("run")]
+        reports = [f"{one.name}: {self._report(one)}" for one in ended[:MOST_REPORTS]]
+        if len(ended) > MOST_REPORTS:
+            reports.append(f"and {len(ended) - MOST_REPORTS} more")
+        labels: dict[str, bool | int | float | str]
+        labels = {PICTURES: in_counts(made), REPORTS: "\n".join(reports)}
+        self.client.update_flow_run_labels(self.attempt.run, labels)

@@ -20,14 +20,13 @@ from flows.plan.plan import make_plan
 from flows.recipe.recipe import load_recipe
 from flows.run.manifest import read_manifest
 from flows.run.pipeline import Finished, RunRequest
-from flows.run.verdicts import verdict, words_of
 from flows.scheduling.forms import RunForm
-from flows.scheduling.names import RUN_RECIPE, deployment, parent_name
+from flows.scheduling.names import RUN_RECIPE, deployment
 from flows.scheduling.parcel import put_parcel
+from flows.scheduling.parent import last_words
 from flows.scheduling.progress import made_so_far
-from flows.scheduling.server import dashboard, history, insisting, read
+from flows.scheduling.server import dashboard, insisting, read
 from flows.scheduling.statement import Fleet, fleet, place_of_process
-from flows.scheduling.states import round_of
 from flows.settings.address import is_s3
 from flows.store.address import open_store
 from flows.store.keyed import KeyedStore
@@ -50,17 +49,23 @@ class Ordered:
     page: str
 
 
-def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
+def order(
+    request: RunRequest, client: SyncPrefectClient, say: Callable[[str], None] | None = None
+) -> Ordered:
     """Check a recipe as its workers will see it, put it into the store, and order it.
+
+    A server that is away is waited for as long as the setting ``wait`` says.
 
     Raises:
         RecipeError: it is wrong.
         FleetError: the workers cannot make it.
         OrderError: nothing is deployed.
+        ServerError: the server stayed away.
         StoreError: the store fails.
     """
-    recipe = load_recipe(request.recipe, request.sets)
-    client, settings, address = insisting(client), request.effective, str(request.out)
+    recipe = load_recipe(request.recipe, request.sets, request.effective)
+    settings, address = request.effective, str(request.out)
+    client = insisting(client, within=settings.wait, say=say)
     workers = fleet(client)
     if not is_s3(address):
         address = str(Path(address).absolute())
@@ -81,7 +86,7 @@ def order(request: RunRequest, client: SyncPrefectClient) -> Ordered:
         found = client.read_deployment_by_name(flow)
     except ObjectNotFound:
         raise OrderError(f"'{flow}' is not deployed; run 'kontext deploy'") from None
-    parameters = form.model_dump(mode="json")
+    parameters = form.model_dump(mode="json", exclude={"parameters"})
     run = client.create_flow_run_from_deployment(
         found.id, parameters=parameters, name=recipe.name[:200]
     )
@@ -107,7 +112,7 @@ def follow(
     Raises:
         OrderError: it was deleted, or ended without a manifest.
     """
-    client = insisting(client)
+    client = insisting(client, say=say)
     told, told_at, before = "", time.monotonic(), ""
     while True:
         run = read(client, ordered.flow_run)
@@ -121,8 +126,8 @@ def follow(
             return _finished(run, _told(state), open_store(request.out, request.effective), client)
         if time.monotonic() - told_at > TOLD_EVERY:
             told_at = time.monotonic()
-            share = made_so_far(client, [run.id]).get(run.id)
-            words = f"{100 * share:.0f} % of the pictures are made" if share is not None else ""
+            bar = made_so_far(client, [run.id]).get(run.id)
+            words = f"{100 * bar.share:.0f} % of the pictures are made" if bar is not None else ""
             if words and words != told:
                 told = words
                 say(f"{run.name}: {words}")
@@ -134,10 +139,7 @@ def _told(state: State[Any]) -> str:
 
 
 def _finished(run: FlowRun, state: str, store: KeyedStore, client: SyncPrefectClient) -> Finished:
-    name, last = parent_name(run.id), round_of(history(client, run.id))
-    # A state that has ended a round counts already.
-    found = [verdict(store.objects, name, n) for n in (last, last - 1) if n >= 0]
-    words = next((words_of(data, name) for data in found if data is not None), {})
+    words = last_words(client, store.objects, run.id)
     if not words.get("run") or words.get("ending") == "refused":
         raise OrderError(str(words.get("why") or f"{run.name} ended as {state}"))
     folder = RunFolder(store.objects, str(words["run"]))

@@ -24,6 +24,7 @@ from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.settings import Settings
+from flows.settings.toml_file import FILE_NAME
 from flows.store.keyed import KeyedStore
 from flows.store.objects import Objects
 
@@ -57,6 +58,9 @@ def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
     if kept.is_file():
         found[kept.name] = kept
     folder = Path(os.path.normpath(Path.cwd() / recipe.folder))
+    for path in recipe.files:  # tables, what it extends, the folder's defaults
+        place = os.path.relpath(Path.cwd() / path, folder)
+        found[PurePosixPath(place).as_posix()] = path
     for name, entries in recipe.document.inputs.items():
         for index, entry in enumerate(entries):
             if Path(entry.file).is_absolute():
@@ -130,6 +134,8 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
                 raise _wrong(name, f"lacks {place}; order it anew where the file is")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.data)
+        # What lies above this folder on this machine is no default of the recipe's.
+        (Path(root) / FILE_NAME).touch()
         roots = (*settings.inputs.roots, root)
         inputs = settings.inputs.model_copy(update={"roots": roots})
         own = settings.model_copy(update={"inputs": inputs})

@@ -26,13 +26,14 @@ from flows.recipe.errors import RecipeError
 from flows.run.verdicts import give, verdict, words_of
 from flows.scheduling.attempt import Stop, Why, become, mine, pause
 from flows.scheduling.forms import NightlyForm, RunForm
-from flows.scheduling.names import deployment
+from flows.scheduling.names import deployment, parent_name
 from flows.scheduling.server import at, connected, history, insist, insisting, read_many
 from flows.scheduling.statement import FleetError
 from flows.scheduling.states import heal, round_began, round_of
 from flows.settings import SettingsError
 from flows.store.base import StoreAway, StoreError
 from flows.store.lanes import in_lanes
+from flows.store.objects import Objects
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class Parent(ABC, Generic[Form, ChildT]):
             if not self._away:  # once for each time that the store is away
                 log.warning("%s: %s", self.attempt.name, error)
             self._away = True
-        self.show(runs)
+        self.show()
         if self.open:
             pause(self.site.tempo.look)
 
@@ -211,7 +212,7 @@ class Parent(ABC, Generic[Form, ChildT]):
         """Look at the children in hand, by their flow runs."""
 
     @abstractmethod
-    def show(self, runs: Mapping[UUID, FlowRun]) -> None:
+    def show(self) -> None:
         """Tell people how far it is; called after each look."""
 
     @abstractmethod
@@ -233,6 +234,18 @@ def carry_out(kind: type[Parent[Form, Any]], form: Form) -> State[Any]:
             return _state_of(parent.give({"ending": "refused", "why": str(error)}))
         except StoreError as error:  # what was made stays made; Retry goes on
             return Failed(message=str(error))
+
+
+def last_words(client: SyncPrefectClient, objects: Objects, flow_run: UUID) -> Mapping[str, Any]:
+    """The verdict of a parent's newest round that has one; empty without.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    name, last = parent_name(flow_run), round_of(history(client, flow_run))
+    # A state that has ended a round counts already.
+    found = (verdict(objects, name, n) for n in (last, last - 1) if n >= 0)
+    return next((words_of(data, name) for data in found if data is not None), {})
 
 
 def _state_of(words: Mapping[str, Any]) -> State[Any]:

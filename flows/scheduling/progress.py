@@ -1,65 +1,76 @@
-"""How far things are, as the dashboard shows it: progress bars, tables, the report's link.
+"""How far things are, as the dashboard shows it: progress bars, tables, pages.
 
 Bodies say it here and go on; one thread writes it to the server, which may be away. Nothing hangs
-on it: whoever comes after another process finds that one's bar, and goes on with it.
+on it: whoever comes after another process finds what that one showed, and goes on with it. Each
+is one artifact of its flow run, written over as things change.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 
 EVERY = 3.0  # seconds between two writings
 PAGE = 200
 KEPT = 1000  # things that wait for a server that is away; the oldest go
+BAR = ""  # the key of a bar, which has none
+NEWEST = "newest"  # what a bar tells beside: names of thumbnails
 
 Kind = Literal["progress", "table", "markdown"]
 
 
+class _Content(NamedTuple):
+    data: float | str
+    description: str
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass
-class _Bar:
-    now: tuple[float, str] = (0.0, "")  # the share, in percent, and words
-    written: tuple[float, str] | None = None
+class _Sheet:
+    kind: Kind
+    now: _Content
+    written: _Content | None = None
     id: UUID | None = None
 
 
 @dataclass(eq=False)
 class Progress:
-    """What is to be shown, by flow run. Any thread may tell; one calls it with a client."""
+    """What is to be shown, by flow run and key. Any thread may tell; one calls it with a client."""
 
-    _bars: dict[UUID, _Bar] = field(default_factory=dict)
-    _sheets: list[ArtifactCreate] = field(default_factory=list)
+    _sheets: dict[tuple[UUID, str], _Sheet] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def tell(self, flow_run: UUID, share: float, words: str) -> None:
-        """How far a run is, from 0 to 1."""
-        with self._lock:
-            bar = self._bars.setdefault(flow_run, _Bar())
-            bar.now = round(100 * min(1.0, max(0.0, share)), 1), words
+    def tell(self, flow_run: UUID, share: float, words: str, newest: Iterable[str] = ()) -> None:
+        """How far a run is, from 0 to 1; names of its newest thumbnails."""
+        percent = round(100 * min(1.0, max(0.0, share)), 1)
+        names = " ".join(newest)
+        beside = ((NEWEST, names),) if names else ()
+        self._put(flow_run, BAR, "progress", _Content(percent, words, beside))
 
     def table(
         self, flow_run: UUID, key: str, rows: Sequence[Mapping[str, str]], description: str
     ) -> None:
         """Rows with the same columns."""
-        self.add(flow_run, key, "table", json.dumps(list(map(dict, rows))), description)
+        text = json.dumps(list(map(dict, rows)))
+        self._put(flow_run, key, "table", _Content(text, description))
 
-    def add(self, flow_run: UUID, key: str, kind: Kind, data: str, description: str) -> None:
-        """A table, or text in Markdown."""
-        sheet = ArtifactCreate(
-            key=key, type=kind, data=data, description=description, flow_run_id=flow_run
-        )
+    def page(self, flow_run: UUID, key: str, text: str, description: str) -> None:
+        """Text in Markdown."""
+        self._put(flow_run, key, "markdown", _Content(text, description))
+
+    def _put(self, flow_run: UUID, key: str, kind: Kind, content: _Content) -> None:
         with self._lock:
-            self._sheets.append(sheet)
-            del self._sheets[:-KEPT]
+            self._sheets.setdefault((flow_run, key), _Sheet(kind, content)).now = content
 
     def __call__(self, client: SyncPrefectClient) -> None:
         """Write what is new.
@@ -68,51 +79,60 @@ class Progress:
             httpx.HTTPError: not now; it is tried again at the next call.
         """
         with self._lock:
-            bars = [(run, bar) for run, bar in self._bars.items() if bar.written != bar.now]
-            sheets = list(self._sheets)
-        for flow_run, bar in bars:
-            _write(client, flow_run, bar)
-        for sheet in sheets:
-            client.create_artifact(sheet)
-            with self._lock:
-                if sheet in self._sheets:
-                    self._sheets.remove(sheet)
+            fresh = [(at, one) for at, one in self._sheets.items() if one.written != one.now]
+        for (flow_run, key), sheet in fresh:
+            _write(client, flow_run, key, sheet)
         with self._lock:
-            for run in list(self._bars)[:-KEPT]:
-                del self._bars[run]
+            for at in list(self._sheets)[:-KEPT]:
+                del self._sheets[at]
 
 
-def _write(client: SyncPrefectClient, flow_run: UUID, bar: _Bar) -> None:
-    now = share, words = bar.now
-    if bar.id is None:
-        bar.id = next((id_ for id_, _, _ in _bars_of(client, [flow_run])), None)
-    if bar.id is None:
-        made = ArtifactCreate(type="progress", data=share, description=words, flow_run_id=flow_run)
-        bar.id = client.create_artifact(made).id
+def _write(client: SyncPrefectClient, flow_run: UUID, key: str, sheet: _Sheet) -> None:
+    now = sheet.now
+    beside = dict(now.metadata)
+    if sheet.id is None:
+        shown = _shown(client, [flow_run], sheet.kind)
+        sheet.id = next((one.id for one in shown if (one.key or BAR) == key), None)
+    if sheet.id is None:
+        made = ArtifactCreate(
+            key=key or None,
+            type=sheet.kind,
+            data=now.data,
+            description=now.description,
+            metadata_=beside,
+            flow_run_id=flow_run,
+        )
+        sheet.id = client.create_artifact(made).id
     else:
-        client.update_artifact(bar.id, ArtifactUpdate(data=share, description=words))
-    bar.written = now
+        change = ArtifactUpdate(data=now.data, description=now.description, metadata_=beside)
+        client.update_artifact(sheet.id, change)
+    sheet.written = now
 
 
-def _bars_of(
-    client: SyncPrefectClient, flow_runs: Sequence[UUID]
-) -> list[tuple[UUID, UUID | None, object]]:
-    """Id, flow run and percents of each bar, the newest first."""
+def _shown(client: SyncPrefectClient, flow_runs: Sequence[UUID], kind: Kind) -> Iterator[Artifact]:
+    """What is shown of these flow runs, the newest first."""
     wanted = ArtifactFilter.model_validate(
-        {"flow_run_id": {"any_": list(flow_runs)}, "type": {"any_": ["progress"]}}
+        {"flow_run_id": {"any_": list(flow_runs)}, "type": {"any_": [kind]}}
     )
-    found = client.read_artifacts(
+    yield from client.read_artifacts(
         artifact_filter=wanted, sort=ArtifactSort.UPDATED_DESC, limit=PAGE
     )
-    return [(one.id, one.flow_run_id, one.data) for one in found]
 
 
-def made_so_far(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UUID | None, float]:
-    """The share that each chunk in hand says is made; one question for 200."""
+class Told(NamedTuple):
+    """What a bar tells: the share that is made, and the names of the newest thumbnails."""
+
+    share: float
+    newest: tuple[str, ...]
+
+
+def made_so_far(client: SyncPrefectClient, flow_runs: Iterable[UUID]) -> dict[UUID | None, Told]:
+    """What each chunk in hand tells; one question for 200."""
     ids = list(flow_runs)
-    found: dict[UUID | None, float] = {}
+    found: dict[UUID | None, Told] = {}
     for start in range(0, len(ids), PAGE):
-        for _, flow_run, share in _bars_of(client, ids[start : start + PAGE]):
-            if isinstance(share, (int, float)):
-                found.setdefault(flow_run, share / 100)
+        for one in _shown(client, ids[start : start + PAGE], "progress"):
+            if isinstance(one.data, (int, float)):
+                newest = tuple((one.metadata_ or {}).get(NEWEST, "").split())
+                found.setdefault(one.flow_run_id, Told(one.data / 100, newest))
     return found

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
 
 from flows.plan.estimate import SAMPLE
 from flows.plan.plan import make_plan
@@ -38,8 +37,9 @@ from flows.scheduling.chunks import ChunksParent
 from flows.scheduling.forms import RunForm
 from flows.scheduling.parcel import is_parcel, unpacked
 from flows.scheduling.parent import CANCELLED
-from flows.scheduling.progress import made_so_far
+from flows.scheduling.progress import Told, made_so_far
 from flows.scheduling.publishing import publish_run
+from flows.scheduling.shown import Shown
 from flows.scheduling.statement import Fleet, FleetError, fleet
 from flows.store.claims import claim
 from flows.store.leases import LEASES
@@ -62,6 +62,7 @@ class RecipeRun(ChunksParent):
         super().__init__(client, form)
         self.fleet = Fleet((), ())
         self.stage: Stage
+        self.shown = Shown(self.attempt, self.objects)
 
     def make(self) -> Mapping[str, Any]:
         """All of it; the words of its verdict."""
@@ -92,7 +93,7 @@ class RecipeRun(ChunksParent):
             self.recipe = plan.recipe
             del plan, stage  # a large one's memory counts; its stage has what is needed
             self.take(sheet.chunks)
-            return self.give(publish_run(self, self.stage, self._outcome()))
+            return self.give(publish_run(self, self.stage, self._outcome(), self.shown))
 
     # --- before it begins
 
@@ -122,7 +123,7 @@ class RecipeRun(ChunksParent):
     def _plan(self) -> tuple[Plan, str]:
         """Keyed as the workers will compute; its sources are stored. With the recipe's digest."""
         with self._recipe() as (found, digest):
-            recipe = load_recipe(found.path, tuple(self.form.overrides))
+            recipe = load_recipe(found.path, self.form.sets, found.settings)
             model, numerics = self.fleet.model(recipe.document.model)
             plan = make_plan(
                 recipe,
@@ -188,7 +189,7 @@ class RecipeRun(ChunksParent):
         """How many could make these chunks."""
         return len(self.fleet.serving(self.stage.plan.model.digest))
 
-    def show(self, runs: Mapping[UUID, FlowRun]) -> None:
+    def show(self) -> None:
         """Keep the deadline, look who is there, and move the bar."""
         if self.is_late(self.form.deadline, "what no worker has begun stays undone"):
             self.stop()
@@ -203,18 +204,30 @@ class RecipeRun(ChunksParent):
                 f"no worker that serves {model.name} ({model.digest[:12]}) is online; "
                 "waiting for one",
             )
-        running = [one.run for one in self.open if one.run in runs and one.now == "Running"]
-        shares: Mapping[UUID | None, float] = {}
+        self._show_pictures()
+
+    def _show_pictures(self) -> None:
+        """The bar, and the page that people look at."""
+        taken = self.shown.taken
+        ended = [one for one in self.children.values() if one.over and one.name not in taken]
+        running = [one for one in self.open if one.now == "Running"]
+        told: Mapping[UUID | None, Told] = {}
         with contextlib.suppress(Exception):  # it is only shown
-            shares = made_so_far(self.client, [run for run in running if run is not None])
-        sizes = {name: len(child.sheet.keys) for name, child in self.children.items()}
-        done = sum(
-            sizes[name] * (1.0 if child.over else shares.get(child.run, 0.0))
-            for name, child in self.children.items()
-        )
-        total = sum(sizes.values())
-        words = f"{round(done)} of {total} pictures"
+            runs = [one.run for one in (*running, *ended) if one.run is not None]
+            told = made_so_far(self.client, runs)
+        for child in ended:
+            self.shown.take(child.name, child.ends, self.stage.plan)
+        done = total = float(len(self.stage.sheet.cached))
+        for child in self.children.values():
+            size = len(child.sheet.keys)
+            total += size
+            if child.over:
+                done += taken[child.name]
+            elif (known := told.get(child.run)) is not None:
+                done += size * known.share
+        words = f"{round(done)} of {round(total)} pictures"
         self.site.progress.tell(self.attempt.run, done / total if total else 1.0, words)
+        self.shown.look(words, [name for one in told.values() for name in one.newest])
 
     # --- its end
 

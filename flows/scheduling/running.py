@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Literal
 
 import anyio
 from prefect.client.orchestration import SyncPrefectClient
@@ -16,10 +14,12 @@ from prefect.client.schemas.filters import WorkQueueFilter
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
+from flows.engines.loading import KONTEXT
 from flows.scheduling import progress
 from flows.scheduling.names import CHUNKS_POOL, PARENTS_POOL, PRIORITIES
 from flows.scheduling.pools import not_ours
 from flows.scheduling.server import (
+    WAIT_TOLD,
     NoServerError,
     connected,
     in_words,
@@ -37,7 +37,7 @@ from flows.scheduling.workers.health import Health, HealthPage, ailment_of, unre
 from flows.scheduling.workers.metrics import Metrics, Scheduler
 from flows.scheduling.workers.name import Name
 from flows.scheduling.workers.options import WorkerOptions
-from flows.settings import Settings, resident
+from flows.settings import Settings, WorkerSettings, resident
 from flows.store.base import StoreAway, StoreError
 from kontext_engine.catalogue import list_models, resolve_model
 from kontext_engine.errors import ModelError
@@ -48,7 +48,6 @@ PARENT_SLOTS = 64  # a night holds one while its recipes need others
 AT_ONCE = 130  # exit code after a second signal
 QUEUES_EVERY = 10.0  # seconds
 SKEW_EVERY = 300.0  # seconds
-WAIT_TOLD = 10.0  # seconds between two lines while a server or a store is waited for
 
 Say = Callable[[str], None]
 
@@ -57,73 +56,72 @@ class WorkerError(Exception):
     """The worker cannot begin; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What ``kontext worker`` is told beside its engines."""
-
-    serve: Literal["chunks", "parents", "both"]
-    options: WorkerOptions
-    settings: Settings
-    recipes: str
-    models: tuple[str, ...] = ()
-    metrics_port: int | None = None
-    tempo: Tempo = field(default_factory=Tempo)
-
-    @property
-    def slots(self) -> dict[str, int]:
-        """The pools that are served, and how much is taken from each at once."""
-        slots = {}
-        if self.serve != "chunks":
-            slots[PARENTS_POOL] = PARENT_SLOTS
-        if self.serve != "parents":
-            slots[CHUNKS_POOL] = self.options.count
-        return slots
+class _NotYetError(Exception):
+    """What is waited for is still to come; the message says what to do."""
 
 
-def run_worker(name: Name, serving: Serving, say: Say) -> bool:
+def run_worker(
+    name: Name, settings: Settings, say: Say, engine: str = KONTEXT, tempo: Tempo | None = None
+) -> bool:
     """Work until SIGTERM or SIGINT; whether everything in hand was handed back in time.
+
+    ``engine`` is what engine processes load, as ``module:function``.
 
     Raises:
         NoServerError: no server is named.
-        WorkerError: the server does not let us in, a pool, a model or a port cannot be had.
+        WorkerError: the server does not let us in, a pool is another's, a model or a port cannot
+            be had.
     """
-    makes_chunks = CHUNKS_POOL in serving.slots
-    models = _models(serving.models) if makes_chunks else ()
-    pool = serving.options.engine_pool() if makes_chunks else None
+    own = settings.worker
+    options = WorkerOptions(own.engines, own.threads, settings.batch, engine)
+    slots = _slots(own, options)
+    makes_chunks = CHUNKS_POOL in slots
+    models = _models(own.models) if makes_chunks else ()
+    pool = options.engine_pool() if makes_chunks else None
     site = Site(
         worker=name.text,
-        settings=resident(serving.settings),
+        settings=resident(settings),
         pool=pool,
         models={spec.digest: spec for spec in models},
-        recipes=serving.recipes,
-        tempo=serving.tempo,
+        recipes=settings.recipes,
+        tempo=tempo or Tempo(),
     )
     _heed_signals(site)
-    seats = [Seat(site, pool, slots) for pool, slots in serving.slots.items()]
-    metrics = _metrics(site, serving)
+    seats = [Seat(site, pool, count) for pool, count in slots.items()]
+    metrics = _metrics(site, slots)
     with ExitStack() as stack:
-        if serving.metrics_port is not None:
-            page = _page(site, seats, metrics, serving.metrics_port)
+        if settings.metrics_port is not None:
+            page = _page(site, seats, metrics)
             say(f"metrics {stack.enter_context(page).url}/metrics")
         if pool is not None:
             stack.enter_context(pool)
-        _wait_for("the server", lambda: _introduce(site, serving, models), site, say)
+        _wait_for("the server", lambda: _introduce(site, slots, models), site, say)
         _wait_for("the store", lambda: site.cells(site.settings.store), site, say)
         if site.draining.is_set():
             return True
         engines = f"{len(pool)} engines, " if pool is not None else ""
         say(
             f"worker '{name.text}' (pid {os.getpid()}): {engines}pools "
-            f"{', '.join(serving.slots)} at {server_name()}"
+            f"{', '.join(slots)} at {server_name()}"
         )
         again_and_again(site, WATCH, lambda client: watch(site, client), "people's words")
         again_and_again(site, progress.EVERY, site.progress, "progress")
         again_and_again(site, SKEW_EVERY, measure_skew, "the server's clock")
-        if PARENTS_POOL in serving.slots:
+        if PARENTS_POOL in slots:
             again_and_again(site, site.tempo.sweep, Sweep(site), "the sweep")
         if makes_chunks:
             again_and_again(site, QUEUES_EVERY, lambda c: _count_queues(metrics, c), "the queues")
         return anyio.run(serve_all, seats, site)
+
+
+def _slots(own: WorkerSettings, options: WorkerOptions) -> dict[str, int]:
+    """The pools that are served, and how much is taken from each at once."""
+    slots = {}
+    if own.serve != "chunks":
+        slots[PARENTS_POOL] = PARENT_SLOTS
+    if own.serve != "parents":
+        slots[CHUNKS_POOL] = options.count
+    return slots
 
 
 def _models(named: tuple[str, ...]) -> tuple[ModelSpec, ...]:
@@ -161,7 +159,7 @@ def _wait_for(what: str, ask: Callable[[], object], site: Site, say: Say) -> Non
         try:
             ask()
             return
-        except StoreAway as error:
+        except (StoreAway, _NotYetError) as error:
             words = str(error)
         except (FleetError, StoreError) as error:
             raise WorkerError(str(error)) from None
@@ -177,31 +175,33 @@ def _wait_for(what: str, ask: Callable[[], object], site: Site, say: Say) -> Non
         site.draining.wait(2.0)
 
 
-def _introduce(site: Site, serving: Serving, models: Sequence[ModelSpec]) -> None:
+def _introduce(site: Site, slots: Mapping[str, int], models: Sequence[ModelSpec]) -> None:
     """Look whether the server has our pools, and state there what this worker is."""
     with connected() as client:
-        for name in serving.slots:
+        for name in slots:
             try:
                 wrong = not_ours(client.read_work_pool(name))
             except ObjectNotFound:
-                wrong = f"no work pool '{name}' at {server_name()}; run 'kontext deploy' first"
+                raise _NotYetError(
+                    f"no work pool '{name}' at {server_name()}; run 'kontext deploy'"
+                ) from None
             if wrong:
                 raise WorkerError(wrong)
         measure_skew(client)
-        if CHUNKS_POOL in serving.slots:
-            numerics = choose_numerics(None, serving.settings.device)
-            state(client, site.worker, serving.options.count, models, numerics)
+        if CHUNKS_POOL in slots:
+            numerics = choose_numerics(None, site.settings.device)
+            state(client, site.worker, slots[CHUNKS_POOL], models, numerics)
 
 
 # --- what it shows
 
 
-def _metrics(site: Site, serving: Serving) -> Metrics:
+def _metrics(site: Site, slots: Mapping[str, int]) -> Metrics:
     pool = site.pool
     return Metrics(
         site.worker,
         site.counts,
-        Scheduler(slots=serving.slots.get(CHUNKS_POOL, 0)),
+        Scheduler(slots=slots.get(CHUNKS_POOL, 0)),
         engines=pool.stats if pool is not None else tuple,
         waiting=lambda: pool.waiting if pool is not None else 0,
         leases=lambda: sum(one.name.startswith("chunks/") for one in [*site.attempts.values()]),
@@ -221,7 +221,9 @@ def _count_queues(metrics: Metrics, client: SyncPrefectClient) -> None:
     }
 
 
-def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthPage:
+def _page(site: Site, seats: list[Seat], metrics: Metrics) -> HealthPage:
+    host, port = site.settings.metrics_host, site.settings.metrics_port or 0
+
     def heard() -> float | None:
         return max((seat.heard for seat in seats if seat.heard is not None), default=None)
 
@@ -247,9 +249,9 @@ def _page(site: Site, seats: list[Seat], metrics: Metrics, port: int) -> HealthP
         return metrics.text()
 
     try:
-        return HealthPage(port, health, text)
+        return HealthPage(host, port, health, text)
     except OSError as error:
         raise WorkerError(
-            f"port {port} cannot be had ({error.strerror}); expected a free one; give "
+            f"port {port} of {host} cannot be had ({error.strerror}); expected a free one; give "
             "--metrics-port another, or 0 for any"
         ) from error

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 EVERY = 3.0  # seconds between two tries while the server is away
 TOLD_EVERY = 60.0  # seconds between two lines about that
+WAIT_TOLD = 10.0  # the same where somebody stands there and waits
 PAGE = 200  # flow runs that the server gives for one question
 MOST_SKEW = 3.0  # seconds; a smaller one is an answer's own way
 LIVING = (
@@ -74,26 +75,29 @@ def connected() -> Iterator[SyncPrefectClient]:
 class _Insisting:
     """A client that asks each question until it is answered."""
 
-    def __init__(self, client: SyncPrefectClient, pause: Pause, within: float | None) -> None:
+    def __init__(self, client: SyncPrefectClient, **how: Any) -> None:
         self._client = client
-        self._pause = pause
-        self._within = within
+        self._how = how
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
 
         def ask(*given: Any, **named: Any) -> Any:
             bound = functools.partial(method, *given, **named)
-            return insist(bound, name.replace("_", " "), pause=self._pause, within=self._within)
+            return insist(bound, name.replace("_", " "), **self._how)
 
         return ask
 
 
 def insisting(
-    client: SyncPrefectClient, *, pause: Pause = pause, within: float | None = None
+    client: SyncPrefectClient,
+    *,
+    pause: Pause = pause,
+    within: float | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> SyncPrefectClient:
     """``client``, each question asked as ``insist`` does."""
-    return cast(SyncPrefectClient, _Insisting(client, pause, within))
+    return cast(SyncPrefectClient, _Insisting(client, pause=pause, within=within, say=say))
 
 
 def server_name() -> str:
@@ -113,10 +117,12 @@ def insist(
     *,
     pause: Pause = pause,
     within: float | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> T:
     """What ``ask`` returns, asked again while the server is away.
 
-    A body that must stop stops in ``pause``. ``ask`` must be harmless twice.
+    A body that must stop stops in ``pause``. ``ask`` must be harmless twice. ``say`` is for
+    somebody who stands there and waits; else the log tells now and then.
 
     Raises:
         ServerError: it was away for ``within`` seconds.
@@ -132,9 +138,12 @@ def insist(
             now = time.monotonic()
             if within is not None and now - began >= within:
                 raise ServerError(in_words(error)) from error
-            if now - told > TOLD_EVERY:
+            if now - told >= (TOLD_EVERY if say is None else WAIT_TOLD):
                 told = now
-                log.warning("%s (%s): asking again", in_words(error), what)
+                if say is None:
+                    log.warning("%s (%s): asking again", in_words(error), what)
+                else:
+                    say(f"waiting for the server: {in_words(error)}")
         pause(EVERY)
 
 

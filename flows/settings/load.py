@@ -19,9 +19,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.problems import Mark, Problem, did_you_mean, one_of
-from flows.settings import BEGINS_AT_FILE, CREDENTIALS, Section, Settings, SettingsError
+from flows.settings import Settings, SettingsError
 from flows.settings.secrecy import masked
-from flows.settings.toml_file import CONFIG_VARIABLE, Names, TomlFile, find_toml
+from flows.settings.sections import CREDENTIALS, Section
+from flows.settings.toml_file import CONFIG_VARIABLE, RECIPE, Names, TomlFile, find_toml
 
 PREFIX = "KONTEXT_"  # of every variable
 DELIMITER = "__"
@@ -33,6 +34,7 @@ _CREDENTIAL = re.compile(
 _EXPECTED = {
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_parsing", "float_type", "finite_number"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
     "string_type": "text",
     "path_type": "a path",
     "tuple_type": "a list",
@@ -87,18 +89,20 @@ class _Reader(BaseSettings, Settings):
         return env_settings, init_settings
 
 
-def load_settings() -> Settings:
+def load_settings(near: Path | None = None) -> Settings:
     """The settings of this process: variables, ``kontext.toml``, defaults.
+
+    ``near`` is a recipe's folder: the file there, or above it, comes before the current folder's.
 
     Raises:
         SettingsError: every mistake in them, each with its place.
     """
-    return effective_settings().settings
+    return effective_settings(near).settings
 
 
-def effective_settings() -> Effective:
+def effective_settings(near: Path | None = None) -> Effective:
     """The same, and where each value came from."""
-    file, variables = find_toml(), _variables()
+    file, variables = find_toml(near), _variables()
 
     def where(names: Names) -> tuple[str, Mark | None]:
         if file is None or variable(names) in variables:
@@ -166,6 +170,32 @@ def variable(names: Names) -> str:
     return PREFIX + DELIMITER.join(names).upper()
 
 
+def as_variables(settings: Settings) -> dict[str, str]:
+    """Variables that say the same as these settings, in any folder, where they are no defaults."""
+    found = {}
+    for names, field in leaves():
+        value: Any = settings
+        for name in names:
+            value = getattr(value, name)
+        if value is None or value == field.default:
+            continue
+        texts = [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        if _mark_of(field, "begins_at_file"):
+            texts = [one if "://" in one else str(Path(one).absolute()) for one in texts]
+        found[variable(names)] = ",".join(texts)
+    return {name: text for name, text in found.items() if text}
+
+
+def flag(names: Names) -> str:
+    """The option of the command line that says the same as a setting; empty: there is none."""
+    return str(_mark_of(dict(leaves()).get(names), "flag") or "")
+
+
+def _mark_of(field: FieldInfo | None, mark: str) -> Any:
+    extra = field.json_schema_extra if field is not None else None
+    return extra.get(mark) if isinstance(extra, dict) else None
+
+
 def _variables() -> set[str]:
     """The names of those that are set, in capitals."""
     found = {name.upper() for name, value in os.environ.items() if value}
@@ -182,6 +212,7 @@ def _value(data: Mapping[str, Any], names: Names) -> Any:
 def _from_here(file: TomlFile) -> dict[str, Any]:
     """What the file says, its paths as seen from the current folder."""
     data = copy.deepcopy(dict(file.data))
+    data.pop(RECIPE, None)  # recipes read it
     folder = Path(os.path.abspath(file.path.parent))  # noqa: PTH100 - a link stays the link it is
 
     def moved(value: Any) -> Any:
@@ -192,7 +223,7 @@ def _from_here(file: TomlFile) -> dict[str, Any]:
         return str(folder / value)
 
     for names, field in leaves():
-        if field.json_schema_extra is BEGINS_AT_FILE and folder != Path.cwd():
+        if _mark_of(field, "begins_at_file") and folder != Path.cwd():
             table = _value(data, names[:-1])
             if isinstance(table, dict) and names[-1] in table:
                 table[names[-1]] = moved(table[names[-1]])

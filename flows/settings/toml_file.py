@@ -19,6 +19,7 @@ from flows.settings import SettingsError
 
 FILE_NAME = "kontext.toml"
 CONFIG_VARIABLE = "KONTEXT_CONFIG"
+RECIPE = "recipe"  # the table that is for recipes, and no setting
 MAX_BYTES = 64 * 1024
 
 Names = tuple[str, ...]
@@ -58,8 +59,8 @@ class TomlFile:
         return Place(Mark(), Mark())
 
 
-def find_toml() -> TomlFile | None:
-    """The file that holds for the current folder, read.
+def find_toml(near: Path | None = None) -> TomlFile | None:
+    """The file that holds for the folder ``near`` (a recipe's), else for the current one, read.
 
     Raises:
         SettingsError: it cannot be read, is no TOML, or lies in a parent folder and is another
@@ -68,12 +69,25 @@ def find_toml() -> TomlFile | None:
     named = os.environ.get(CONFIG_VARIABLE)
     if named is not None:
         return read_toml(Path(named).expanduser(), f"{CONFIG_VARIABLE}: {named}") if named else None
+    found = toml_above(near) if near is not None else None
+    return found or toml_above(Path())
+
+
+def toml_above(folder: Path, *, trusted: bool = False) -> TomlFile | None:
+    """The nearest file in a folder or above it, read, whatever ``KONTEXT_CONFIG`` names.
+
+    ``trusted``: another user's will do, as for what is beside a recipe that is read anyway.
+
+    Raises:
+        SettingsError: as ``find_toml``.
+    """
     here = Path.cwd()
-    for folder in _folders(here):
-        path = folder / FILE_NAME
+    start = Path(os.path.normpath(here / folder))
+    for above in _folders(start):
+        path = above / FILE_NAME
         if path.is_file():
             shown = os.path.relpath(path, here)
-            if folder != here:
+            if above != here and not trusted:
                 _check_owner(path, shown)
             return read_toml(path, shown)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def open_objects(where: str | Path, settings: Settings | None = None) -> Objects
     """
     address = parse_address(where)
     if isinstance(address, Path):
-        return LocalObjects(address)
+        return LocalObjects(address, files_url=_files_url(address, settings))
     from flows.store.s3 import S3Objects
 
     return S3Objects(address.bucket, address.prefix, _s3(settings))
@@ -51,7 +52,7 @@ def open_store(where: str | Path, settings: Settings | None = None) -> KeyedStor
     """The store at an address; see ``open_objects``."""
     address = parse_address(where)
     if isinstance(address, Path):
-        return LocalStore(address)
+        return LocalStore(address, _files_url(address, settings))
     return KeyedStore(open_objects(where, settings), lanes=LANES)
 
 
@@ -65,6 +66,14 @@ def open_cells(where: str | Path, settings: Settings | None = None) -> Cells:
     from flows.store.s3_cells import S3Cells
 
     return S3Cells(address.bucket, address.prefix, _s3(settings))
+
+
+def _files_url(folder: Path, settings: Settings | None) -> str | None:
+    """Where a file server shows it, if it is the folder that the settings speak of."""
+    if settings is None or settings.files_url is None:
+        return None
+    same = os.path.abspath(folder) == os.path.abspath(settings.store)  # noqa: PTH100
+    return settings.files_url if same else None
 
 
 def _s3(settings: Settings | None) -> S3Settings:

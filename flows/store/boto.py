@@ -44,25 +44,26 @@ def connection(settings: S3Settings) -> Hashable:
     )
 
 
-def client(settings: S3Settings) -> S3Client:
+def client(settings: S3Settings, profile: str | None = None) -> S3Client:
     """This process's client for these settings; safe for threads.
 
-    Credentials are those that boto3's chain finds when it is first asked for.
+    Credentials are those that boto3's chain finds when it is first asked for, or those of a
+    ``profile`` in ~/.aws, whatever the environment holds.
     """
-    key = connection(settings)
+    key = connection(settings), profile
     found = _clients.get(key)
     if found is not None:
         return found
     with _making:
         if key not in _clients:
-            _clients[key] = _make(settings)
+            _clients[key], _sessions[key] = _make(settings, profile)
         return _clients[key]
 
 
-def session(settings: S3Settings) -> Session:
+def session(settings: S3Settings, profile: str | None = None) -> Session:
     """What the client of these settings was made from."""
-    client(settings)
-    return _sessions[connection(settings)]
+    client(settings, profile)
+    return _sessions[connection(settings), profile]
 
 
 def forget_clients() -> None:
@@ -81,14 +82,15 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _make(settings: S3Settings) -> S3Client:
+def _make(settings: S3Settings, profile: str | None) -> tuple[S3Client, Session]:
     import boto3
     import botocore.session
     from botocore.config import Config
 
     if settings.ca_bundle is not None and not os.access(Path(settings.ca_bundle), os.R_OK):
         raise BadSetting("NoBundle")
-    found = botocore.session.Session()  # its own: boto3's default session is not for threads
+    # Its own: boto3's default session is not for threads.
+    found = botocore.session.Session(profile=profile)
     session = boto3.session.Session(botocore_session=found)
     config = Config(
         signature_version="s3v4",
@@ -113,8 +115,7 @@ def _make(settings: S3Settings) -> S3Client:
         )
     except ValueError:
         raise BadSetting("BadEndpoint") from None
-    _sessions[connection(settings)] = found
-    return made
+    return made, found
 
 
 def trouble_of(error: Exception) -> Trouble | None:

@@ -98,8 +98,9 @@ class KeyedStore:
         return in_lanes(self.has, keys, self.lanes)
 
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
-        """``last_failure`` for each key, likewise."""
-        return in_lanes(self.last_failure, keys, self.lanes)
+        """``last_failure`` for each key that has one: they are few, and listed."""
+        noted = {entry.name.rpartition("/")[2] for entry in self.objects.list("failures/")}
+        return in_lanes(self.last_failure, [key for key in keys if key in noted], self.lanes)
 
     def read(self, record: Record) -> bytes:
         """The picture's bytes, verified.

@@ -31,7 +31,7 @@ from flows.store.s3_guard import WORKING, Guard, find_out, goes_in_parts, is_gua
 from flows.store.s3_place import Place, server_clock, whole
 from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
 from flows.store.s3_write import Upload, seconds_of, write
-from flows.store.signed import get_object
+from flows.store.signed import get_object, sign
 
 SETTLE = 0.25  # seconds in which a rival's write shows, on a server without conditions
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
@@ -188,16 +188,15 @@ class S3Objects:
                     yield name
 
     def link(self, name: str, seconds: int) -> str:
-        """A presigned GET; it ends sooner where the credentials themselves do."""
+        """A presigned GET; it ends sooner where the credentials themselves do.
+
+        It holds the id of the access key that signed it (``s3.link_profile``), never the secret.
+        """
         if not 0 < seconds <= LONGEST_LINK:
             raise ValueError(f"{seconds} s: a link holds for 1 to {LONGEST_LINK} seconds")
-        target = self._place.target(name)
+        at = self._place.target(name)
         return self._place.tried(
-            LINKING,
-            name,
-            lambda client: client.generate_presigned_url(
-                "get_object", Params=target, ExpiresIn=seconds
-            ),
+            LINKING, name, lambda _: sign(self._settings, at["Bucket"], at["Key"], seconds)
         )
 
     def abandoned(self, older_than: float) -> Iterator[Upload]:

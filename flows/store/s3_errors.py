@@ -193,7 +193,10 @@ _KNOWN: dict[str, tuple[str, str]] = {
         "the credentials are incomplete",
         "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or complete the profile",
     ),
-    "NoProfile": ("there is no such AWS profile", "check AWS_PROFILE and the AWS config file"),
+    "NoProfile": (
+        "there is no such AWS profile",
+        "check AWS_PROFILE, s3.link_profile and the AWS config file",
+    ),
     "CredentialsFailed": ("the credentials could not be obtained", _LOGIN),
     "InvalidAccessKeyId": (
         "the server {server} does not know these credentials",

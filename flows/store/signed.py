@@ -82,6 +82,24 @@ def get_object(settings: S3Settings, target: dict[str, Any]) -> dict[str, Any]:
     return {"Body": body, "ETag": told["etag"], "LastModified": changed}
 
 
+def sign(settings: S3Settings, bucket: str, key: str, seconds: int) -> str:
+    """A URL that lets its holder read an object for so long; nothing is asked of the server.
+
+    Signed with the key, and for the address, that the settings name for links.
+    """
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+
+    where = settings.link_endpoint_url or settings.endpoint_url
+    there = settings.model_copy(update={"endpoint_url": where})
+    way = _way(there, bucket, settings.link_profile)
+    request = AWSRequest("GET", way.begin + quote(key, safe="/~"))
+    now = way.credentials.get_frozen_credentials()
+    region = way.client.meta.region_name
+    S3SigV4QueryAuth(now, "s3", region, expires=seconds).add_auth(request)
+    return str(request.url)
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """Into a bucket: ``begin`` is what all its URLs begin with."""
@@ -124,20 +142,20 @@ class _Way:
         return answer
 
 
-def _way(settings: S3Settings, bucket: str) -> _Way:
-    client = boto.client(settings)
+def _way(settings: S3Settings, bucket: str, profile: str | None = None) -> _Way:
+    client = boto.client(settings, profile)
     if (client, bucket) not in _ways:
-        _ways[client, bucket] = _way_into(settings, client, bucket)
+        _ways[client, bucket] = _way_into(settings, bucket, profile)
     return _ways[client, bucket]
 
 
-def _way_into(settings: S3Settings, client: S3Client, bucket: str) -> _Way:
+def _way_into(settings: S3Settings, bucket: str, profile: str | None) -> _Way:
     from botocore.httpsession import URLLib3Session
     from botocore.utils import get_environ_proxies
 
+    client, session = boto.client(settings, profile), boto.session(settings, profile)
     link = client.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
     begin = link.partition("?")[0].rstrip("/") + "/"
-    session = boto.session(settings)
     credentials = session.get_credentials()
     assert credentials is not None  # noqa: S101 - the link was signed with them
     http = URLLib3Session(

@@ -116,10 +116,11 @@ class Kept:
 class City:
     """One of everything, and two workers."""
 
-    def __init__(self, folder: Path, *, tempo: str = "") -> None:
+    def __init__(self, folder: Path, *, tempo: str = "", ui: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.tempo = tempo
+        self._ui = ui
         self.seaweed = Seaweed(folder / "seaweed")
         self.postgres = Postgres()
         self.prefect: Prefect
@@ -131,7 +132,7 @@ class City:
     def __enter__(self) -> City:
         try:
             self._stack.enter_context(self.postgres)
-            self.prefect = Prefect(self.folder / "prefect", self.postgres.url)
+            self.prefect = Prefect(self.folder / "prefect", self.postgres.url, ui=self._ui)
             self._stack.enter_context(self.seaweed)
             self._stack.enter_context(self.prefect)
             self.seaweed.make_bucket(BUCKET)

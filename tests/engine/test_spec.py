@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,31 @@ def test_the_digest_follows_bytes_not_places(folder, tmp_path):
     tokenizer = moved / "tokenizer" / "tokenizer_config.json"
     tokenizer.write_text(tokenizer.read_text() + "\n")
     assert digest.folder_digest(moved) != first
+
+
+def test_absent_weights_count_as_they_are_stated(folder):
+    first = digest.folder_digest(folder)
+    weights = sorted(path.relative_to(folder) for path in folder.rglob("*.safetensors"))
+    made = subprocess.run(["sha256sum", *weights], cwd=folder, capture_output=True, check=True)
+    (folder / digest.STATED).write_bytes(made.stdout)
+    assert digest.folder_digest(folder) == first
+    for path in weights:
+        (folder / path).unlink()
+    assert digest.folder_digest(folder) == first
+    (folder / digest.STATED).write_bytes(
+        (b"1" if made.stdout[:1] == b"0" else b"0") + made.stdout[1:]
+    )
+    assert digest.folder_digest(folder) != first
+    (folder / weights[0]).write_bytes(b"others")  # what is here counts by what it is
+    with_others = digest.folder_digest(folder)
+    (folder / digest.STATED).write_bytes(made.stdout)
+    assert digest.folder_digest(folder) == with_others != first
+
+
+def test_a_statement_that_cannot_be_read_is_told(folder):
+    (folder / digest.STATED).write_text("all is well\n")
+    with pytest.raises(ModelError, match=r"weights.sha256:1: expected a line of `sha256sum`"):
+        resolve_model(folder)
 
 
 def hashed_files(monkeypatch):

@@ -1,7 +1,6 @@
 """What cannot be read is refused in one line; what needs a library says which."""
 
 import io
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ from PIL import Image
 from kontext_engine.errors import PictureError
 from kontext_engine.picture import SUFFIXES, open_picture, picture_facts
 from kontext_engine.picture.jpegxl import jpegxl_size
+from tests.debian import needs_debian
 from tests.reading.files import png, tiff
 from tests.reading.table import COLOURS, GREYS, plugins, saved, spread, whole
 
@@ -138,7 +138,7 @@ def test_the_size_of_a_jpeg_xl_file_is_known_before_it_is_decoded(size, containe
 
 
 @NEEDS["JXL"]
-@pytest.mark.skipif(not shutil.which("cjxl"), reason="no reference encoder of JPEG XL")
+@needs_debian("libjxl-tools")
 def test_samples_that_a_plugin_tears_apart_are_refused(tmp_path):
     pairs = whole(np.stack([GREYS, GREYS], axis=1), 16)[0]
     (tmp_path / "a.png").write_bytes(png(spread(pairs), 16, 4))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kontext_engine.picture import open_picture, picture_facts
+from tests.debian import needs_debian
 from tests.reading import before, peer
 from tests.reading.table import SIDE, cases, plugins
 
@@ -53,10 +54,9 @@ def formerly(data):
         return None
 
 
+@needs_debian("imagemagick")
 def test_imagemagick_says_the_same(tmp_path, record_property):
     asked = [case for case in cases() if case.peer and case.container != "JXL"]
-    if peer.command() is None:
-        pytest.skip(f"ImageMagick is not installed: {len(asked)} files are not compared with it")
     seen = peer.peer_colours(asked, tmp_path)
     off = {c.name: np.abs(seen[c.name] - c.expected).max() * 255 for c in asked if c.name in seen}
     record_property("compared", len(seen))

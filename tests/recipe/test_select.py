@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.plan.reroll import reroll
-from flows.plan.select import make_label, parse_label, select, select_one
+from flows.plan.select import make_label, parse_label, select, select_exact
 from flows.plan.step import Plan
 from flows.recipe.errors import RecipeError
 from flows.recipe.overrides import load_overrides, overrides_path
@@ -97,15 +97,7 @@ def test_a_wrong_selector_names_the_option(text: str, message: str, plan: Plan) 
 def test_labels_are_selectors_of_themselves(plan: Plan) -> None:
     for label in plan.labels:
         assert make_label(*parse_label(label)) == label
-        assert select_one(plan, label, "--reroll") == label
-
-
-def test_one_among_several_lists_them(plan: Plan) -> None:
-    with pytest.raises(RecipeError) as error:
-        select_one(plan, "clean", "--reroll")
-    assert wrong(error) == [
-        "--reroll clean: selects 2 steps; expected one; choose from clean[p=shoe], clean[p=camera]"
-    ]
+        assert select_exact(plan, label, "--reroll") == (label,)
 
 
 def test_only_keeps_what_is_selected_and_its_ancestors(recipe: Path, plan: Plan) -> None:

@@ -15,15 +15,25 @@ from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec
 from tests.recipe import (
     wrong_format,
+    wrong_language,
     wrong_matrix,
     wrong_meaning,
     wrong_outputs,
     wrong_regions,
+    wrong_tables,
     wrong_yaml,
 )
 from tests.recipe.workspace import MODEL, wrong_file
 
-TABLES = (wrong_yaml, wrong_format, wrong_meaning, wrong_matrix, wrong_outputs, wrong_regions)
+TABLES = (
+    wrong_yaml,
+    wrong_format,
+    wrong_meaning,
+    wrong_matrix,
+    wrong_outputs,
+    wrong_language,
+    wrong_regions,
+)
 WRONG = {name: wrong_file(case) for table in TABLES for name, case in table.WRONG.items()}
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +76,15 @@ def test_message_place_and_exit_code(name: str, refused, request) -> None:
         request.getfixturevalue("known_model")
     content, expected = WRONG[name]
     assert refused(content) == expected
+
+
+@pytest.mark.parametrize("name", wrong_tables.WRONG)
+def test_wrong_tables_are_told_at_their_own_lines(name: str, folder, refused, known_model) -> None:
+    files, text, told = wrong_tables.WRONG[name]
+    for file, data in files.items():
+        (folder / file).write_bytes(data if isinstance(data, bytes) else data.encode())
+    content, _ = wrong_file((text, ["1:1: x"]))
+    assert refused(content) == told
 
 
 @pytest.mark.parametrize("name", ["png", "duplicate-key", "several-at-once", "alias-bomb"])

@@ -13,7 +13,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "unknown-key-far": (
         "zebra: 1\n",
-        "2:1: unknown key 'zebra' in the recipe; expected 'version', 'name', 'description', 'model', 'variables', 'inputs', 'matrix', 'defaults', 'steps' or 'outputs'; remove or rename it",
+        "2:1: unknown key 'zebra' in the recipe; expected 'version', 'extends', 'name', 'description', 'model', 'variables', 'parameters', 'inputs', 'matrix', 'zip', 'defaults', 'steps' or 1 more; remove or rename it",
     ),
     "empty-steps": ("steps: {}\n", "2:8: 'steps' is empty; expected at least one; add it"),
     "steps-null": ("steps:\n", "2:1: 'steps' is empty; expected a value; give it one or remove it"),

@@ -11,6 +11,7 @@ from flows.scheduling.deploy import Deployed, Deployment, deploy
 from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, NIGHTLY, PARENTS_POOL, RUN_RECIPE
 from flows.scheduling.names import deployment as full_name
 from flows.scheduling.pools import FORMER_POOL
+from flows.settings import NightSettings
 
 PASSWORD = "hush-hush-1234"  # noqa: S105 - of a server of the tests
 AUTH = f"kontext:{PASSWORD}"
@@ -41,7 +42,7 @@ class Board:
                 client.delete_deployment(self.deployment(flow).id)
 
     def deploy(self, *recipes: str, **changes) -> Deployed:
-        return deploy(Deployment(recipes or ("ten",), (self.store,), **changes))
+        return deploy(Deployment(recipes or ("ten",), (self.store,), NightSettings(**changes)))
 
     def deployment(self, flow: str):
         return self.client.read_deployment_by_name(full_name(flow))

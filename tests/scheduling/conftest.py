@@ -12,7 +12,7 @@ from tests.chaos.city import ROOT, City
 from tests.servers.prefect import Prefect
 
 from .board import AUTH, Board
-from .quick import EDIT, TEMPO, write_night
+from .quick import EDIT, TEMPO, write_night, write_twelve
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +21,10 @@ def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
     recipes = folder / "recipes"
     shutil.copytree(ROOT / "recipes", recipes)
+    write_twelve(recipes)
     write_night(recipes / "tiny")
     write_night(recipes / "six")
-    with City(folder / "city", tempo=TEMPO) as city:
+    with City(folder / "city", tempo=TEMPO, ui=True) as city:
         city.deploy("--recipes", str(recipes))
         city.start_parents("parents", "--recipes", str(recipes))
         city.start_worker("worker-1", engine="swift", seconds=EDIT)

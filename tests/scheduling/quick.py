@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+from prefect.client.schemas.filters import ArtifactFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import State
 
@@ -32,6 +33,32 @@ def write_night(folder: Path) -> None:
             f"matrix: {{number: [{numbers}]}}\n"
             f'steps:\n  s: {{op: generate, prompt: "{{number}} of {n} {{salt}}", steps: 2}}\n'
         )
+
+
+def write_twelve(folder: Path) -> None:
+    """A recipe of twelve pictures, for people who look."""
+    folder.joinpath("twelve.yaml").write_text(
+        "version: 1\nname: twelve\n"
+        f"variables: {{salt: {time.time_ns() % 10**9}}}\n"
+        "matrix: {thing: [a red shoe, a blue hat, a gold watch, a green bag], "
+        "place: [sand, snow, marble]}\n"
+        'steps:\n  shot: {op: generate, prompt: "{thing} on {place} {salt}", steps: 2}\n'
+        'outputs:\n  - {step: shot, name: "{thing}-{place}"}\n'
+    )
+
+
+def shown(city: City, run: UUID, key: str) -> str:
+    """What an artifact of a run says now; "" if there is none."""
+    wanted = ArtifactFilter.model_validate({"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}})
+    found = city._asked(lambda: city.client.read_artifacts(artifact_filter=wanted))
+    assert len(found) <= 1, "written over, not anew"
+    return str(found[0].data) if found else ""
+
+
+def logged(city: City, run: UUID) -> list[str]:
+    """The lines of a run's log in Prefect."""
+    wanted = LogFilter.model_validate({"flow_run_id": {"any_": [run]}})
+    return [line.message for line in city._asked(lambda: city.client.read_logs(wanted))]
 
 
 def below(city: City, run: UUID, flow: str) -> list[FlowRun]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from uuid import UUID
 
 import pytest
 from PIL import Image
 
 from flows.run.manifest import Manifest
 from flows.run.outcome import State
+from flows.scheduling.shown import FAILURES
 from tests.chaos.engines import DEADLY
 
+from .quick import logged, shown
 from .test_order import kontext
 
 pytestmark = pytest.mark.timeout(600)
@@ -49,6 +53,16 @@ def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(qui
     assert "died of signal 9" in failed.reason
     (blocked,) = manifest.in_state(State.BLOCKED)
     assert blocked.blocked_by == failed.key
+    # Whoever looks at the run in the dashboard reads the same.
+    run = UUID(re.search(r"flow-run/(\S+)", done.stderr)[1])
+    told = "\n".join(logged(quick, run))
+    assert f"{failed.label}: attempt 1 failed: " in told
+    assert "given up after 3 attempts that made nothing" in told
+    rows = json.loads(shown(quick, run, FAILURES))
+    assert {(row["step"], row["ended"]) for row in rows} == {
+        (failed.label, "failed"),
+        (blocked.label, "blocked"),
+    }
     # Nobody else was charged: each of the others was made at the first try that reached it.
     keys = {step.key for step in manifest.in_state(State.DONE)}
     assert set(quick.calls.computations(keys).values()) == {1}

@@ -14,9 +14,12 @@ from prefect.client.schemas.actions import (
     WorkPoolUpdate,
 )
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
+from pydantic import TypeAdapter
 
+from flows.recipe.parameters import Parameter
+from flows.scheduling.forms import RunForm
 from flows.scheduling.names import (
     CHUNKS_POOL,
     MAKE_CHUNK,
@@ -61,12 +64,12 @@ def test_what_is_made_at_first(board):
 
 
 def test_done_again_it_changes_only_what_differs(board):
-    night = {"nightly_recipes": "spring", "concurrency": 2}
+    night = {"recipes": "spring", "concurrency": 2}
     daily = {"cron": "0 22 * * *", "time_zone": "Europe/Berlin"}
     board.deploy("ten", **daily, **night)
     assert board.deploy("ten", **daily, **night).changes == ()
     assert board.deploy("ten").changes == ()
-    assert board.deploy("other", "ten", cron="30 21 * * *", deadline_hours=9.5).changes == (
+    assert board.deploy("other", "ten", cron="30 21 * * *", deadline=9.5).changes == (
         "deployment run-recipe/run-recipe changed: parameter_openapi_schema",
         "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 30 21 * * * (Europe/Berlin)",
@@ -77,7 +80,7 @@ def test_done_again_it_changes_only_what_differs(board):
     assert board.deployment(NIGHTLY).schedules == []
     kept = {"recipes": "spring", "store": board.store, "concurrency": 2, "deadline_hours": 9.5}
     assert board.deployment(NIGHTLY).parameters == kept
-    assert board.deploy("other", "ten", deadline_hours=0, cron="0 1 * * *").changes == (
+    assert board.deploy("other", "ten", deadline=0, cron="0 1 * * *").changes == (
         "deployment nightly/nightly changed: parameters",
         "nightly/nightly is started 0 1 * * * (UTC)",
     )
@@ -144,7 +147,7 @@ def test_what_people_have_scheduled_stays(board):
         ({"cron": "0 1 * * *", "time_zone": "Berlin"}, "'Berlin' cannot be used; expected a name"),
         ({"time_zone": "UTC"}, "a time zone without a schedule; expected --cron beside"),
         ({"concurrency": 5000}, "concurrency of a night: 5000 cannot be used"),
-        ({"deadline_hours": 9999.0}, "deadline_hours of a night: 9999.0 cannot be used"),
+        ({"deadline": 9999.0}, "deadline_hours of a night: 9999.0 cannot be used"),
     ],
 )
 def test_what_cannot_be_had_changes_nothing(board, given, told):
@@ -251,3 +254,55 @@ def test_runs_of_the_former_version_are_not_thrown_away(former):
     assert former.deployment(RUN_RECIPE).work_pool_name == FORMER_POOL
     client.delete_flow_run(run.id)
     assert "work pool kontext-runs of an earlier version removed" in former.deploy().changes
+
+
+PARAMETERS = TypeAdapter(dict[str, Parameter]).validate_python(
+    {
+        "season": {"type": "choice", "choices": ["spring", "autumn"], "default": "spring"},
+        "strength": {"type": "number", "min": 1.0, "max": 20.0, "default": "2"},
+        "dark": {"type": "boolean"},
+        "names": {"type": "list", "choices": ["a", "b"], "description": "Who is in it."},
+    }
+)
+
+
+def test_a_recipe_with_parameters_has_a_form_of_real_fields(board):
+    changes = board.deploy("spring/looks", parameters={"spring/looks": PARAMETERS}).changes
+    assert changes[-1] == "deployment run-recipe/spring.looks created"
+    found = board.client.read_deployment_by_name("run-recipe/spring.looks")
+    form = found.parameter_openapi_schema["properties"]
+    assert set(form) == {"recipe", "parameters", "store", "queue", "deadline"}
+    fields = form["parameters"]["properties"]
+    assert form["parameters"]["required"] == ["dark", "names"]
+    assert (fields["season"]["enum"], fields["season"]["default"]) == (
+        ["spring", "autumn"],
+        "spring",
+    )
+    assert (fields["strength"]["minimum"], fields["strength"]["maximum"]) == (1, 20)
+    assert fields["names"]["items"]["enum"] == ["a", "b"]
+
+    good = {"recipe": "spring/looks", "store": board.store}
+    asked = {"dark": True, "names": ["a"], "strength": 3}
+    for parameters, name in (
+        ({"strength": 30}, "strength"),
+        ({"season": "winter"}, "season"),
+        ({"dark": "maybe"}, "dark"),
+        ({"names": []}, "names"),
+        ({"names": ["c"]}, "names"),
+        ({"mood": "calm"}, "mood"),
+    ):
+        with pytest.raises(PrefectHTTPStatusError) as error:
+            board.client.create_flow_run_from_deployment(
+                found.id, parameters={**good, "parameters": {**asked, **parameters}}
+            )
+        assert error.value.response.status_code == 409
+        assert name in error.value.response.text
+    run = board.client.create_flow_run_from_deployment(
+        found.id, parameters={**good, "parameters": asked}
+    )
+    board.client.delete_flow_run(run.id)
+    form = RunForm.model_validate(run.parameters)
+    assert form.sets == ("dark=true", 'names=["a"]', "strength=3")
+
+    assert board.deploy("spring/looks", parameters={"spring/looks": PARAMETERS}).changes == ()
+    assert board.deploy("spring/looks").changes == ("deployment run-recipe/spring.looks removed",)

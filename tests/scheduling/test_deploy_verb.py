@@ -61,7 +61,7 @@ def test_what_is_wrong_with_a_server_is_one_line(prefect, tmp_path, address, aut
     given = address.format(
         api=prefect.api, ipa=prefect.api.replace("/api", "/ipa"), port=free_port()
     )
-    done = kontext(prefect, tmp_path, given, auth)
+    done = kontext(prefect, tmp_path, given, auth, "--wait", "0")
     assert (done.returncode, done.stdout) == (code, "")
     (line,) = done.stderr.splitlines()
     assert told in line
@@ -82,6 +82,6 @@ def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
             temporary_settings(here),
             pytest.raises(ServerError, match=r"does not answer \(ReadTimeout\)") as caught,
         ):
-            module.deploy(module.Deployment(("ten",), ("/out",)))
+            module.deploy(module.Deployment(("ten",), ("/out",)), 0.0)
     assert PASSWORD not in str(caught.value)
     assert caught.value.__suppress_context__

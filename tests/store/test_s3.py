@@ -15,7 +15,7 @@ import pytest
 from flows.settings import S3Settings
 from flows.store import s3_guard
 from flows.store import s3_place as s3_place_module
-from flows.store.base import StoreReadOnly, StoreUnfit
+from flows.store.base import StoreError, StoreReadOnly, StoreUnfit
 from flows.store.boto import client
 from flows.store.s3 import S3Objects
 from flows.store.s3_write import media_type
@@ -180,6 +180,24 @@ def test_a_link_lets_anybody_read_for_a_while(s3_place):
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
     with pytest.raises(ValueError, match="1 to 604800 seconds"):
         objects.link("runs/r/report.html", 8 * 24 * 3600)
+
+
+def test_a_link_names_the_key_and_the_address_that_are_set_for_links(s3_place, become, tmp_path):
+    profile = tmp_path / "credentials"
+    profile.write_text(
+        f"[links]\naws_access_key_id = {READER.key}\naws_secret_access_key = {READER.secret}\n"
+    )
+    become(AWS_SHARED_CREDENTIALS_FILE=str(profile))
+    objects = s3_place.objects(link_profile="links")
+    objects.create("runs/r/a b%é.html", b"<p>hello")  # with the key of the environment
+    link = objects.link("runs/r/a b%é.html", 60)
+    assert READER.key in link
+    with urllib.request.urlopen(link) as answer:  # noqa: S310
+        assert answer.read() == b"<p>hello"
+    far = s3_place.objects(link_profile="links", link_endpoint_url="https://s3.example.com")
+    assert far.link("runs/r/a.png", 60).startswith(f"https://s3.example.com/{BUCKET}/")
+    with pytest.raises(StoreError, match="there is no such AWS profile; check AWS_PROFILE, "):
+        s3_place.objects(link_profile="nobody").link("a", 60)
 
 
 @pytest.mark.parametrize(

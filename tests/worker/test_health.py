@@ -34,7 +34,7 @@ def page():
     """A page, and what it is to say of the worker."""
     now = {}
     health = lambda: Health("w", "idle", 1, 2.5, **now)  # noqa: E731
-    with HealthPage(0, health, lambda: b"m 1\n") as page:
+    with HealthPage("127.0.0.1", 0, health, lambda: b"m 1\n") as page:
         yield page.url, now
 
 
@@ -51,6 +51,15 @@ def test_all_is_well(page):
             "ailment": "", "unready": "",
         })  # fmt: skip
     assert asked(f"{page[0]}/metrics?now") == (200, b"m 1\n")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1"])  # noqa: S104 - that is the test
+def test_it_can_be_served_on_another_address(host):
+    with HealthPage(host, 0, lambda: Health("w", "idle", 0, None), lambda: b"m 1\n") as page:
+        port = page.url.rpartition(":")[2]
+        assert page.url == f"http://{'[::1]' if host == '::1' else host}:{port}"
+        reached = "[::1]" if host == "::1" else "127.0.0.2"  # not only the one usual address
+        assert asked(f"http://{reached}:{port}/health/live")[0] == 200
 
 
 @pytest.mark.parametrize(

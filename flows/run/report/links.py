@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
 from flows.store.runfolder import RunFolder
 
 PAGE = "report.html"
+SHARED = "shared.html"  # the same page with signed links, for whoever is given a link to it
+
+
+def ends(seconds: int) -> str:
+    """When links end that are made now, for people."""
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,11 @@ class Links:
 
     signed: RunFolder | None = None
     seconds: int = 0
+
+    @property
+    def until(self) -> str:
+        """When links that are made now end, for people; "" if they do not."""
+        return "" if self.signed is None else ends(self.seconds)
 
     @property
     def sources(self) -> str:

@@ -119,6 +119,7 @@ def _facts(manifest: Manifest) -> Facts:
         ("Written", manifest.written.replace("T", " ").replace("+00:00", " UTC")),
         ("Recipe", manifest.recipe_file),
         ("Set", ", ".join(manifest.sets)),
+        ("Only", ", ".join(manifest.only)),
         ("Plan", manifest.plan[:12]),
         ("Software", manifest.software),
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from flows.run.asking import describe
 from flows.run.manifest import Manifest, StepEntry
-from flows.run.report.links import PAGE, RELATIVE, Links
+from flows.run.report.links import PAGE, RELATIVE, SHARED, Links
 from flows.run.report.thumbs import Thumbnails
 from flows.run.report.view import page_of
 from flows.run.thumbs import Thumbnail
@@ -31,10 +31,12 @@ def write_report(
     store: KeyedStore,
     links: Links = RELATIVE,
     thumbs: Thumbnails | None = None,
+    shared: Links | None = None,
 ) -> str:
     """Write the page and the thumbnails it lacks; what people call the page.
 
-    A picture is read only where the store has no thumbnail of it.
+    A picture is read only where the store has no thumbnail of it. With ``shared`` it is written
+    a second time, with these links, for whoever is given a link to it.
 
     Raises:
         StoreError: the store cannot be read, or the run's home cannot be written.
@@ -43,6 +45,8 @@ def write_report(
     for _ in in_lanes(lambda step: _bring(step, thumbs, store), manifest.steps, LANES):
         pass
     run.write(PAGE, render(manifest, thumbs, links))
+    if shared is not None:
+        run.write(SHARED, render(manifest, thumbs, shared))
     return run.at(PAGE)
 
 
@@ -84,6 +88,7 @@ def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> bytes:
     )
     template = environment.get_template("report.html.j2")
     given = {"script": Markup(script), "policy": policy, "href": links.href}  # noqa: S704 - our own file
+    given["until"] = links.until
     page = template.stream(**page_of(manifest, thumbs.get), **given)
     page.enable_buffering(1000)  # of 10^5 steps there are millions of pieces, and 140 MB
     return b"".join(piece.encode() for piece in page)

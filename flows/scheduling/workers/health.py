@@ -1,4 +1,4 @@
-"""A worker's page for whoever watches over it, on loopback only.
+"""A worker's page for whoever watches over it.
 
 ``/health/live``: whether a restart of the worker would help. ``/health/ready``: whether it takes
 work. ``/metrics``: figures for Prometheus.
@@ -7,6 +7,7 @@ work. ``/metrics``: figures for Prometheus.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,6 @@ from typing import Self
 from flows.engines.stats import EngineStats
 from flows.scheduling.workers.metrics import CONTENT_TYPE
 
-HOST = "127.0.0.1"
 STANDSTILL_SECONDS = 60.0  # after which the worker's own loop counts as stuck
 
 
@@ -47,10 +47,14 @@ class Health:
 
 
 class HealthPage:
-    """Serves in a thread of its own; port 0 is any that is free. ``with`` starts and ends it."""
+    """Serves in a thread of its own; port 0 is any that is free. ``with`` starts and ends it.
+
+    Raises:
+        OSError: this host and port cannot be had.
+    """
 
     def __init__(
-        self, port: int, health: Callable[[], Health], metrics: Callable[[], bytes]
+        self, host: str, port: int, health: Callable[[], Health], metrics: Callable[[], bytes]
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10  # seconds; whoever says nothing must not keep a thread
@@ -77,13 +81,17 @@ class HealthPage:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass  # one line for each scrape tells nobody anything
 
-        self._server = ThreadingHTTPServer((HOST, port), Handler)
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._host = f"[{host}]" if ":" in host else host
+        self._server = Server((host, port), Handler)
         self._server.daemon_threads = True
 
     @property
     def url(self) -> str:
         """Its address, without a path."""
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        return f"http://{self._host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()

@@ -1,0 +1,73 @@
+"""What a recipe may read on this machine: one rule for its pictures, tables and what it extends.
+
+A path is taken from the recipe's folder. The file it means must lie in that folder or in the
+current one, or below either, or below one of ``inputs.roots`` of the settings: a recipe that was
+sent to you reads nothing else. ``..`` is fine as long as it ends inside. What a link inside those
+folders points to was put there by their owner.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.problems import did_you_mean
+from flows.recipe.node import short
+from flows.settings import Settings
+from flows.settings.secrecy import masked
+
+
+def absolute(folder: Path, text: str) -> Path:
+    """Where a path that a recipe in ``folder`` writes leads."""
+    # Lexically, so that a link inside the folder stays usable wherever it points.
+    return Path(os.path.normpath(Path.cwd() / folder / text))
+
+
+def is_allowed(path: Path, folder: Path, settings: Settings) -> bool:
+    """Whether a recipe in ``folder`` may read it."""
+    here = Path.cwd()
+    roots = (folder, here, *settings.inputs.roots)
+    return any(path.is_relative_to(os.path.normpath(here / root)) for root in roots)
+
+
+def refused(text: str, folder: Path, settings: Settings) -> str | None:
+    """Why a recipe in ``folder`` may not read the file ``text``, if it may not."""
+    if not text.isprintable():
+        return f"'{text}' holds a control character; expected a path; remove the character"
+    if "://" in text:
+        scheme = masked(text).split("://", 1)[0]
+        return (
+            f"'{scheme}://' is not read in version 1; expected a file or s3://bucket/key; "
+            "download it first"
+        )
+    if "file" not in settings.inputs.schemes:
+        return (
+            f"'{short(text)}' is a file, and 'file' is not among inputs.schemes; expected "
+            "s3://bucket/key; upload it first or allow it in kontext.toml"
+        )
+    if is_allowed(absolute(folder, text), folder, settings):
+        return None
+    return (
+        f"'{text}' lies outside the recipe's folder and the current folder; expected a file below "
+        "one of them; move it there or start from a folder above it"
+    )
+
+
+def unreadable(text: str, path: Path, what: str, endings: Sequence[str]) -> str | None:
+    """Why ``text`` (at ``path``) is no file of such a kind, if it is none: ``a table``."""
+    listed = f"{', '.join(endings[:-1])} or {endings[-1]}"
+    if "://" in text:
+        return f"'{masked(text)}' is no file; expected {what} beside this one; download it first"
+    if path.suffix.lower() not in endings:
+        kind = what.rsplit(maxsplit=1)[-1]
+        return f"'{text}' is no {kind}; expected {listed}; save it as one of these"
+    if path.is_file():
+        return None
+    folder = text[: len(text) - len(Path(text).name)]
+    try:
+        beside = [folder + item.name for item in path.parent.iterdir()]
+    except OSError:
+        beside = []
+    hint = did_you_mean(text, [name for name in beside if name.endswith(tuple(endings))])
+    return f"no file '{text}': {hint}" if hint else f"no file '{text}'; expected {what}; check it"
