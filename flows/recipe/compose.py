@@ -9,15 +9,18 @@ keeps the file and the line that it is from.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flows.problems import Mark, Problem, unknown
 from flows.recipe.errors import RecipeError
+from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Field, Node, Source, resolve_scalar, short
 from flows.recipe.reach import absolute, refused, unreadable
+from flows.recipe.region import KINDS
 from flows.recipe.source import read_source
 from flows.settings import Settings
 from flows.settings.toml_file import RECIPE, TomlFile, toml_above
@@ -122,7 +125,36 @@ def _moved(root: Node, way: str) -> Node:
             }
             if entry.node.fields is not None:
                 fields[section] = Field(entry.key, replace(entry.node, fields=moved))
+    if "steps" in fields:
+        fields["steps"] = _each(fields["steps"], lambda step: _moved_masks(step, way))
     return replace(root, fields=fields)
+
+
+def _each(entry: Field, change: Callable[[Node], Node], *names: str) -> Field:
+    """The entry of a mapping with those in it changed, all or the ones with these names."""
+    found = entry.node.fields
+    if found is None:
+        return entry
+    fields = {
+        name: Field(one.key, change(one.node)) if name in names or not names else one
+        for name, one in found.items()
+    }
+    return Field(entry.key, replace(entry.node, fields=fields))
+
+
+def _moved_masks(step: Node, way: str) -> Node:
+    def moved(node: Node) -> Node:
+        # What can be a name is one: a step's or an input's.
+        return node if re.match(IDENTIFIER_PATTERN, node.text) else _moved_text(node, way)
+
+    def region(node: Node) -> Node:
+        return (
+            moved(node)
+            if node.fields is None
+            else _each(Field(node.mark, node), moved, "mask").node
+        )
+
+    return _each(Field(step.mark, step), region, *KINDS).node
 
 
 def _moved_entry(node: Node, way: str, *, files: bool) -> Node:

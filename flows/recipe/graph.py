@@ -17,8 +17,9 @@ from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
 from flows.recipe.fields import is_template
 from flows.recipe.node import Loc, short
-from flows.recipe.protect import KINDS, check_region, mask_source, region_of
+from flows.recipe.protect import check_region, mask_source, region_of
 from flows.recipe.recipe import Recipe, setting_loc
+from flows.recipe.region import KINDS
 from flows.recipe.review import Review
 from flows.recipe.schema import SETTING_TYPES, StepSpec
 from flows.recipe.template import Placeholder, Template, TemplateError, parse_template
@@ -343,8 +344,12 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
     turn = path.index(first)
     path = [*path[turn:-1], *path[:turn], first]
     loc: Loc = ("steps", first)
-    if path[1] in (images := steps[first].image or []):
+    images = steps[first].image or []
+    filled = [image for image in images if is_template(image)]
+    if path[1] in images:
         loc = (*loc, "image", images.index(path[1]))
+    elif filled and region_of(steps[first]) is None:  # else it may be the mask's doing
+        loc = (*loc, "image", images.index(filled[0]))
     text = (
         f"the steps {' <- '.join(path)} need each other; expected each to use only pictures that "
         "can be made before it; change one 'image'"
@@ -354,8 +359,11 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
 
 def _note_cut(review: Review, loc: Loc) -> None:
     """Tell of a plain text that ends at a ``#``: in YAML what follows is a comment."""
-    node, text = review.recipe.source.node(loc), review.recipe.source.text
-    if node is None or node.origin is not None or text[node.span[0] :][:1] in ("'", '"', "|", ">"):
+    node = review.recipe.written.node(loc)
+    if node is None or node.origin is not None:
+        return
+    text = review.recipe.written.written(node)
+    if text[node.span[0] :][:1] in ("'", '"', "|", ">"):
         return
     comment = re.match(r"[ \t]+#.*", text[node.span[1] :])
     if comment is not None:

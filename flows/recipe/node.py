@@ -102,10 +102,14 @@ class Source:
                 mark = entry.key
         if node.origin is not None:
             return Problem(node.origin, None, text)
-        written = self.text if node.file is None else self.texts.get(node.file, "")
+        written = self.written(node)
         if find and (at := written.find(find, *node.span)) >= 0:
             mark = mark_at(written, at)
         return Problem(node.file or self.path, mark, text)
+
+    def written(self, node: Node) -> str:
+        """The text of the file that a node of the tree is from."""
+        return self.text if node.file is None else self.texts.get(node.file, "")
 
     def with_value(self, loc: Loc, text: str, origin: str) -> Source:
         """A copy with a plain scalar set at ``loc``, made by a command-line option."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from flows.recipe.node import Loc
 from flows.recipe.recipe import setting_loc
-from flows.recipe.region import RegionSpec
+from flows.recipe.region import KINDS, RegionSpec
 from flows.recipe.review import Review
 from flows.recipe.schema import StepSpec
 from kontext_engine.geometry import Size
 
-KINDS = ("keep", "region")
 _WAYS = ("mask", "box", "alpha")
 
 

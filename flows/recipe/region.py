@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from flows.recipe.fields import Length, Part, mistake
 
+KINDS = ("keep", "region")
 MAX_FEATHER = 256  # pixels
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from flows.recipe.node import Node, Source, resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][\w ./,%+-]*\Z")
+_QUOTED = ("prompt", "negative_prompt")  # where a comment may be the rest of the text, and is told
 _AT = 64  # the column where origins stand, where lines are shorter
 
 
@@ -22,7 +23,8 @@ def _lines(source: Source, node: Node, depth: int, lead: str) -> Iterator[tuple[
     """Each line and its origin; ``lead`` is what stands before the first one."""
     pad = "  " * depth
     for name, entry in (node.fields or {}).items():
-        yield from _entry(source, entry.node, depth, f"{lead or pad}{_scalar(name)}:")
+        head = f"{lead or pad}{_scalar(name)}:"
+        yield from _entry(source, entry.node, depth, head, quoted=name in _QUOTED)
         lead = ""
     for item in node.items or ():
         if item.fields:
@@ -32,10 +34,12 @@ def _lines(source: Source, node: Node, depth: int, lead: str) -> Iterator[tuple[
         lead = ""
 
 
-def _entry(source: Source, node: Node, depth: int, head: str) -> Iterator[tuple[str, str]]:
+def _entry(
+    source: Source, node: Node, depth: int, head: str, *, quoted: bool = False
+) -> Iterator[tuple[str, str]]:
     if not node.fields and not node.items:
         empty = "{}" if node.fields is not None else "[]" if node.items is not None else None
-        yield f"{head} {empty or _value(node)}".rstrip(), _origin(source, node)
+        yield f"{head} {empty or _value(node, quoted)}".rstrip(), _origin(source, node)
         return
     yield head, _origin(source, node)
     yield from _lines(source, node, depth + 1, "")
@@ -45,7 +49,9 @@ def _origin(source: Source, node: Node) -> str:
     return node.origin or f"{node.file or source.path}:{node.mark.line}"
 
 
-def _value(node: Node) -> str:
+def _value(node: Node, quoted: bool) -> str:
+    if quoted and isinstance(node.value, str):
+        return json.dumps(node.value, ensure_ascii=False)
     if isinstance(node.value, str):
         return _scalar(node.value)
     return node.text  # a number, a boolean, or nothing, as it was written
