@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS
-from kontext_engine.training.studio import Look, Pair
+from kontext_engine.training.looks import Look, Pair
 
 Wording = Literal["train", "held_out"]
 
@@ -130,6 +130,69 @@ BOX = (
     "place a {thing} in the box",
     "draw a {thing} in the red box",
 )
+TEXT = (
+    'change "{old}" to "{word}"',
+    'replace the text "{old}" with "{word}"',
+    'the sign should read "{word}"',
+    'write "{word}" on it',
+    'replace "{old}" by "{word}"',
+    'change the word to "{word}"',
+    'make the sign say "{word}"',
+)
+# style: as it is asked for by name; the last is held out.
+STYLED: dict[str, tuple[str, ...]] = {
+    "flat": ("flat vector art", "a flat icon", "a flat drawing"),
+    "ink": ("a black ink drawing", "black ink", "a black and white icon"),
+    "sketch": ("a pencil sketch", "a pencil drawing", "a drawing in pencil"),
+    "mosaic": ("a mosaic of squares", "pixel art", "a pixel mosaic"),
+    "poster": ("a poster print", "a bold poster", "a poster"),
+    "watercolour": ("a watercolor painting", "a watercolor", "a painting in watercolor"),
+    "blueprint": ("a blueprint", "a blueprint drawing", "white lines on blue paper"),
+    "halftone": ("a halftone print", "black dots on paper", "a print of black dots"),
+}
+RESTYLE = (
+    "turn it into {style}",
+    "make it {style}",
+    "redraw the picture as {style}",
+    "show the {noun} as {style}",
+)
+STYLE = (
+    "in the style of the second picture",
+    "draw the {noun} in the style of the second picture",
+    "use the style of the second picture",
+    "make it look like the second picture",
+    "give the {noun} the style of the second picture",
+)
+POSED = {
+    "left": ("small, on the left", "far away on the left"),
+    "right": ("small, on the right", "far away on the right"),
+    "close": ("close up", "in a close-up"),
+    "turned": ("turned the other way", "facing the other way"),
+}
+CHARACTER = (
+    "the same {noun} {place}, {pose}",
+    "show this {noun} {place}, {pose}",
+    "this {noun} again {place}, {pose}",
+    "a new picture of this {noun} {place}, {pose}",
+)
+PLACE = (
+    "put the {noun} of the first picture into the second picture",
+    "put the {noun} into the place of the second picture",
+    "show the {noun} in the second picture",
+    "place the {noun} in the scene of the second picture",
+)
+EXPRESSIONS = {
+    "grinning-face": "grin", "crying-face": "cry", "angry-face": "look angry",
+    "sleeping-face": "sleep", "neutral-face": "look neutral", "smiling-face": "smile",
+    "face-with-tongue": "stick out its tongue", "face-with-open-mouth": "look surprised",
+    "smiling-face-with-sunglasses": "wear sunglasses", "star-struck": "have stars for eyes",
+}  # fmt: skip
+EXPRESSION = (
+    "make it {face}",
+    "make the {noun} {face}",
+    "let the {noun} {face}",
+    "the {noun} should {face}",
+)
 CAPTION = (
     "a {noun} {place}",
     "a picture of a {noun} {place}",
@@ -185,10 +248,31 @@ def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording =
         return _choose(RECOLOUR, rng, wording).format(noun=said, colour=pair.value)
     if pair.category == "weather":
         return _choose(WEATHERS[pair.value], rng, wording)
+    if pair.category == "text":
+        return _choose(TEXT, rng, wording).format(old=pair.detail, word=pair.value)
+    if pair.category == "restyle":
+        named = _choose(STYLED[pair.value], rng, wording)
+        return _choose(RESTYLE, rng, wording).format(noun=said, style=named)
+    if pair.category == "style":
+        return _choose(STYLE, rng, wording).format(noun=said)
+    if pair.category == "expression":
+        return _choose(EXPRESSION, rng, wording).format(noun=said, face=EXPRESSIONS[pair.value])
+    if pair.category in {"character", "place"}:
+        return _elsewhere(pair, said, rng, wording)
     templates = {"uncover": UNCOVER, "add": ADD, "remove": REMOVE, "replace": REPLACE, "box": BOX}
     return _choose(templates[pair.category], rng, wording).format(
         noun=said, thing=words_for(pair.value), side=pair.detail, old=words_for(pair.detail)
     )
+
+
+def _elsewhere(pair: Pair, said: str, rng: np.random.Generator, wording: Wording) -> str:
+    forms = places(pair.value)
+    place = forms[int(rng.integers(len(forms)))][1]
+    pose = _choose(POSED[pair.detail], rng, wording) if pair.detail else ""
+    if pair.category == "character":
+        return _choose(CHARACTER, rng, wording).format(noun=said, place=place, pose=pose)
+    text = _choose(PLACE, rng, wording).format(noun=said)
+    return f"{text}, {pose}" if pose else text
 
 
 def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
@@ -196,7 +280,13 @@ def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = 
     forms = places(look.scene)
     place = forms[int(rng.integers(len(forms)))][1]
     named = f"{look.colour} {noun}" if look.colour else noun
+    if look.word:
+        named = f'sign "{look.word}"'
     text = _choose(CAPTION, rng, wording).format(noun=named, place=place)
+    if look.pose:
+        text += f", {_choose(POSED[look.pose], rng, wording)}"
+    if look.style:
+        text += f", as {_choose(STYLED[look.style], rng, wording)}"
     if look.thing:
         text += f" with a {words_for(look.thing)} on the {look.side}"
     if look.weather:
@@ -206,8 +296,13 @@ def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = 
 
 def vocabulary_texts(nouns: Sequence[str]) -> list[str]:
     """Texts that hold every word of every template and noun, for building the tokenizers."""
-    groups = (BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION)
+    groups = (
+        BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION,
+        TEXT, RESTYLE, STYLE, CHARACTER, PLACE, EXPRESSION,
+    )  # fmt: skip
     texts = [t.replace("{", " ").replace("}", " ") for group in groups for t in group]
+    texts += [t for group in (*STYLED.values(), *POSED.values()) for t in group]
+    texts += [*EXPRESSIONS.values(), "sign first second"]
     texts += [t for group in WEATHERS.values() for t in group] + list(CAPTION_LIGHT.values())
     texts += [form for forms in PLACES.values() for pair in forms for form in pair]
     texts += [words_for(name) for name in (*OCCLUDERS, *THINGS)] + list(PRONOUNS)

@@ -19,7 +19,7 @@ from kontext_engine.evaluation.items import (
     tellable,
 )
 from kontext_engine.training.cutouts import THINGS, split_of
-from kontext_engine.training.studio import pairs
+from kontext_engine.training.looks import pairs
 from kontext_engine.training.wording import BACKGROUND, RECOLOUR
 from tests.evaluation.oracles import SIZE
 

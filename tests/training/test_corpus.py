@@ -18,6 +18,7 @@ from kontext_engine.training.corpus import (
 )
 from kontext_engine.training.cutouts import split_of
 from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.looks import pairs
 from kontext_engine.training.shards import (
     Origin,
     autoencoder_digest,
@@ -27,7 +28,6 @@ from kontext_engine.training.shards import (
     read_shard,
     write_shard,
 )
-from kontext_engine.training.studio import pairs
 from kontext_engine.training.wording import WEATHERS, words_for
 
 

@@ -9,9 +9,10 @@ from PIL import Image
 
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout
 from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.looks import Look, draw_looks, pairs
 from kontext_engine.training.placement import Stage, layer, over
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Studio, draw_looks, pairs
+from kontext_engine.training.studio import Studio
 
 # Drawn behind seeds 0, 1 and 1234 from the props alone.
 GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
