@@ -20,8 +20,7 @@ from kontext_engine.conditioning import pack
 from kontext_engine.training.miniature import Miniature
 from kontext_engine.training.shards import encode
 
-_EMBEDDINGS = {"shared.weight", "token_embedding.weight"}
-_ENDS = ("x_embedder.", "proj_out.")
+_EMBEDDINGS = ("shared.weight", "embed_tokens.weight", "token_embedding.weight")
 
 
 def inherit(model: Miniature, former: Miniature) -> list[str]:
@@ -42,7 +41,7 @@ def inherit(model: Miniature, former: Miniature) -> list[str]:
             other = theirs.get(name)
             if other is None:
                 anew.append(f"{part}.{name}")
-            elif tokenizers and any(name.endswith(end) for end in _EMBEDDINGS):
+            elif tokenizers and name.endswith(_EMBEDDINGS):
                 value[:] = _by_token(value, other, *tokenizers)
             elif other.shape == value.shape:
                 value.copy_(other)
