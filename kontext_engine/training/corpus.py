@@ -80,7 +80,8 @@ class Corpus:
         category = _chosen(REFERENCES, rng) if referring else ""
         # Of a style the second picture is any family's, of a place the family's own.
         other = int(rng.choice(len(self._shards), p=self._weights))
-        other = other if category == "style" else which
+        if category != "style" or self._styled[other].keys().isdisjoint(self._styled[which]):
+            other = which
         drawn = [self._edit(which, category, other, rng) for _ in range(count)]
         contexts = [self._latents(which, [(d.family, d.source) for d in drawn])]
         if referring:
@@ -99,11 +100,15 @@ class Corpus:
         while not options:
             family = int(rng.integers(len(shard)))
             options = self._pairs[which][family].get(category or _chosen(EDITS, rng), [])
+            if category == "style":
+                options = [pair for pair in options if pair.value in self._styled[other]]
         pair = options[int(rng.integers(len(options)))]
         second = None if pair.place is None else (family, pair.place)
         if category == "style":
             shown = self._styled[other][pair.value]
-            second = shown[int(rng.integers(len(shown)))]
+            # Another family's wherever there is one: the family's own would be the answer.
+            foreign = [at for at in shown if other != which or at[0] != family] or shown
+            second = foreign[int(rng.integers(len(foreign)))]
         text = instruct(pair, shard.nouns[family], rng)
         # Without its words a second picture asks for nothing.
         text = "" if not category and rng.random() < self._caption_dropout else text

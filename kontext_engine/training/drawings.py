@@ -62,6 +62,6 @@ def resvg(svg: str) -> bytes:
     except ImportError:
         raise TrainingError(
             "resvg-py: not installed; the flat and ink drawings come as SVG: install it "
-            "(`pip install resvg-py`), then run this again"
+            "(`pip install kontext-pipeline[drawings]`), then run this again"
         ) from None
     return bytes(resvg_py.svg_to_bytes(svg, width=EDGE, height=EDGE, skip_system_fonts=True))

@@ -36,7 +36,7 @@ def _edges(canvas: Pixels) -> Pixels:
 
 def _sketch(canvas: Pixels) -> Pixels:
     """Pencil on paper: the lines are dark, the shading is left as a light grey."""
-    paper = 0.97 - 0.75 * _edges(canvas) - 0.18 * (1 - luminance(canvas))
+    paper: Pixels = 0.97 - 0.75 * _edges(canvas) - 0.18 * (1 - luminance(canvas))
     return np.repeat(paper, 3, axis=2)
 
 
@@ -50,7 +50,7 @@ def _mosaic(canvas: Pixels) -> Pixels:
 def _poster(canvas: Pixels) -> Pixels:
     """Three strong levels of each channel."""
     calm = _pixels(_image(canvas).filter(ImageFilter.MedianFilter(5)))
-    levels: Pixels = np.round(calm * 2) / 2
+    levels: Pixels = (np.round(calm * 2) / 2).astype(np.float32)
     return levels
 
 
@@ -78,7 +78,8 @@ def _halftone(canvas: Pixels) -> Pixels:
     dark = 1 - luminance(_mosaic(canvas))
     ink = np.clip(5.2 * np.sqrt(dark) - away + 0.5, 0, 1)
     cream, black = np.array([0.98, 0.95, 0.86]), np.array([0.10, 0.09, 0.10])
-    return (cream + (black - cream) * ink).astype(np.float32)
+    dotted: Pixels = (cream + (black - cream) * ink).astype(np.float32)
+    return dotted
 
 
 def _as_it_is(canvas: Pixels) -> Pixels:
