@@ -101,7 +101,7 @@ def read_set(root: Path) -> list[Cutout]:
     if not names_file.is_file() or not assets.is_dir():
         raise FileNotFoundError(
             f"{root}: no cut-outs here; expected names.json and assets/; "
-            "run `make data` (needs npm, 17 MB)"
+            "run `make data` (needs npm, 18 MB)"
         )
     try:
         listing = json.loads(names_file.read_text("utf-8"))

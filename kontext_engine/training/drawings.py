@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from PIL import Image
 
@@ -16,18 +16,14 @@ from kontext_engine.training.cutouts import TONES, plain_code
 from kontext_engine.training.errors import TrainingError
 
 EDGE = 160  # pixels: more than any subject is shown with
-Draw = Callable[[str], bytes]  # an SVG document to a PNG of EDGE pixels
 
 
-def draw_icons(
-    files: Mapping[str, bytes], stems: Collection[str], draw: Draw | None = None
-) -> Iterator[tuple[str, bytes]]:
+def draw_icons(files: Mapping[str, bytes], stems: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """(stem, WebP) of every asset ``stems``, from a package's ``icons.json`` and ``chars.json``.
 
     Raises:
         TrainingError: a subject has no icon, or there is nothing to draw with.
     """
-    draw = draw or resvg
     listing = json.loads(files["package/icons.json"])
     chars = json.loads(files["package/chars.json"])
     width, height = listing["width"], listing["height"]
@@ -45,7 +41,7 @@ def draw_icons(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'color="#1b1a1f">{listing["icons"][name]["body"]}</svg>'
         )
-        picture = Image.open(io.BytesIO(draw(svg))).convert("RGBA")
+        picture = Image.open(io.BytesIO(resvg(svg))).convert("RGBA")
         with io.BytesIO() as out:
             picture.save(out, "WEBP", lossless=True, quality=80, method=4)
             yield stem, out.getvalue()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kontext_engine.training.cutouts import DRAWN, read_set
-from kontext_engine.training.drawings import Draw, draw_icons
+from kontext_engine.training.drawings import draw_icons
 from kontext_engine.training.errors import TrainingError
 
 ASSETS = 3391
@@ -71,13 +71,12 @@ INK = Package(
 Pack = Callable[[Package, Path], Path]
 
 
-def fetch_cutouts(folder: Path, pack: Pack | None = None, draw: Draw | None = None) -> bool:
+def fetch_cutouts(folder: Path, pack: Pack | None = None) -> bool:
     """Make ``folder`` hold the whole set; whether anything had to be fetched.
 
     Args:
         folder: where the set goes; a damaged or partial set there is replaced.
         pack: downloads a package's archive into a folder and names the file; npm by default.
-        draw: an SVG document as a PNG; resvg by default.
 
     Raises:
         TrainingError: npm is missing, the registry cannot be reached, an archive is not the
@@ -100,7 +99,7 @@ def fetch_cutouts(folder: Path, pack: Pack | None = None, draw: Draw | None = No
         stems = [cutout.path.stem for cutout in read_set(draft)]
         for style, archive in zip(DRAWN, (flat, ink), strict=True):
             (draft / style).mkdir()
-            for stem, data in draw_icons(dict(_plain_files(archive)), stems, draw):
+            for stem, data in draw_icons(dict(_plain_files(archive)), stems):
                 (draft / style / f"{stem}.webp").write_bytes(data)
     return True
 

@@ -13,8 +13,8 @@ from kontext_engine.training.looks import Look, draw_looks, pairs
 from kontext_engine.training.placement import POSES, Stage, layer, over
 from kontext_engine.training.scenes import SCENES
 from kontext_engine.training.signs import HELD_OUT
-from kontext_engine.training.styles import STYLES
 from kontext_engine.training.studio import Studio
+from kontext_engine.training.styles import STYLES
 
 # Drawn behind seeds 0, 1 and 1234 from the props alone.
 GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
@@ -52,7 +52,22 @@ GOLDEN_LOOKS = (
     Look("underwater", colour="green"),
     Look("underwater", colour="green", weather="golden"),
 )
-GOLDEN_REFERENCES = ()
+GOLDEN_REFERENCES = (
+    Look("night street", style="sketch"),
+    Look("night street", style="watercolour"),
+    Look("night street", style="poster"),
+    Look("plain yellow", empty=True),
+    Look("plain yellow", pose="left"),
+    Look("plain yellow", pose="turned"),
+    Look("underwater", pose="close"),
+    Look("night street", word="KLF"),
+    Look("night street", word="RCHHM"),
+    Look("night street", word="LUCKY"),
+    Look("plain yellow", word="KLF"),
+    Look("night street", style="flat"),
+    Look("night street", pose="right"),
+    Look("underwater", word="TOWN"),
+)
 SIZES = ((64, 64), (112, 144), (144, 112))
 # What two looks of a pair differ in, by category.
 DIFFERS = {
