@@ -11,7 +11,7 @@ from kontext_engine.training.shards import encode
 from kontext_engine.training.tokenizers import build_tokenizers
 from tests.training.test_autoencoder import narrow_autoencoder
 
-SENTENCE = "put the cup on a sandy beach"
+SENTENCE = "put the subject on a sandy beach"
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_ends_follow_the_latents_to_another_autoencoder(narrow, studio):
     torch.nn.init.normal_(model.transformer.proj_out.weight, std=0.1)
     before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
     former, new = narrow_autoencoder(), narrow_autoencoder()
+    new.load_state_dict(former.state_dict())
     former.register_to_config(shift_factor=0.2, scaling_factor=1.5)
     new.register_to_config(shift_factor=-0.1, scaling_factor=3.0)
     pictures = [np.random.default_rng(k).integers(0, 256, (8, 64, 64, 3), np.uint8) for k in (0, 1)]
