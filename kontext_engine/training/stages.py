@@ -1,7 +1,8 @@
-"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer.
+"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer, distill.
 
 A work folder (outside the work tree) holds everything: ``autoencoder/`` and ``transformer/``
-checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``.
+checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``,
+``distilled/``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
 from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
 from kontext_engine.training.corpus import Corpus
+from kontext_engine.training.distill import Distiller, DistillRun
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import FlowRun, FlowTrainer, Progress
 from kontext_engine.training.grid import draw_grid, held_out_items
@@ -158,10 +160,12 @@ def transformer_stage(
     init: Path | None = None,
     compiled: bool = False,
 ) -> None:
-    """Train transformer and text encoders on the corpus; resumes, logs, draws grids.
+    """Train transformer and text encoders on the corpus, or distill the transformer, as ``run``
+    is; resumes, logs, draws grids. Writes ``model/``, of distillation ``distilled/``.
 
     ``init`` starts from a model folder's weights (the 64 px stage's) or from a shipped model's,
-    by its name, as far as they fit: words and latents may be others.
+    by its name, as far as they fit: words and latents may be others. The teacher of distillation is
+    by default ``model/``.
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
@@ -174,8 +178,21 @@ def transformer_stage(
     studio = Studio(training, every)
     device = shop.torch_device()
     corpus, autoencoder = Corpus(shop.shards(small), run.seed), shop.autoencoder()
+    distilling = isinstance(run, DistillRun)
+    if distilling and init is None:
+        init = shop.work / "model"
+        expect(init / "model_index.json", "model", "kontext train transformer")
     run = replace(run, begun_from=_known_as(init, shop.work))
-    trainer = FlowTrainer(_start(shop, studio, init, say), corpus, run, device)
+    model = _start(shop, studio, init, say)
+    trainer = (
+        Distiller(model, corpus, run, device)
+        if isinstance(run, DistillRun)
+        else FlowTrainer(model, corpus, run, device)
+    )
+    folder, name = (
+        (shop.work / "distilled", "distilled") if distilling
+        else (shop.work / "model", "small" if small else "full")
+    )  # fmt: skip
     if compiled:
         trainer.compile()
     if trainer.resume():
@@ -184,23 +201,23 @@ def transformer_stage(
     items = held_out_items(every)
 
     def on_grid(step: int, model: Miniature) -> None:
-        write_model(shop.work / "model", model, autoencoder, torch.float32)
+        write_model(folder, model, autoencoder, torch.float32)
         engine = KontextEngine.load(
-            resolve_model(shop.work / "model"),
+            resolve_model(folder),
             EngineOptions(numerics=NumericsProfile(device=shop.device)),
         )
         grids = shop.work / "grids"
         try:
             grids.mkdir(exist_ok=True)
-            draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
+            draw_grid(engine, items, grids / f"{name}-{step:06d}.png")
         except (EngineError, OSError) as error:
             say(f"transformer: no grid of step {step} ({error}); training goes on")
         else:
             say(f"transformer: grid of step {step} in {grids}")
 
     trainer.train(journal.write, on_grid=on_grid)
-    write_model(shop.work / "model", trainer.averaged(), autoencoder, torch.bfloat16)
-    say(f"transformer: wrote {shop.work / 'model'}")
+    write_model(folder, trainer.averaged(), autoencoder, torch.bfloat16)
+    say(f"transformer: wrote {folder}")
 
 
 @dataclass

@@ -17,12 +17,10 @@ from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import (
     EARLY,
-    LEAST,
     FlowRun,
     FlowTrainer,
-    change_weights,
-    worn,
 )
+from kontext_engine.training.losses import LEAST, change_weights, worn
 from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers

@@ -129,6 +129,20 @@ def test_longer_training_goes_on_from_given_weights_with_log_and_grid(copied):
     assert 0 < moved < 50 * 1e-4  # close by: it did not begin anew
 
 
+def test_distillation_begins_with_the_trained_model_and_leaves_it(copied, told):
+    args = ("--small", "--work", copied, "--cutouts", CUTOUTS, "--steps", 1, "--batch", 1)
+    before = (copied / "model" / "model_index.json").stat().st_mtime_ns
+    assert kontext("distill", *args, "--peak", 1e-9, "--threads", 1) == ExitCode.DONE
+    student, teacher = (read_miniature(copied / name).modules() for name in ("distilled", "model"))
+    for name, value in teacher.state_dict().items():  # one step at next to no rate
+        assert torch.allclose(value, student.state_dict()[name], atol=1e-3), name
+    assert (copied / "model" / "model_index.json").stat().st_mtime_ns == before
+    shutil.rmtree(copied / "model")
+    shutil.rmtree(copied / "distill-small", ignore_errors=True)
+    said = told("distill", *args)
+    assert said.startswith(f"{copied / 'model' / 'model_index.json'}: no model here; run `kontext")
+
+
 def test_the_decoder_is_refined_under_the_same_latents(copied):
     trained = copied
     before = load_newest(trained / "autoencoder")["ema"]
