@@ -85,7 +85,6 @@ def _alphabet() -> tuple[tuple[str, Ink, float], ...]:
         for letter in LETTERS:
             mask = lettering(letter, 96, bold)
             small = mask.resize((max(3, mask.width // 4), mask.height // 4), Image.Resampling.BOX)
-            found.append(
-                (letter, _celled(np.asarray(small) / np.float32(255)), mask.width / mask.height)
-            )
+            shape = _celled(np.asarray(small).astype(np.float32) / np.float32(255))
+            found.append((letter, shape, mask.width / mask.height))
     return tuple(found)

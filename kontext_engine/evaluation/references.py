@@ -207,7 +207,7 @@ def run_references(
     found = []
     for kind in kinds:
         items = (reference(cast, kind, k, asker.size) for k in range(count))
-        scores = []
+        scores: list[ReferenceScore] = []
         while some := list(islice(items, batch)):
             scores += _scored(some, asker, round_trip, identity)
             progress(len(some), kind)

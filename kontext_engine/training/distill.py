@@ -70,11 +70,12 @@ class Distiller(FlowTrainer):
         for encoder in (model.text_encoder, model.text_encoder_2):
             encoder.requires_grad_(False)
         super().__init__(model, corpus, run, device)
-        self.teacher: Any = copy.deepcopy(self.modules["transformer"]).eval().requires_grad_(False)
-        self._blocks = [*self.teacher.transformer_blocks, *self.teacher.single_transformer_blocks]
+        teacher: Any = copy.deepcopy(self.modules["transformer"])
+        self.teacher = teacher.eval().requires_grad_(False)
+        self._blocks = [*teacher.transformer_blocks, *teacher.single_transformer_blocks]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
-            self.heads = Heads(len(self._blocks), self.teacher.inner_dim).to(self.device)
+            self.heads = Heads(len(self._blocks), teacher.inner_dim).to(self.device)
         self._critic = torch.optim.AdamW(self.heads.parameters(), lr=run.peak, betas=(0.5, 0.99))
         self._seen: tuple[list[Tensor], list[Tensor], Tensor] | None = None
 
