@@ -53,7 +53,11 @@ def imported(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("flows", ("up",)), ("kontext_engine", ("engine",)), ("tests", ("engine", "dev"))],
+    [
+        ("flows", ("up",)),
+        ("kontext_engine", ("engine", "drawings")),
+        ("tests", ("engine", "dev")),
+    ],
 )
 def test_every_import_is_declared(package, extras):
     known = declared(*extras)
