@@ -15,9 +15,12 @@ from .board import AUTH, Board
 from .quick import EDIT, TEMPO, write_night, write_twelve
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quick(tmp_path_factory):
-    """Servers, a parents' worker and one chunks' worker, for all tests of what people do."""
+    """Servers, a parents' worker and one chunks' worker, for all tests of what people do.
+
+    They end with the folder: what waits takes a fifth of a processor.
+    """
     folder = tmp_path_factory.mktemp("quick")
     recipes = folder / "recipes"
     shutil.copytree(ROOT / "recipes", recipes)
