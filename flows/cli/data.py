@@ -15,7 +15,7 @@ def data(
     *,
     held_out: Annotated[Path | None, typer.Option(help="Also copy the held-out part here.")] = None,
 ) -> None:
-    """Fetch the cut-outs for training, once: Fluent Emoji 3D (MIT), 17 MB, with npm.
+    """Fetch the cut-outs for training, once: Fluent Emoji (MIT), 18 MB, with npm.
 
     A complete set is left alone; a damaged one is fetched again. Benches and tests do without:
     the held-out cut-outs come with the source code.

@@ -10,6 +10,8 @@ import typer
 from flows.cli import ExitCode, told
 from kontext_engine.numerics import Device, Dtype, choose_numerics
 
+Suite = Literal["studio", "references", "drift", "autoencoder", "identity"]
+
 if TYPE_CHECKING:
     from kontext_engine.evaluation.command import Wanted
     from kontext_engine.evaluation.tables import Table
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 def eval(  # noqa: A001 - the verb's name, as every verb's function has
     suite: Annotated[
-        Literal["studio", "autoencoder", "identity"],
+        Suite,
         typer.Argument(
-            help="studio: the held-out bench; autoencoder: what it alone gives back; "
+            help="studio: the held-out bench; references: style, character, place and text; "
+            "drift: chains of six edits alone; autoencoder: what it alone gives back; "
             "identity: train the bench's identity net."
         ),
     ],
@@ -29,7 +32,7 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure there.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write pages with all pictures.")
+        Path | None, typer.Option(metavar="DIR", help="studio: write pages with all pictures.")
     ] = None,
     cutouts: Annotated[Path | None, typer.Option(help="Cut-outs; default: the checkout's.")] = None,
     limit: Annotated[
@@ -53,6 +56,10 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
     `studio` asks the ordinary engine for 720 edits in six categories, 120 captions and 36
     chains. The cut-outs come with the checkout; nothing is downloaded.
     """
+    if html is not None and suite != "studio":
+        raise typer.BadParameter(
+            "only studio has pages; --json has every figure", param_hint="--html"
+        )
     from kontext_engine.errors import EngineError
 
     with told(EngineError, stopped="stopped"):
@@ -68,19 +75,23 @@ def eval(  # noqa: A001 - the verb's name, as every verb's function has
         else:
             from kontext_engine.evaluation.command import Wanted
 
-            _studio(Wanted(
+            _measured(suite, Wanted(
                 model=model, numerics=choose_numerics(dtype, device), cutouts=cutouts, limit=limit,
                 steps=steps, batch=batch, seed=seed, edge=size, true_cfg=true_cfg,
                 json_file=json_file, html=html,
             ))  # fmt: skip
 
 
-def _studio(wanted: Wanted) -> None:
+def _measured(suite: Suite, wanted: Wanted) -> None:
     from flows.cli.bars import bar
     from kontext_engine.evaluation.command import evaluate_studio
+    from kontext_engine.evaluation.suites import evaluate_drift, evaluate_references
 
+    evaluate = {
+        "studio": evaluate_studio, "references": evaluate_references, "drift": evaluate_drift,
+    }[suite]  # fmt: skip
     with bar("loading the model") as move:
-        measured = evaluate_studio(
+        measured = evaluate(
             wanted,
             lambda done, total, what: move(completed=done, total=total, description=what),
         )

@@ -11,7 +11,7 @@ from flows.cli import told
 from kontext_engine.numerics import Device
 
 # In order; each resumes where it was stopped.
-Stage = Literal["autoencoder", "decoder", "corpus", "transformer"]
+Stage = Literal["autoencoder", "decoder", "corpus", "transformer", "distill"]
 
 
 def train(
@@ -45,12 +45,16 @@ def train(
         float, typer.Option(min=0, help="Weight of the finest octaves' error.")
     ] = 1.0,
     critic: Annotated[float, typer.Option(min=0, help="decoder: weight of a patch critic.")] = 0.0,
+    adversarial: Annotated[
+        float, typer.Option(min=0, help="distill: weight of the critic on the teacher's features.")
+    ] = 0.1,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
 ) -> None:
     """Train the miniature. Ctrl-C saves; the same command goes on.
 
     Order: autoencoder, corpus --small, transformer --small, corpus, transformer --init
-    WORK/model; `decoder` refines the autoencoder's decoder under unchanged latents. A run may be
+    WORK/model; `decoder` refines the autoencoder's decoder under unchanged latents, `distill` makes
+    WORK/distilled of WORK/model for one to four denoise steps (--peak 1e-4). A run may be
     ended early: stop it, and give it fewer --steps and a --decay-from of where it stands.
     """
     if not 0 < peak <= 1:
@@ -59,6 +63,7 @@ def train(
     falls = 0.6 if decay_from is None else min(decay_from / steps, 1.0)
     from kontext_engine.errors import EngineError
     from kontext_engine.training.autoencoder import AutoencoderRun
+    from kontext_engine.training.distill import DistillRun
     from kontext_engine.training.flow import FlowRun
     from kontext_engine.training.stages import (
         autoencoder_stage,
@@ -69,7 +74,7 @@ def train(
 
     work = work.expanduser()
     shop = Workshop(work, cutouts.expanduser(), device.value, threads)
-    name = f"{stage}-small" if small and stage == "transformer" else stage
+    name = f"{stage}-small" if small and stage in {"transformer", "distill"} else stage
     start = init.expanduser() if init else None
     corpus = stage == "corpus"
     rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
@@ -86,7 +91,13 @@ def train(
         elif corpus:
             corpus_stage(shop, families, small, typer.echo, workers)
         else:
-            run = FlowRun(work / name, steps, batch, peak, decay_from=falls)
+            run = (
+                DistillRun(
+                    work / name, steps, batch, peak, decay_from=falls, adversarial=adversarial
+                )
+                if stage == "distill"
+                else FlowRun(work / name, steps, batch, peak, decay_from=falls)
+            )
             transformer_stage(shop, run, small, typer.echo, start, compiled)
 
 

@@ -63,7 +63,7 @@ def get_object(settings: S3Settings, target: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         FlexibleChecksumError: they are not those that the server has a sum of.
-        CutAnswer: it lacks what every such answer tells.
+        CutAnswer: it is cut short, or lacks what every such answer tells.
     """
     verified = settings.checksums == "when_supported"
     way = _way(settings, target["Bucket"])
@@ -76,6 +76,8 @@ def get_object(settings: S3Settings, target: dict[str, Any]) -> dict[str, Any]:
     if not (told.get("etag") and told.get("last-modified")):
         raise CutAnswer
     body: bytes = answer.content
+    if len(body) != int(told.get("content-length", len(body))):  # urllib3 takes what it gets
+        raise CutAnswer
     if verified:
         _verify(body, told)
     changed = parsedate_to_datetime(told["last-modified"])

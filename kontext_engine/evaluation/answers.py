@@ -17,11 +17,13 @@ from kontext_engine.geometry import Size
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt and the picture it is about; no picture: text-to-image."""
+    """A prompt and the picture it is about; no picture: text-to-image. ``second`` is another one
+    that it speaks of."""
 
     id: str
     prompt: str
     source: NDArray[np.uint8] | None = None
+    second: NDArray[np.uint8] | None = None
 
 
 @dataclass
@@ -58,7 +60,8 @@ class Asker:
         return np.stack([made[q.id] for q in questions])
 
     def _request(self, question: Question) -> EditRequest:
-        contexts = () if question.source is None else (Image.fromarray(question.source),)
+        shown = (question.source, question.second)
+        contexts = tuple(Image.fromarray(picture) for picture in shown if picture is not None)
         return EditRequest(
             id=question.id,
             prompt=question.prompt,

@@ -20,7 +20,7 @@ from kontext_engine.training.reconstruction import (
 )
 
 FAMILIES = 12
-SETS = (("bare subjects", 8), ("all looks", 28))  # name, the first looks of each family
+SETS = (("bare subjects", 8), ("28 looks", 28))  # name, the first looks of each family
 
 
 def evaluate_autoencoder(model: str, cutouts: Path | None = None) -> tuple[str, Table]:

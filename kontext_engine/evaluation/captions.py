@@ -18,8 +18,8 @@ from kontext_engine.evaluation.identity.net import Identity
 from kontext_engine.evaluation.items import FIRST_SEED, Cast
 from kontext_engine.evaluation.score import Share, share
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout
+from kontext_engine.training.looks import Look
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look
 from kontext_engine.training.wording import caption
 
 COUNT = 120

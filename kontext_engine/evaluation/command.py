@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
-from kontext_engine.evaluation.codec import load_round_trip
+from kontext_engine.evaluation.answers import Asker
+from kontext_engine.evaluation.codec import RoundTrip, load_round_trip
 from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.identity.net import WEIGHTS, Identity
 from kontext_engine.evaluation.identity.retrieval import measure_retrieval
@@ -28,7 +30,7 @@ from kontext_engine.evaluation.summary import UNCOVER_NOTE, as_json
 from kontext_engine.evaluation.tables import Table, report_tables, retrieval_line
 from kontext_engine.files import write_whole
 from kontext_engine.spec import Condition, NumericsProfile
-from kontext_engine.training.cutouts import read_set
+from kontext_engine.training.cutouts import Cutout, read_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,37 @@ def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
         EvaluationError: cut-outs or the identity net are missing, or an output's place cannot be
             written even before anything is measured.
     """
+    ready = prepare(wanted)
+    settings = StudioSettings(
+        steps=ready.asker.steps, seed=wanted.seed, batch=wanted.batch,
+        limit=wanted.limit, edge=wanted.edge, true_cfg=wanted.true_cfg,
+        keep_pictures=wanted.html is not None,
+    )  # fmt: skip
+    report = run_studio(
+        ready.asker.engine, ready.round_trip, ready.identity, ready.cutouts, settings, progress
+    )
+    notes = (f"{UNCOVER_NOTE}.", retrieval_line(report))
+    return Measured(headline(report), report_tables(report), notes, *_write(report, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What every bench of a model asks and reads with."""
+
+    cutouts: list[Cutout]
+    identity: Identity
+    asker: Asker
+    round_trip: RoundTrip
+
+
+def prepare(wanted: Wanted) -> Ready:
+    """Find, load and try everything that is needed.
+
+    Raises:
+        ModelError: the model cannot be used.
+        EvaluationError: cut-outs or the identity net are missing, or an output's place cannot be
+            written.
+    """
     cutouts = find_cutouts(wanted.cutouts)
     identity = Identity.load(WEIGHTS)
     for path in (wanted.json_file, wanted.html / "index.html" if wanted.html else None):
@@ -77,15 +110,11 @@ def evaluate_studio(wanted: Wanted, progress: Progress) -> Measured:
     if spec.condition is not Condition.SEQUENCE:
         raise EvaluationError(f"{spec.name}: the studio bench is for models that edit in context")
     engine = KontextEngine.load(spec, EngineOptions(wanted.numerics, wanted.batch))
-    settings = StudioSettings(
-        steps=wanted.steps or spec.default_steps, seed=wanted.seed, batch=wanted.batch,
-        limit=wanted.limit, edge=wanted.edge, true_cfg=wanted.true_cfg,
-        keep_pictures=wanted.html is not None,
+    asker = Asker(
+        engine, wanted.steps or spec.default_steps, wanted.seed, (wanted.edge, wanted.edge),
+        wanted.true_cfg,
     )  # fmt: skip
-    round_trip = load_round_trip(spec, wanted.numerics)
-    report = run_studio(engine, round_trip, identity, cutouts, settings, progress)
-    notes = (f"{UNCOVER_NOTE}.", retrieval_line(report))
-    return Measured(headline(report), report_tables(report), notes, *_write(report, wanted))
+    return Ready(cutouts, identity, asker, load_round_trip(spec, wanted.numerics))
 
 
 def headline(report: StudioReport) -> str:
@@ -103,10 +132,21 @@ def _write(report: StudioReport, wanted: Wanted) -> tuple[tuple[Path, ...], tupl
     """The files that were written, and why others were not."""
     jobs: list[tuple[Path, Callable[[], object]]] = []
     if (path := wanted.json_file) is not None:
-        text = json.dumps(as_json(report), indent=2, allow_nan=False) + "\n"
-        jobs.append((path, lambda: write_whole(path, text)))
+        jobs.append((path, lambda: write_figures(path, as_json(report))))
     if (folder := wanted.html) is not None:
         jobs.append((folder / "index.html", lambda: write_pages(report, folder)))
+    return written_of(jobs)
+
+
+def write_figures(path: Path, figures: dict[str, Any]) -> None:
+    """A report's figures as JSON."""
+    write_whole(path, json.dumps(figures, indent=2, allow_nan=False) + "\n")
+
+
+def written_of(
+    jobs: Sequence[tuple[Path, Callable[[], object]]],
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The files that these jobs wrote, and why others were not."""
     written, unwritten = [], []
     for place, write in jobs:
         try:

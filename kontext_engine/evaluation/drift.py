@@ -21,8 +21,8 @@ from kontext_engine.evaluation.items import FIRST_SEED, Cast
 from kontext_engine.evaluation.score import artefact_energy
 from kontext_engine.training.cutouts import THINGS, Cutout
 from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.looks import Look, Pair
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Pair
 from kontext_engine.training.wording import instruct
 
 TURNS = ("background", "recolour", "add", "background", "replace", "weather")

@@ -40,8 +40,9 @@ from kontext_engine.training.cutouts import (
     order_digest,
 )
 from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.looks import Look, pairs
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Studio, pairs
+from kontext_engine.training.studio import Studio
 from kontext_engine.training.wording import instruct
 
 FIRST_SEED = 40_000_000

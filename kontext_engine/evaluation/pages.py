@@ -158,7 +158,7 @@ def _caption_card(report: StudioReport, score: CaptionScore) -> Card:
 
 
 def _drift(report: StudioReport) -> dict[str, Any]:
-    lines = drift_lines(report)
+    lines = drift_lines(report.drift)
     ticks = ("source", *TURNS)
 
     def plotted(measure: str) -> list[Line]:
@@ -183,7 +183,7 @@ def _drift(report: StudioReport) -> dict[str, Any]:
             "pixel: more than the truth has is artefacts, less is lost detail. Identity is the "
             "cosine of the identity net's vectors with the chain's first picture.",
         ),
-        tables=(drift_table(report),),
+        tables=(drift_table(report.drift),),
         plots=[Markup(plot) for plot in plots],  # noqa: S704 - escaped by draw_plot
         cards=[_chain_card(report, report.drift.chains[k], float(final[k])) for k in order],
         cards_title="Model above, truth below: worst identity first",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kontext_engine.evaluation.captions import caption_figures
-from kontext_engine.evaluation.drift import TURNS, Course
+from kontext_engine.evaluation.drift import TURNS, Course, Drift
 from kontext_engine.evaluation.figures import EditFigures, edit_figures, local_scores
 from kontext_engine.evaluation.items import CATEGORIES, CHANCE, FIRST_SEED, OTHERS, TELLABLE
 from kontext_engine.evaluation.score import THRESHOLD, Share
@@ -34,12 +34,9 @@ def local_preservation(report: StudioReport) -> dict[str, float | int | None]:
     return figures.keep.as_json()
 
 
-def drift_lines(report: StudioReport) -> dict[str, Any]:
+def drift_lines(drift: Drift) -> dict[str, Any]:
     """Per turn (0 is the source): quartiles of identity and of artefact energy, in levels."""
-    sides = {
-        "model": report.drift.model, "truth": report.drift.truth,
-        "autoencoder": report.drift.codec,
-    }  # fmt: skip
+    sides = {"model": drift.model, "truth": drift.truth, "autoencoder": drift.codec}
     return {
         measure: {name: _quartiles(course, measure) for name, course in sides.items()}
         for measure in ("identity", "artefacts")
@@ -87,14 +84,15 @@ def as_json(report: StudioReport) -> dict[str, Any]:
         "drift": {
             "turns": list(TURNS),
             "stranger_95": report.retrieval.stranger_95,
-            "above_strangers_at_end": _above(report).as_json(),
-            **drift_lines(report),
+            "above_strangers_at_end": above(report.drift, report.retrieval.stranger_95).as_json(),
+            **drift_lines(report.drift),
         },
     }  # fmt: skip
 
 
-def _above(report: StudioReport) -> Share:
-    last = report.drift.model.identity[:, -1] > report.retrieval.stranger_95
+def above(drift: Drift, stranger: float) -> Share:
+    """In how many chains the last picture is more like the first than strangers are."""
+    last = drift.model.identity[:, -1] > stranger
     return Share(int(last.sum()), len(last))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kontext_engine.evaluation.captions import caption_figures
-from kontext_engine.evaluation.drift import TURNS
+from kontext_engine.evaluation.drift import TURNS, Drift
 from kontext_engine.evaluation.figures import Decibels, EditFigures
 from kontext_engine.evaluation.items import CHANCE
 from kontext_engine.evaluation.score import Share
@@ -79,16 +79,16 @@ def identity_table(rows: tuple[EditFigures, ...], stranger: float) -> Table:
     )  # fmt: skip
 
 
-def drift_table(report: StudioReport) -> Table:
+def drift_table(drift: Drift) -> Table:
     """Medians per turn."""
-    lines = drift_lines(report)
+    lines = drift_lines(drift)
     head = ("median", "source", *(f"{k}. {turn}" for k, turn in enumerate(TURNS, start=1)))
     rows = [
         (f"{label}, {side}", *(number(v, digits) for v in lines[measure][side]["median"]))
         for measure, label, digits in (("identity", "identity", 2), ("artefacts", "high freq.", 2))
         for side in ("model", "truth", "autoencoder")
     ]
-    title = f"Drift over {len(TURNS)} turns, {len(report.drift.chains)} chains"
+    title = f"Drift over {len(TURNS)} turns, {len(drift.chains)} chains"
     return Table(title, head, tuple(rows))
 
 
@@ -128,5 +128,5 @@ def report_tables(report: StudioReport) -> tuple[Table, ...]:
         accuracy_table(rows),
         identity_table(rows, report.retrieval.stranger_95),
         caption_table(report),
-        drift_table(report),
+        drift_table(report.drift),
     )

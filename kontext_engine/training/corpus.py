@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,26 +10,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kontext_engine.training.looks import Look, Pair, pairs
 from kontext_engine.training.shards import Shard
-from kontext_engine.training.studio import Look, Pair, pairs
 from kontext_engine.training.wording import caption, instruct
 
-# Shares of the editing categories in training. Uncovering, where most has to be invented, is
-# learned last by far; light and things that stand beside the subject soonest.
-CATEGORY_WEIGHTS = {
-    "background": 0.13, "recolour": 0.19, "weather": 0.07, "uncover": 0.42, "add": 0.06,
-    "replace": 0.05, "remove": 0.02, "box": 0.06,
+# Shares of the categories among edits of one picture. Uncovering, where most has to be invented,
+# is learned last by far; light and things that stand beside the subject soonest.
+EDITS = {
+    "background": 0.11, "recolour": 0.17, "weather": 0.07, "uncover": 0.24, "add": 0.05,
+    "replace": 0.04, "remove": 0.02, "box": 0.05, "text": 0.12, "character": 0.08,
+    "restyle": 0.04, "expression": 0.01,
 }  # fmt: skip
+# The same among edits that a second picture belongs to.
+REFERENCES = {"style": 0.6, "place": 0.4}
 
 TEXT_TO_IMAGE = "text-to-image"  # the category of what is drawn without a context
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One training batch: latents float32 (b, 16, h/8, w/8); ``context`` None is text-to-image."""
+    """One training batch: latents float32 (b, 16, h/8, w/8); no contexts is text-to-image.
+
+    The first context has the target's size, a second one a size of its own.
+    """
 
     target: Tensor
-    context: Tensor | None
+    contexts: tuple[Tensor, ...]
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
 
@@ -40,6 +46,7 @@ class _Drawn(NamedTuple):
     target: int
     prompt: str
     category: str
+    second: tuple[int, int] | None = None  # family and look of the second context
 
 
 class Corpus:
@@ -49,55 +56,93 @@ class Corpus:
         self,
         shards: Sequence[Shard],
         seed: int = 0,
-        text_to_image: float = 0.06,
+        text_to_image: float = 0.12,
+        referring: float = 0.2,
         caption_dropout: float = 0.08,
     ) -> None:
         self._shards, self._seed = list(shards), seed
         self._text_to_image, self._caption_dropout = text_to_image, caption_dropout
+        self._referring = referring
         sizes = np.array([len(s) for s in shards], dtype=float)
         self._weights = sizes / sizes.sum()
         self._pairs = [[_by_category(row) for row in s.looks] for s in shards]
-        self._categories = list(CATEGORY_WEIGHTS)
-        share = np.array(list(CATEGORY_WEIGHTS.values()))
-        self._shares = share / share.sum()
+        self._styled = [_by_style(s.looks) for s in shards]
 
     def batch(self, step: int, count: int) -> Batch:
-        """The batch of ``step``: all of one size, all edits or all text-to-image."""
+        """The batch of ``step``: targets of one size, all with as many contexts (0, 1 or 2)."""
         rng = np.random.default_rng([self._seed, step, 11])
         which = int(rng.choice(len(self._shards), p=self._weights))
-        editing = bool(rng.random() >= self._text_to_image)
-        drawn = [self._draw(which, editing, rng) for _ in range(count)]
+        kind = rng.random()
+        if kind < self._text_to_image:
+            drawn = [self._captioned(which, rng) for _ in range(count)]
+            return _batch(drawn, self._latents(which, [(d.family, d.target) for d in drawn]))
+        referring = bool(kind < self._text_to_image + self._referring)
+        category = _chosen(REFERENCES, rng) if referring else ""
+        # Of a style the second picture is any family's, of a place the family's own.
+        other = int(rng.choice(len(self._shards), p=self._weights))
+        if category != "style" or self._styled[other].keys().isdisjoint(self._styled[which]):
+            other = which
+        drawn = [self._edit(which, category, other, rng) for _ in range(count)]
+        contexts = [self._latents(which, [(d.family, d.source) for d in drawn])]
+        if referring:
+            contexts.append(self._latents(other, [d.second for d in drawn if d.second]))
+        target = self._latents(which, [(d.family, d.target) for d in drawn])
+        return _batch(drawn, target, *contexts)
+
+    def _latents(self, which: int, looks: Sequence[tuple[int, int]]) -> Tensor:
         latents = self._shards[which].latents
+        return torch.from_numpy(np.stack([latents[f, k] for f, k in looks]).astype(np.float32))
 
-        def stacked(looks: Iterable[tuple[int, int]]) -> Tensor:
-            return torch.from_numpy(np.stack([latents[f, k] for f, k in looks]).astype(np.float32))
+    def _edit(self, which: int, category: str, other: int, rng: np.random.Generator) -> _Drawn:
+        """An edit of this category, or of a drawn one that needs no second picture ("")."""
+        shard = self._shards[which]
+        options: list[Pair] = []
+        while not options:
+            family = int(rng.integers(len(shard)))
+            options = self._pairs[which][family].get(category or _chosen(EDITS, rng), [])
+            if category == "style":
+                options = [pair for pair in options if pair.value in self._styled[other]]
+        pair = options[int(rng.integers(len(options)))]
+        second = None if pair.place is None else (family, pair.place)
+        if category == "style":
+            shown = self._styled[other][pair.value]
+            # Another family's wherever there is one: the family's own would be the answer.
+            foreign = [at for at in shown if other != which or at[0] != family] or shown
+            second = foreign[int(rng.integers(len(foreign)))]
+        text = instruct(pair, shard.nouns[family], rng)
+        # Without its words a second picture asks for nothing.
+        text = "" if not category and rng.random() < self._caption_dropout else text
+        return _Drawn(family, pair.source, pair.target, text, pair.category, second)
 
-        return Batch(
-            stacked((d.family, d.target) for d in drawn),
-            stacked((d.family, d.source) for d in drawn) if editing else None,
-            tuple(d.prompt for d in drawn),
-            tuple(d.category for d in drawn),
-        )
-
-    def _draw(self, which: int, editing: bool, rng: np.random.Generator) -> _Drawn:
+    def _captioned(self, which: int, rng: np.random.Generator) -> _Drawn:
         shard = self._shards[which]
         family = int(rng.integers(len(shard)))
-        noun = shard.nouns[family]
-        if editing:
-            options: list[Pair] = []
-            while not options:
-                category = self._categories[int(rng.choice(len(self._shares), p=self._shares))]
-                options = self._pairs[which][family].get(category, [])
-            pair = options[int(rng.integers(len(options)))]
-            source, target, text = pair.source, pair.target, instruct(pair, noun, rng)
-        else:
-            shown = [i for i, k in enumerate(shard.looks[family]) if not (k.occluder or k.box)]
-            target = shown[int(rng.integers(len(shown)))]
-            source, category = target, TEXT_TO_IMAGE
-            text = caption(shard.looks[family][target], noun, rng)
-        if rng.random() < self._caption_dropout:
-            text = ""
-        return _Drawn(family, source, target, text, category)
+        looks = shard.looks[family]
+        shown = [i for i, k in enumerate(looks) if not (k.occluder or k.box or k.empty or k.face)]
+        target = shown[int(rng.integers(len(shown)))]
+        text = caption(looks[target], shard.nouns[family], rng)
+        text = "" if rng.random() < self._caption_dropout else text
+        return _Drawn(family, target, target, text, TEXT_TO_IMAGE)
+
+
+def _batch(drawn: Sequence[_Drawn], target: Tensor, *contexts: Tensor) -> Batch:
+    prompts, categories = (d.prompt for d in drawn), (d.category for d in drawn)
+    return Batch(target, contexts, tuple(prompts), tuple(categories))
+
+
+def _chosen(weights: dict[str, float], rng: np.random.Generator) -> str:
+    names, shares = list(weights), np.array(list(weights.values()))
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+def _by_style(looks: Sequence[Sequence[Look]]) -> dict[str, list[tuple[int, int]]]:
+    """(family, look) of every picture in a style."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for family, row in enumerate(looks):
+        for k, look in enumerate(row):
+            if look.style:
+                found.setdefault(look.style, []).append((family, k))
+    return found
 
 
 def _by_category(looks: Sequence[Look]) -> dict[str, list[Pair]]:

@@ -43,9 +43,9 @@ class PatchCritic(nn.Module):
         return verdicts
 
 
-def critic_loss(on_true: Tensor, on_decoded: Tensor) -> Tensor:
+def critic_loss(on_true: Tensor, on_made: Tensor, weights: Tensor | float = 1.0) -> Tensor:
     """Hinge: what is told apart by more than a margin of 1 on both sides costs nothing."""
-    return 0.5 * (functional.relu(1 - on_true).mean() + functional.relu(1 + on_decoded).mean())
+    return 0.5 * (weights * (functional.relu(1 - on_true) + functional.relu(1 + on_made))).mean()
 
 
 def balance(pixel_loss: Tensor, wish: Tensor, last_layer: Tensor) -> Tensor:

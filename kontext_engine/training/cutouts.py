@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from kontext_engine.training.errors import TrainingError
 
 Split = Literal["train", "held_out"]
 
+DRAWN = ("flat", "ink")  # the set's other styles: folders beside ``assets``
 EDGE = 128  # pixels: a subject is never shown larger than the miniature's picture
 HELD_OUT_SHARE = 0.118  # of subjects; 350 cut-outs that are not signs
 # SHA-256 over who is held out, in order: other questions would be another bench.
@@ -38,8 +39,13 @@ THINGS = (
     "crown", "jack-o-lantern", "hot-beverage", "birthday-cake", "bicycle", "chair", "rocket",
     "duck", "trophy", "candle", "pineapple", "rabbit",
 )  # fmt: skip
+# Expressions that any of the faces may be asked to have; named, so trained on as well.
+FACES = (
+    "grinning-face", "crying-face", "angry-face", "sleeping-face", "neutral-face", "smiling-face",
+    "face-with-tongue", "face-with-open-mouth", "smiling-face-with-sunglasses", "star-struck",
+)  # fmt: skip
 
-_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
+TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
 _TONE_WORDS = ("-medium-dark", "-medium-light", "-light", "-medium", "-dark")
 
 
@@ -52,6 +58,15 @@ class Cutout:
     subject: str
     category: str
     path: Path
+
+    def drawn(self, style: str) -> Cutout:
+        """The drawing of the same subject in one of the set's other styles."""
+        return replace(self, path=self.path.parent.parent / style / self.path.name)
+
+    @property
+    def is_face(self) -> bool:
+        """Whether it is one of the round faces, which differ in their expression alone."""
+        return self.category == "Smileys & Emotion" and "face" in self.name.split("-")
 
     @property
     def noun(self) -> str:
@@ -86,7 +101,7 @@ def read_set(root: Path) -> list[Cutout]:
     if not names_file.is_file() or not assets.is_dir():
         raise FileNotFoundError(
             f"{root}: no cut-outs here; expected names.json and assets/; "
-            "run `make data` (needs npm, 17 MB)"
+            "run `make data` (needs npm, 18 MB)"
         )
     try:
         listing = json.loads(names_file.read_text("utf-8"))
@@ -102,7 +117,7 @@ def read_set(root: Path) -> list[Cutout]:
         code = plain_code(path.stem)
         if code not in names:
             continue  # country flags and regional letters have no name in the list
-        subject = "-".join(part for part in code.split("-") if part not in _TONES)
+        subject = "-".join(part for part in code.split("-") if part not in TONES)
         name = names[code]
         found.append(Cutout(code, _base_name(name), subject, category_of.get(name, "?"), path))
     return found

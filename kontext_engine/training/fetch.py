@@ -1,7 +1,9 @@
-"""Fetching the cut-outs once: two npm packages, checked by digest, unpacked into one folder.
+"""Fetching the cut-outs once: three npm packages, checked by digest, unpacked into one folder.
 
-The result is what ``cutouts.read_set`` reads: ``assets/*.webp`` from ``@lobehub/fluent-emoji-3d``
-and ``names.json`` from ``@iconify-json/fluent-emoji-flat`` (both MIT, Microsoft's Fluent Emoji).
+The result is what ``cutouts.read_set`` reads: ``assets/*.webp`` from ``@lobehub/fluent-emoji-3d``,
+``names.json`` and the drawings ``flat/*.webp`` from ``@iconify-json/fluent-emoji-flat``, and those
+of ``ink/*.webp`` from ``@iconify-json/fluent-emoji-high-contrast`` (all MIT, Microsoft's Fluent
+Emoji).
 Nothing is executed: ``npm pack`` only downloads, from whichever registry npm is set up for.
 """
 
@@ -19,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kontext_engine.training.cutouts import DRAWN, read_set
+from kontext_engine.training.drawings import draw_icons
 from kontext_engine.training.errors import TrainingError
 
 ASSETS = 3391
@@ -27,7 +31,7 @@ SET_DIGEST = "e1655c3f9c04c6d2b312cbd3a9e16bdbe6e93724faf1f172b761b98b7caf1849"
 TIMEOUT = 600.0  # seconds for one download of at most 16 MB
 _LARGEST = 16 << 20  # bytes a file of a package may have
 _MOST = 64 << 20  # bytes a whole package may unpack to
-_OF_A_SET = ("assets", "names.json", "ATTRIBUTION.md")
+_OF_A_SET = ("assets", *DRAWN, "names.json", "ATTRIBUTION.md")
 _ASSET = re.compile(r"package/assets/([0-9a-f]+(?:[-_][0-9a-f]+)*\.webp)")
 
 
@@ -57,6 +61,12 @@ NAMES = Package(
     "458e3b4603dbe3b7d8522cab03ae2c20e2f4f94534dacdbdb17a4d05b2104415"
     "253e57cd1532949990c4446bb10ecffbc8d196a9062fb9a4983353387d15e553",
 )
+INK = Package(
+    "@iconify-json/fluent-emoji-high-contrast",
+    "1.2.6",
+    "7acaa164fa64ac5eec357dcdb0ba21f0a5bae28904aff6f3928ed636714ffaa4"
+    "c9180a833c3623a74f76e72c6e8af5f2dc7b55401f318482aedfe36ad5bc97e7",
+)
 
 Pack = Callable[[Package, Path], Path]
 
@@ -74,18 +84,29 @@ def fetch_cutouts(folder: Path, pack: Pack | None = None) -> bool:
         OSError: no space or no rights.
     """
     pack = pack or npm_pack
-    if folder.is_dir() and set_digest(folder) == SET_DIGEST:
+    if folder.is_dir() and set_digest(folder) == SET_DIGEST and is_drawn(folder):
         return False
     with new_set(folder) as draft:
-        archives = [(package, pack(package, draft.parent)) for package in (PICTURES, NAMES)]
-        _unpack(draft, *(_checked(package, archive) for package, archive in archives))
+        archives = [(package, pack(package, draft.parent)) for package in (PICTURES, NAMES, INK)]
+        pictures, flat, ink = (_checked(package, archive) for package, archive in archives)
+        _unpack(draft, pictures, flat)
         count = sum(1 for _ in (draft / "assets").iterdir())
         if count != ASSETS or set_digest(draft) != SET_DIGEST:
             raise TrainingError(
                 f"{folder}: the packages gave {count} cut-outs that are not the {ASSETS} expected; "
                 "nothing was kept; please report this with `npm --version`"
             )
+        stems = [cutout.path.stem for cutout in read_set(draft)]
+        for style, archive in zip(DRAWN, (flat, ink), strict=True):
+            (draft / style).mkdir()
+            for stem, data in draw_icons(dict(_plain_files(archive)), stems):
+                (draft / style / f"{stem}.webp").write_bytes(data)
     return True
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether every cut-out of a set is there in the other styles too."""
+    return all(c.drawn(style).path.is_file() for c in read_set(folder) for style in DRAWN)
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
-from kontext_engine.conditioning import grid_of, pack, position_ids
+from kontext_engine.conditioning import Grid, grid_of, pack, position_ids
 from kontext_engine.sampling import Conditions, Prompt, Shift, velocity
 from kontext_engine.spec import ContextIds
 from kontext_engine.training import checkpoint
@@ -26,14 +25,13 @@ from kontext_engine.training.average import moving_average
 from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
+from kontext_engine.training.losses import change_weights, worn
 from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER, TEXT_TOKENS, Miniature
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.schedule import learning_rate
 
-SETTLED = 0.1  # mean squared difference of latents at which a token counts as half changed
 EARLY = (0.7, 1.0)  # times of a sampler's first steps: the noise hides what the picture shows
-LEAST = 0.06  # of a picture's tokens: a smaller part is not weighed up any further
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class FlowTrainer:
         self.meter = Meter()
         self._shift = Shift.from_config(SCHEDULER)
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
-        self._ids: dict[tuple[int, ...], Tensor] = {}
+        self._ids: dict[tuple[Grid, ...], Tensor] = {}
 
     def compile(self) -> None:
         """Compile the transformer's blocks; about a minute, then a fifth faster on two cores.
@@ -124,15 +122,24 @@ class FlowTrainer:
                 f"{folder}: the checkpoint there is of another model; move that folder away"
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
+        self._go_on(state)
         self.done = state["step"]
         return True
 
     def save(self) -> Path:
         """Write an atomic checkpoint."""
-        return checkpoint.save(self.run.folder, self.done, {
+        return checkpoint.save(self.run.folder, self.done, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """All that a run goes on from, bit for bit."""
+        return {
             "modules": self.modules.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.done,
-            "begun_from": self.run.begun_from})  # fmt: skip
+            "begun_from": self.run.begun_from,
+        }  # fmt: skip
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        """Take up what a trainer of another kind keeps besides."""
 
     def step(self) -> float:
         """One optimizer step; returns the batch's loss."""
@@ -204,16 +211,26 @@ class FlowTrainer:
         noise = pack(torch.randn(batch.target.shape, generator=noise_source)).to(self.device)
         times = self._times(len(batch.prompts), target.shape[1], noise_source).to(self.device)
         noisy = (1 - times[:, None, None]) * target + times[:, None, None] * noise
-        context = given = None
-        if batch.context is not None:
-            context = pack(batch.context).to(self.device)
-            given = pack(worn(batch.context, self.run.wear, noise_source)).to(self.device)
+        conditions, context = self._conditions(batch, noise_source)
         with torch.autocast(self.device.type, torch.bfloat16):
-            conditions = Conditions(self._embed(batch.prompts), self._positions(batch), given)
             predicted = velocity(self.modules["transformer"], noisy, times, conditions)
         errors = (predicted.float() - (noise - target)).pow(2).mean(dim=2)
         weights = change_weights(target, context, self.run.change_share)
         return times, errors.mean(dim=1), (errors * weights).mean(dim=1)
+
+    def _conditions(
+        self, batch: Batch, source: torch.Generator
+    ) -> tuple[Conditions, Tensor | None]:
+        """What a batch is steered by, and its first context's tokens as they were, unworn."""
+        context = given = None
+        if batch.contexts:
+            first, *others = batch.contexts
+            context = pack(first).to(self.device)
+            shown = (worn(first, self.run.wear, source), *others)
+            given = torch.cat([pack(one) for one in shown], dim=1).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            prompt = self._embed(batch.prompts)
+        return Conditions(prompt, self._positions(batch), given), context
 
     def _times(self, count: int, tokens: int, source: torch.Generator) -> Tensor:
         """Times (count,) in 0..1: logit-normal, shifted for the target's token count; of which
@@ -232,8 +249,8 @@ class FlowTrainer:
 
     def _positions(self, batch: Batch) -> Tensor:
         grid = grid_of(batch.target)
-        contexts = [] if batch.context is None else [grid_of(batch.context)]
-        key = (*grid, len(contexts))
+        contexts = [grid_of(context) for context in batch.contexts]
+        key = (grid, *contexts)
         if key not in self._ids:
             self._ids[key] = position_ids(grid, contexts, ContextIds.INDEX).to(self.device)
         return self._ids[key]
@@ -260,36 +277,3 @@ class FlowTrainer:
                 self._tokens.clear()
             self._tokens[prompt] = (ids(self.model.tokenizer), ids(self.model.tokenizer_2))
         return self._tokens[prompt]
-
-
-def worn(context: Tensor, share: float, source: torch.Generator) -> Tensor:
-    """Context latents (b, c, h, w) of which about ``share`` are blurred and made noisy.
-
-    In a chain of edits the context is itself a model's picture. Clean targets behind worn contexts
-    teach to hand on what is meant and not to copy what was lost, as far as blur and white noise
-    resemble that.
-    """
-    count = len(context)
-    chosen, blur, noise = torch.rand((3, count, 1, 1, 1), generator=source)
-    white = torch.randn(context.shape, generator=source)
-    soft = torch.lerp(context, avg_pool2d(context, 3, 1, 1, count_include_pad=False), 0.5 * blur)
-    return torch.where(chosen < share, soft + 0.3 * noise * white, context)
-
-
-def change_weights(target: Tensor, context: Tensor | None, share: float) -> Tensor:
-    """Weights (b, tokens) of mean 1 that give what an edit changes ``share`` of its loss, and the
-    rest to what stays.
-
-    Counted evenly, a local edit is a tenth of its own loss, and copying is learned long before the
-    instruction; of a new background the subject, which alone has to be kept, is the small part.
-    Neither part counts as less than ``LEAST`` of the picture. ``target`` and ``context``: packed
-    latents (b, tokens, c) of unit variance and one size; no context weighs all alike.
-    """
-    if context is None or context.shape != target.shape:
-        return torch.ones(target.shape[:2], device=target.device)
-    apart = (target - context).pow(2).mean(dim=2)
-    changed = apart / (apart + SETTLED)
-    part = changed.mean(dim=1, keepdim=True)
-    weights = share * changed / part.clamp(min=LEAST)
-    weights = weights + (1 - share) * (1 - changed) / (1 - part).clamp(min=LEAST)
-    return weights / weights.mean(dim=1, keepdim=True)

@@ -17,7 +17,8 @@ from kontext_engine.api import EditFailure, EditRequest, Engine
 from kontext_engine.geometry import Size
 from kontext_engine.training.cutouts import Cutout, held_out_order
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.studio import Look, Pair, Studio
+from kontext_engine.training.looks import Look, Pair
+from kontext_engine.training.studio import Studio
 from kontext_engine.training.wording import caption, instruct
 
 FIRST_SEED = 20_000_000  # families of training start at 0 and never come this far

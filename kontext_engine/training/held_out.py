@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kontext_engine.training.cutouts import (
+    DRAWN,
     OCCLUDERS,
     THINGS,
     held_out_order,
     plain_code,
     read_set,
 )
-from kontext_engine.training.fetch import NAMES, PICTURES, new_set
+from kontext_engine.training.fetch import INK, NAMES, PICTURES, new_set
 
 ATTRIBUTION = f"""\
 # Held-out cut-outs
@@ -28,6 +29,8 @@ ATTRIBUTION = f"""\
 The pictures in `assets/` are unchanged files of [Fluent Emoji 3D](https://github.com/microsoft/fluentui-emoji)
 by Microsoft Corporation (MIT licence), as packaged in `{PICTURES.name}` {PICTURES.version}
 (MIT licence, LobeHub). `names.json` is taken from `{NAMES.name}` {NAMES.version} (MIT licence).
+`flat/` and `ink/` are drawn from the icons of the same subjects, one a subject, in that package
+and in `{INK.name}` {INK.version} (MIT licence).
 
 They are the subjects that kontext-mini is never trained on, for benches and tests, and the props
 that instructions name ("add a cactus"), which are trained on. Written by
@@ -70,6 +73,11 @@ def export_held_out(source: Path, folder: Path) -> int:
     with new_set(folder) as draft:
         for cutout in chosen:
             shutil.copyfile(cutout.path, draft / "assets" / cutout.path.name)
+        for style in DRAWN:
+            (draft / style).mkdir()
+            for cutout in {c.subject: c for c in reversed(chosen)}.values():
+                drawing = cutout.drawn(style).path
+                shutil.copyfile(drawing, draft / style / drawing.name)
         names = _narrowed(listing, {cutout.code for cutout in chosen})
         (draft / "names.json").write_text(json.dumps(names, indent=1) + "\n", "utf-8")
         (draft / "ATTRIBUTION.md").write_text(ATTRIBUTION, "utf-8")

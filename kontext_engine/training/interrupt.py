@@ -1,4 +1,6 @@
-"""Ctrl-C between steps only: a checkpoint of half a step would resume to other weights."""
+"""Ctrl-C and SIGTERM between steps only: a checkpoint of half a step would resume to other
+weights.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from types import FrameType
 
 @contextmanager
 def whole_steps() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C is only noted, a second one interrupts at once.
+    """Within it the first Ctrl-C or SIGTERM is only noted, a second one interrupts at once.
 
-    Yields a function that tells whether Ctrl-C was pressed. Outside the main thread Python
+    Yields a function that tells whether there was one. Outside the main thread Python
     delivers no signals, and the answer is always no.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -27,8 +29,9 @@ def whole_steps() -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         pressed = True
 
-    former = signal.signal(signal.SIGINT, note)
+    former = {kind: signal.signal(kind, note) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, former)
+        for kind, handler in former.items():
+            signal.signal(kind, handler)

@@ -1,10 +1,13 @@
-"""What the autoencoder's training holds a picture to, besides its pixels."""
+"""What training holds a picture to besides its pixels, and how a batch's tokens are weighed."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+SETTLED = 0.1  # mean squared difference of latents at which a token counts as half changed
+LEAST = 0.06  # of a picture's tokens: a smaller part is not weighed up any further
 OCTAVES = (1.0, 0.5)  # weights of the finest octaves of a Laplacian pyramid, finest first
 
 
@@ -26,3 +29,38 @@ def detail_loss(error: Tensor) -> Tensor:
 def kl_loss(mean: Tensor, variance: Tensor, log_variance: Tensor) -> Tensor:
     """Mean divergence of the posterior from a standard normal distribution."""
     return 0.5 * (mean**2 + variance - 1 - log_variance).mean()
+
+
+def worn(context: Tensor, share: float, source: torch.Generator) -> Tensor:
+    """Context latents (b, c, h, w) of which about ``share`` are blurred and made noisy.
+
+    In a chain of edits the context is itself a model's picture. Clean targets behind worn contexts
+    teach to hand on what is meant and not to copy what was lost, as far as blur and white noise
+    resemble that.
+    """
+    count = len(context)
+    chosen, blur, noise = torch.rand((3, count, 1, 1, 1), generator=source)
+    white = torch.randn(context.shape, generator=source)
+    soft = torch.lerp(
+        context, functional.avg_pool2d(context, 3, 1, 1, count_include_pad=False), 0.5 * blur
+    )
+    return torch.where(chosen < share, soft + 0.3 * noise * white, context)
+
+
+def change_weights(target: Tensor, context: Tensor | None, share: float) -> Tensor:
+    """Weights (b, tokens) of mean 1 that give what an edit changes ``share`` of its loss, and the
+    rest to what stays.
+
+    Counted evenly, a local edit is a tenth of its own loss, and copying is learned long before the
+    instruction; of a new background the subject, which alone has to be kept, is the small part.
+    Neither part counts as less than ``LEAST`` of the picture. ``target`` and ``context``: packed
+    latents (b, tokens, c) of unit variance and one size; no context weighs all alike.
+    """
+    if context is None or context.shape != target.shape:
+        return torch.ones(target.shape[:2], device=target.device)
+    apart = (target - context).pow(2).mean(dim=2)
+    changed = apart / (apart + SETTLED)
+    part = changed.mean(dim=1, keepdim=True)
+    weights = share * changed / part.clamp(min=LEAST)
+    weights = weights + (1 - share) * (1 - changed) / (1 - part).clamp(min=LEAST)
+    return weights / weights.mean(dim=1, keepdim=True)

@@ -125,7 +125,7 @@ def write_model(
     }
     for name, (library, part) in parts.items():
         _rounded(part, dtype).save_pretrained(draft / name)
-        _forget_origin(draft / name / "config.json")
+        forget_origin(draft / name)
         index[name] = [library, type(part).__name__]
     (draft / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     write_spec(draft, miniature_spec(str(folder), ""))
@@ -137,8 +137,9 @@ def write_model(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _forget_origin(config: Path) -> None:
-    """Take out where a part was read from: nobody else has that folder."""
+def forget_origin(part: Path) -> None:
+    """Take out of a part's folder where it was read from: nobody else has that place."""
+    config = part / "config.json"
     if config.is_file():
         kept = {k: v for k, v in json.loads(config.read_text()).items() if k != "_name_or_path"}
         config.write_text(json.dumps(kept, indent=2) + "\n")
@@ -158,5 +159,5 @@ def miniature_spec(source: str, digest: str) -> ModelSpec:
         name="kontext-mini", source=source, digest=digest, pixel_area=128 * 128,
         default_size=Size(128, 128), sizes=SIZES, text_tokens=TEXT_TOKENS, default_steps=STEPS,
         default_guidance=1.0, guidance_embedded=False, context_ids=ContextIds.INDEX,
-        max_contexts=1, licence="Apache-2.0; trained on Fluent Emoji 3D (MIT, Microsoft)",
+        max_contexts=2, licence="Apache-2.0; trained on Fluent Emoji 3D (MIT, Microsoft)",
     )  # fmt: skip

@@ -4,7 +4,7 @@ brushwork that puts one picture over another. Pure functions of cut-outs, seed a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,16 @@ from kontext_engine.training.cutouts import Cutout, pixels
 from kontext_engine.training.scenes import Pixels
 
 Layer = NDArray[np.float32]  # (h, w, 4), straight alpha, 0..1
+
+# Where and how large a subject may be asked to be, besides as its family has it: the longer side
+# as a share of the picture's shorter one, the centre as a share of the width, and whether it is
+# turned the other way.
+POSES: dict[str, tuple[float, float, bool]] = {
+    "left": (0.36, 0.26, False),
+    "right": (0.36, 0.74, False),
+    "close": (1.05, 0.5, False),
+    "turned": (0.62, 0.5, True),
+}
 
 BOX_RED = np.array([0.93, 0.08, 0.10], np.float32)
 
@@ -28,6 +38,7 @@ class Stage:
     actor: Layer
     box: tuple[int, int, int, int]  # the actor's: left, top, right, bottom
     middle: tuple[float, float, float]  # the first occluder's centre and longer side, pixels
+    subject: Cutout
 
     @classmethod
     def place(cls, subject: Cutout, seed: int, size: tuple[int, int]) -> Stage:
@@ -44,7 +55,30 @@ class Stage:
             top + h * rng.uniform(0.30, 0.46),
             max(w, h) * rng.uniform(0.40, 0.58),
         )
-        return cls(size, seed, actor, (left, top, left + w, top + h), middle)
+        return cls(size, seed, actor, (left, top, left + w, top + h), middle, subject)
+
+    def recast(self, subject: Cutout) -> Stage:
+        """The same place with another cut-out in the subject's, as large and on the same foot."""
+        return self._standing(layer(subject, max(self.actor.shape[:2])), subject)
+
+    def _standing(self, actor: Layer, subject: Cutout, centre: float | None = None) -> Stage:
+        h, w = actor.shape[:2]
+        left, _, right, bottom = self.box
+        middle = (left + right) / 2 if centre is None else centre
+        x = round(middle - w / 2)
+        # Too tall for the picture, it is cut at the foot, not at the head.
+        top = max(bottom - h, round(0.05 * self.size[1]))
+        return replace(self, actor=actor, subject=subject, box=(x, top, x + w, top + h))
+
+    def posed(self, pose: str | None) -> Stage:
+        """The same subject in a pose."""
+        if pose is None:
+            return self
+        share, centre, turned = POSES[pose]
+        actor = layer(self.subject, round(min(self.size) * share))
+        return self._standing(
+            actor[:, ::-1] if turned else actor, self.subject, self.size[0] * centre
+        )
 
     def cover(self, spot: int = 0) -> tuple[float, float, float]:
         """The centre (x, y) and the longer side of what covers the actor, pixels.

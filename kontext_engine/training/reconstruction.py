@@ -38,8 +38,8 @@ class Reconstruction:
 def held_out_pictures(cutouts: list[Cutout], families: int = 12, looks: int = 8) -> Tensor:
     """(families * looks, 3, 128, 128) in -1..1: the first looks of the first held-out subjects.
 
-    The first eight looks are bare subjects on their sets, in their colours and weathers; all 28
-    have covers and things as well.
+    The first eight looks are bare subjects on their sets, in their colours and weathers; the first
+    28 have covers and things as well.
     """
     subjects = held_out_order(cutouts)
     studio = Studio(subjects, cutouts)

@@ -26,7 +26,8 @@ from torch import Tensor
 from kontext_engine.codec import from_levels
 from kontext_engine.training.cutouts import Cutout
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.studio import Look, Studio
+from kontext_engine.training.looks import Look
+from kontext_engine.training.studio import Studio
 
 AHEAD = 128  # families that may be rendered before they are encoded
 

@@ -1,11 +1,13 @@
-"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer.
+"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer, distill.
 
 A work folder (outside the work tree) holds everything: ``autoencoder/`` and ``transformer/``
-checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``.
+checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``,
+``distilled/``.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -14,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
+from torch import nn
 
 from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
@@ -22,12 +26,15 @@ from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
 from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
 from kontext_engine.training.corpus import Corpus
-from kontext_engine.training.cutouts import Cutout
+from kontext_engine.training.distill import Distiller, DistillRun
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import FlowRun, FlowTrainer, Progress
 from kontext_engine.training.grid import draw_grid, held_out_items
+from kontext_engine.training.inherit import carry_ends, inherit
 from kontext_engine.training.miniature import (
+    TEXT_TOKENS,
     Miniature,
+    forget_origin,
     new_miniature,
     read_miniature,
     write_model,
@@ -42,6 +49,7 @@ from kontext_engine.training.workshop import FULL, SMALL, Workshop, expect
 Say = Callable[[str], None]
 
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
+CARRIED = 12  # training families that the map between two autoencoders' latents is fitted to
 MEASURED = 24  # training families that shift and scale of the latents are measured on
 
 
@@ -85,6 +93,7 @@ def autoencoder_stage(
         shift, scale = measure_latents(model, sample)
         model.register_to_config(shift_factor=shift, scaling_factor=scale)
     model.save_pretrained(shop.work / "vae")
+    forget_origin(shop.work / "vae")
     say(f"autoencoder: held-out {_told(measure(model, pixels.to(device)))}")
     say(f"autoencoder: wrote {shop.work / 'vae'}")
 
@@ -153,10 +162,12 @@ def transformer_stage(
     init: Path | None = None,
     compiled: bool = False,
 ) -> None:
-    """Train transformer and text encoders on the corpus; resumes, logs, draws grids.
+    """Train transformer and text encoders on the corpus, or distill the transformer, as ``run``
+    is; resumes, logs, draws grids. Writes ``model/``, of distillation ``distilled/``.
 
     ``init`` starts from a model folder's weights (the 64 px stage's) or from a shipped model's,
-    by its name.
+    by its name, as far as they fit: words and latents may be others. The teacher of distillation is
+    by default ``model/``.
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
@@ -166,10 +177,24 @@ def transformer_stage(
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
     every, training, _ = shop.cast()
+    studio = Studio(training, every)
     device = shop.torch_device()
     corpus, autoencoder = Corpus(shop.shards(small), run.seed), shop.autoencoder()
+    distilling = isinstance(run, DistillRun)
+    if distilling and init is None:
+        init = shop.work / "model"
+        expect(init / "model_index.json", "model", "kontext train transformer")
     run = replace(run, begun_from=_known_as(init, shop.work))
-    trainer = FlowTrainer(_start(shop, training, init), corpus, run, device)
+    model = _start(shop, studio, init, say)
+    trainer = (
+        Distiller(model, corpus, run, device)
+        if isinstance(run, DistillRun)
+        else FlowTrainer(model, corpus, run, device)
+    )
+    folder, name = (
+        (shop.work / "distilled", "distilled") if distilling
+        else (shop.work / "model", "small" if small else "full")
+    )  # fmt: skip
     if compiled:
         trainer.compile()
     if trainer.resume():
@@ -178,23 +203,23 @@ def transformer_stage(
     items = held_out_items(every)
 
     def on_grid(step: int, model: Miniature) -> None:
-        write_model(shop.work / "model", model, autoencoder, torch.float32)
+        write_model(folder, model, autoencoder, torch.float32)
         engine = KontextEngine.load(
-            resolve_model(shop.work / "model"),
+            resolve_model(folder),
             EngineOptions(numerics=NumericsProfile(device=shop.device)),
         )
         grids = shop.work / "grids"
         try:
             grids.mkdir(exist_ok=True)
-            draw_grid(engine, items, grids / f"{'small' if small else 'full'}-{step:06d}.png")
+            draw_grid(engine, items, grids / f"{name}-{step:06d}.png")
         except (EngineError, OSError) as error:
             say(f"transformer: no grid of step {step} ({error}); training goes on")
         else:
             say(f"transformer: grid of step {step} in {grids}")
 
     trainer.train(journal.write, on_grid=on_grid)
-    write_model(shop.work / "model", trainer.averaged(), autoencoder, torch.bfloat16)
-    say(f"transformer: wrote {shop.work / 'model'}")
+    write_model(folder, trainer.averaged(), autoencoder, torch.bfloat16)
+    say(f"transformer: wrote {folder}")
 
 
 @dataclass
@@ -236,14 +261,26 @@ def _known_as(init: Path | None, work: Path) -> str:
     return resolve_model(init).digest
 
 
-def _start(shop: Workshop, training: list[Cutout], init: Path | None) -> Miniature:
-    if init is not None:
-        return read_miniature(Path(resolve_model(init).source))
+def _start(shop: Workshop, studio: Studio, init: Path | None, say: Say) -> Miniature:
+    """The miniature to train, with what fits of the weights of ``init``."""
     folder = shop.work / "tokenizers"
     if not folder.exists():
-        nouns = sorted({c.noun for c in training})
         draft = folder.with_name(f".tokenizers.{os.getpid()}")
-        build_tokenizers(vocabulary_texts(nouns), draft, 32, 32)
+        build_tokenizers(vocabulary_texts(studio.nouns), draft, TEXT_TOKENS, TEXT_TOKENS)
         draft.rename(folder)
     torch.manual_seed(0)
-    return new_miniature(folder)
+    model = new_miniature(folder)
+    if init is None:
+        return model
+    source = Path(resolve_model(init).source)
+    anew = inherit(model, read_miniature(source))
+    if anew:
+        say(f"transformer: {len(anew)} weights begin anew, {anew[0]} the first of them")
+    mine, theirs = shop.autoencoder(), AutoencoderKL.from_pretrained(source / "vae").float()
+    # A model folder has them in half the precision.
+    rounded = nn.Module.to(copy.deepcopy(mine), torch.bfloat16)
+    if autoencoder_digest(theirs) not in {autoencoder_digest(one) for one in (mine, rounded)}:
+        seen = [studio.family(5_000_000 + k, (128, 128)).pictures for k in range(CARRIED)]
+        explained = carry_ends(model, mine, theirs, seen)
+        say(f"transformer: ends carried over to other latents ({explained:.0%} of them linear)")
+    return model

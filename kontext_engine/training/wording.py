@@ -12,136 +12,32 @@ from typing import Literal
 import numpy as np
 
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS
-from kontext_engine.training.studio import Look, Pair
+from kontext_engine.training.looks import Look, Pair
+from kontext_engine.training.phrases import (
+    ADD,
+    BACKGROUND,
+    BOX,
+    CAPTION,
+    CAPTION_LIGHT,
+    CHARACTER,
+    EXPRESSION,
+    EXPRESSIONS,
+    PLACE,
+    PLACES,
+    POSED,
+    PRONOUNS,
+    RECOLOUR,
+    REMOVE,
+    REPLACE,
+    RESTYLE,
+    STYLE,
+    STYLED,
+    TEXT,
+    UNCOVER,
+    WEATHERS,
+)
 
 Wording = Literal["train", "held_out"]
-
-# scene: (as a thing, as a place)
-PLACES: dict[str, tuple[tuple[str, str], ...]] = {
-    "beach": (("a sandy beach", "on a sandy beach"), ("a sunny beach by the sea", "at the beach")),
-    "snow": (("a snowy winter landscape", "in the snow"), ("snowy hills", "in a snowy landscape")),
-    "night street": (
-        ("a city street at night", "on a city street at night"),
-        ("a dark street with lit windows", "in the city at night"),
-    ),
-    "street": (
-        ("a city street", "on a city street"),
-        ("a street in town by day", "in a street by day"),
-    ),
-    "forest": (("a green forest", "in a forest"), ("the woods", "among the trees")),
-    "marble": (("a marble table", "on a marble table"), ("white marble", "on white marble")),
-    "sunset": (("a sunset", "at sunset"), ("an orange sunset sky", "in front of a sunset")),
-    "desert": (("a desert", "in the desert"), ("sand dunes", "among sand dunes")),
-    "wood": (("a wooden table", "on a wooden table"), ("brown wooden planks", "on wooden planks")),
-    "underwater": (("the bottom of the sea", "underwater"), ("deep blue water", "under the sea")),
-    "space": (("outer space", "in outer space"), ("a starry night sky on the moon", "on the moon")),
-    "meadow": (("a meadow with flowers", "in a meadow"), ("green grass", "on green grass")),
-    "kitchen": (("a kitchen", "in a kitchen"), ("a kitchen counter", "on a kitchen counter")),
-}
-
-# In each list the last is held out.
-BACKGROUND = (
-    "change the background to {thing}",
-    "put the {noun} {place}",
-    "place it {place}",
-    "replace the background with {thing}",
-    "move the {noun} to {thing}",
-    "make the background {thing}",
-    "show the {noun} {place}",
-    "the background should be {thing}",
-)
-RECOLOUR = (
-    "make the {noun} {colour}",
-    "change the colour of the {noun} to {colour}",
-    "turn it {colour}",
-    "recolor the {noun} in {colour}",
-    "paint the {noun} {colour}",
-    "make it {colour}",
-    "give the {noun} a {colour} color",
-    "the {noun} should be {colour}",
-)
-WEATHERS: dict[str, tuple[str, ...]] = {
-    "night": (
-        "make it night",
-        "change the time of day to night",
-        "turn day into night",
-        "make it dark at night",
-    ),
-    "snow": ("make it snow", "let it snow", "add falling snow", "cover the scene in falling snow"),
-    "rain": ("make it rain", "let it rain", "add rain", "show it in heavy rain"),
-    "fog": ("add fog", "make it foggy", "cover everything in fog", "put the scene in thick fog"),
-    "golden": (
-        "light it with warm golden light",
-        "make it golden hour",
-        "use warm evening light",
-        "bathe it in golden light",
-    ),
-    "monochrome": (
-        "make it black and white",
-        "turn it into a black and white photo",
-        "remove all color",
-        "make the picture black and white",
-    ),
-    "sepia": (
-        "make it sepia",
-        "turn it into an old sepia photo",
-        "give it a sepia tone",
-        "make the picture sepia",
-    ),
-    "neon": (
-        "light it with pink and blue neon",
-        "add neon light",
-        "use neon lighting",
-        "bathe it in neon light",
-    ),
-}
-UNCOVER = (
-    "remove the {thing} from the {noun}",
-    "remove the thing that covers it",
-    "take away the {thing}",
-    "remove the {thing} covering the {noun}",
-    "remove the object covering the face",
-    "uncover the {noun}",
-    "remove what covers the {noun}",
-    "take the {thing} off",
-)
-ADD = (
-    "add a {thing} on the {side}",
-    "put a {thing} on the {side}",
-    "place a {thing} to the {side} of the {noun}",
-    "add a {thing} to the {side}",
-    "a {thing} should stand on the {side}",
-)
-REMOVE = (
-    "remove the {thing}",
-    "take away the {thing}",
-    "delete the {thing}",
-    "get rid of the {thing}",
-)
-REPLACE = (
-    "replace the {old} with a {thing}",
-    "change the {old} into a {thing}",
-    "swap the {old} for a {thing}",
-    "turn the {old} into a {thing}",
-)
-BOX = (
-    "add a {thing} in the red box",
-    "put a {thing} inside the red box",
-    "place a {thing} in the box",
-    "draw a {thing} in the red box",
-)
-CAPTION = (
-    "a {noun} {place}",
-    "a picture of a {noun} {place}",
-    "a photo of the {noun} {place}",
-    "an image of a {noun} {place}",
-)
-CAPTION_LIGHT = {
-    "night": "at night", "snow": "in falling snow", "rain": "in the rain", "fog": "in fog",
-    "golden": "in golden light", "monochrome": "in black and white", "sepia": "in sepia",
-    "neon": "in neon light",
-}  # fmt: skip
-PRONOUNS = ("subject", "product", "character", "object")
 
 
 def words_for(name: str) -> str:
@@ -174,6 +70,13 @@ def _noun(noun: str, rng: np.random.Generator) -> str:
     return noun if rng.random() < 0.6 else PRONOUNS[int(rng.integers(len(PRONOUNS)))]
 
 
+# What is said of a pair whose value and detail are put into words one by one.
+_TEMPLATES = {
+    "recolour": RECOLOUR, "uncover": UNCOVER, "add": ADD, "remove": REMOVE, "replace": REPLACE,
+    "box": BOX, "style": STYLE, "text": TEXT, "expression": EXPRESSION,
+}  # fmt: skip
+
+
 def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
     """An instruction that asks for ``pair`` of a subject called ``noun``."""
     said = _noun(noun, rng)
@@ -181,14 +84,29 @@ def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording =
         forms = places(pair.value)
         thing, place = forms[int(rng.integers(len(forms)))]
         return _choose(BACKGROUND, rng, wording).format(noun=said, thing=thing, place=place)
-    if pair.category == "recolour":
-        return _choose(RECOLOUR, rng, wording).format(noun=said, colour=pair.value)
     if pair.category == "weather":
         return _choose(WEATHERS[pair.value], rng, wording)
-    templates = {"uncover": UNCOVER, "add": ADD, "remove": REMOVE, "replace": REPLACE, "box": BOX}
-    return _choose(templates[pair.category], rng, wording).format(
-        noun=said, thing=words_for(pair.value), side=pair.detail, old=words_for(pair.detail)
+    if pair.category in {"character", "place"}:
+        return _elsewhere(pair, said, rng, wording)
+    if pair.category == "restyle":
+        named = _choose(STYLED[pair.value], rng, wording)
+        return _choose(RESTYLE, rng, wording).format(noun=said, style=named)
+    value, old = words_for(pair.value), words_for(pair.detail)
+    if pair.category == "expression":
+        value = EXPRESSIONS[pair.value]
+    return _choose(_TEMPLATES[pair.category], rng, wording).format(
+        noun=said, thing=value, colour=value, word=value, face=value, side=pair.detail, old=old
     )
+
+
+def _elsewhere(pair: Pair, said: str, rng: np.random.Generator, wording: Wording) -> str:
+    forms = places(pair.value)
+    place = forms[int(rng.integers(len(forms)))][1]
+    pose = _choose(POSED[pair.detail], rng, wording) if pair.detail else ""
+    if pair.category == "character":
+        return _choose(CHARACTER, rng, wording).format(noun=said, place=place, pose=pose)
+    text = _choose(PLACE, rng, wording).format(noun=said)
+    return f"{text}, {pose}" if pose else text
 
 
 def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
@@ -196,7 +114,13 @@ def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = 
     forms = places(look.scene)
     place = forms[int(rng.integers(len(forms)))][1]
     named = f"{look.colour} {noun}" if look.colour else noun
+    if look.word:
+        named = f'sign "{look.word}"'
     text = _choose(CAPTION, rng, wording).format(noun=named, place=place)
+    if look.pose:
+        text += f", {_choose(POSED[look.pose], rng, wording)}"
+    if look.style:
+        text += f", as {_choose(STYLED[look.style], rng, wording)}"
     if look.thing:
         text += f" with a {words_for(look.thing)} on the {look.side}"
     if look.weather:
@@ -206,8 +130,13 @@ def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = 
 
 def vocabulary_texts(nouns: Sequence[str]) -> list[str]:
     """Texts that hold every word of every template and noun, for building the tokenizers."""
-    groups = (BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION)
+    groups = (
+        BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION,
+        TEXT, RESTYLE, STYLE, CHARACTER, PLACE, EXPRESSION,
+    )  # fmt: skip
     texts = [t.replace("{", " ").replace("}", " ") for group in groups for t in group]
+    texts += [t for group in (*STYLED.values(), *POSED.values()) for t in group]
+    texts += [*EXPRESSIONS.values(), "sign first second"]
     texts += [t for group in WEATHERS.values() for t in group] + list(CAPTION_LIGHT.values())
     texts += [form for forms in PLACES.values() for pair in forms for form in pair]
     texts += [words_for(name) for name in (*OCCLUDERS, *THINGS)] + list(PRONOUNS)

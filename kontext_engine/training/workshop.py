@@ -17,8 +17,8 @@ from kontext_engine.training.cutouts import (
     split_of,
 )
 from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.looks import draw_looks
 from kontext_engine.training.shards import Shard, autoencoder_digest, read_shard
-from kontext_engine.training.studio import draw_looks
 
 # (file name, picture size, share of the families): 64 px first, then the miniature's sizes.
 SMALL = (("square-64", (64, 64), 1.0),)
@@ -97,7 +97,7 @@ class Workshop:
             raise TrainingError(
                 f"{path}: made with another autoencoder than {self.work / 'vae'}; {remedy}"
             )
-        if shard.looks[0] != draw_looks(shard.origin.first):
+        if shard.looks[0] not in [draw_looks(shard.origin.first, face) for face in (False, True)]:
             raise TrainingError(f"{path}: shows other looks than this release draws; {remedy}")
         return shard
 

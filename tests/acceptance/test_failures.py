@@ -88,7 +88,8 @@ def test_a_model_that_does_not_load_is_one_line_and_exit_code_1(kontext, model, 
         weights.write_bytes(weights.read_bytes()[:1000])
     ended = kontext("run", recipe, "--model", "broken")
     assert ended.status == 1
-    started, loading, stopped = ended.err.splitlines()
+    store, started, loading, stopped = ended.err.splitlines()
+    assert store.startswith("store ")
     assert started == "30 steps: 0 done already, 30 to do"
     assert loading.startswith("loading ")
     assert " could not be loaded: broken/transformer/diffusion_pytorch_model.safe" in stopped

@@ -41,8 +41,11 @@ class Board:
             with contextlib.suppress(ObjectNotFound):
                 client.delete_deployment(self.deployment(flow).id)
 
-    def deploy(self, *recipes: str, **changes) -> Deployed:
-        return deploy(Deployment(recipes or ("ten",), (self.store,), NightSettings(**changes)))
+    def deploy(self, *recipes: str, parameters=None, **night) -> Deployed:
+        wanted = Deployment(
+            recipes or ("ten",), (self.store,), NightSettings(**night), parameters or {}
+        )
+        return deploy(wanted)
 
     def deployment(self, flow: str):
         return self.client.read_deployment_by_name(full_name(flow))

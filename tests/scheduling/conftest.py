@@ -15,12 +15,16 @@ from .board import AUTH, Board
 from .quick import EDIT, TEMPO, write_night, write_twelve
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quick(tmp_path_factory):
-    """Servers, a parents' worker and one chunks' worker, for all tests of what people do."""
+    """Servers, a parents' worker and one chunks' worker, for all tests of what people do.
+
+    They end with the folder: what waits takes a fifth of a processor.
+    """
     folder = tmp_path_factory.mktemp("quick")
     recipes = folder / "recipes"
-    shutil.copytree(ROOT / "recipes", recipes)
+    # Without the briefs, which are nothing for a night: one has 1,800 steps.
+    shutil.copytree(ROOT / "recipes", recipes, ignore=shutil.ignore_patterns("briefs"))
     write_twelve(recipes)
     write_night(recipes / "tiny")
     write_night(recipes / "six")

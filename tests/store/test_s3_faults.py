@@ -385,7 +385,8 @@ def refusal(objects, name="a") -> str:
         ),
         (
             {"AWS_PROFILE": "nightly"},
-            "there is no such AWS profile; check AWS_PROFILE and the AWS config file",
+            "there is no such AWS profile; check AWS_PROFILE, s3.link_profile and the AWS config "
+            "file",
         ),
         (
             {"AWS_ACCESS_KEY_ID": "AKIANOBODYKNOWSTHIS1"},

@@ -12,12 +12,14 @@ import torch
 from kontext_engine.training import shards as module
 from kontext_engine.training.autoencoder import new_autoencoder
 from kontext_engine.training.corpus import (
-    CATEGORY_WEIGHTS,
+    EDITS,
+    REFERENCES,
     TEXT_TO_IMAGE,
     Corpus,
 )
 from kontext_engine.training.cutouts import split_of
 from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.looks import pairs
 from kontext_engine.training.shards import (
     Origin,
     autoencoder_digest,
@@ -27,7 +29,6 @@ from kontext_engine.training.shards import (
     read_shard,
     write_shard,
 )
-from kontext_engine.training.studio import pairs
 from kontext_engine.training.wording import WEATHERS, words_for
 
 
@@ -38,8 +39,8 @@ def seeded_autoencoder():
 
 
 def same(a, b):
-    equal_context = (a.context is None) == (b.context is None) and (
-        a.context is None or torch.equal(a.context, b.context)
+    equal_context = len(a.contexts) == len(b.contexts) and all(
+        map(torch.equal, a.contexts, b.contexts)
     )
     return (
         torch.equal(a.target, b.target)
@@ -60,9 +61,9 @@ def test_a_batch_is_a_function_of_seed_and_step(shard):
 
 def test_a_batch_holds_the_pairs_it_names(shard, corpus):
     """The fixture's latents say which family and look they are."""
-    known = [{(p.source, p.target): p for p in pairs(looks)} for looks in shard.looks]
+    known = [{(p.source, p.target, p.category): p for p in pairs(looks)} for looks in shard.looks]
     counted = Counter()
-    for step in range(60):
+    for step in range(90):
         batch = corpus.batch(step, 16)
         assert batch.target.dtype == torch.float32
         assert batch.target.shape == (16, 16, 8, 8)
@@ -71,31 +72,40 @@ def test_a_batch_holds_the_pairs_it_names(shard, corpus):
             look = shard.looks[family][target]
             assert np.array_equal(batch.target[k].numpy(), shard.latents[family, target])
             counted[category] += 1
-            if batch.context is None:
+            if not batch.contexts:
                 assert category == TEXT_TO_IMAGE
                 assert not look.occluder
                 assert not look.box
                 continue
-            source = int(batch.context[k, 1, 0, 0])
-            assert int(batch.context[k, 0, 0, 0]) == family
-            pair = known[family][source, target]
-            assert pair.category == category
+            shown = [[int(one[k, channel, 0, 0]) for channel in (0, 1)] for one in batch.contexts]
+            assert shown[0][0] == family
+            pair = known[family][shown[0][1], target, category]
+            assert (len(shown) == 2) == (category in REFERENCES)
+            if category == "place":
+                assert shown[1] == [family, pair.place]
+            if category == "style":
+                assert shard.looks[shown[1][0]][shown[1][1]].style == look.style == pair.value
+                assert prompt
             if prompt and category in ("recolour", "add", "replace", "remove", "box"):
                 assert words_for(pair.value) in prompt
             if prompt and category == "weather":
                 assert prompt in WEATHERS[pair.value][:-1]
-    edits = {name: count for name, count in counted.items() if name != TEXT_TO_IMAGE}
-    for name, weight in CATEGORY_WEIGHTS.items():
-        assert edits[name] / sum(edits.values()) == pytest.approx(weight, abs=0.05)
+    # Those of references are drawn once a batch, so by fewer draws.
+    for group, within in ((EDITS, 0.1), (REFERENCES, 0.3)):
+        of_group = sum(counted[name] for name in group)
+        for name, weight in group.items():
+            if name != "expression":  # no prop has a face
+                assert counted[name] / of_group == pytest.approx(weight, abs=within)
 
 
 def test_contexts_and_captions_are_dropped_as_often_as_asked(shard):
     corpus = Corpus([shard], seed=4, text_to_image=0.25, caption_dropout=0.1)
     batches = [corpus.batch(step, 8) for step in range(200)]
-    assert np.mean([b.context is None for b in batches]) == pytest.approx(0.25, abs=0.08)
-    assert np.mean([not p for b in batches for p in b.prompts]) == pytest.approx(0.1, abs=0.03)
+    assert np.mean([not b.contexts for b in batches]) == pytest.approx(0.25, abs=0.08)
+    assert np.mean([len(b.contexts) == 2 for b in batches]) == pytest.approx(0.2, abs=0.08)
+    assert np.mean([not p for b in batches for p in b.prompts]) == pytest.approx(0.08, abs=0.03)
     always = Corpus([shard], text_to_image=1.0, caption_dropout=0.0)
-    assert all(always.batch(step, 2).context is None for step in range(20))
+    assert not any(always.batch(step, 2).contexts for step in range(20))
     assert all(all(always.batch(step, 2).prompts) for step in range(20))
 
 
@@ -106,6 +116,9 @@ def test_shards_are_drawn_by_their_size_and_never_mixed(shard):
     corpus = Corpus([shard, tall], seed=0)
     shapes = Counter(tuple(corpus.batch(step, 2).target.shape[2:]) for step in range(300))
     assert set(shapes) == {(8, 8), (12, 8)}
+    seconds = [b.contexts[1].shape for b in (corpus.batch(k, 1) for k in range(300))
+               if len(b.contexts) == 2]  # fmt: skip
+    assert len({tuple(shape[2:]) for shape in seconds}) == 2  # sizes of their own
     assert shapes[8, 8] / 300 == pytest.approx(4 / 5, abs=0.08)
 
 
@@ -149,7 +162,7 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
         family = studio.family(seed, (32, 32))
         assert (built.nouns[k], built.looks[k]) == (family.subject.noun, family.looks)
         latents = encode(vae, family.pictures)
-        assert latents.shape == (28, 16, 4, 4)
+        assert latents.shape == (42, 16, 4, 4)
         assert np.array_equal(built.latents[k], latents.numpy().astype(np.float16))
         pixels = torch.from_numpy(family.pictures).permute(0, 3, 1, 2) / 127.5 - 1.0
         with torch.inference_mode():

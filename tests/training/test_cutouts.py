@@ -152,7 +152,7 @@ def test_a_missing_set_says_how_to_get_it(tmp_path):
         read_set(tmp_path)
     assert str(error.value) == (
         f"{tmp_path}: no cut-outs here; expected names.json and assets/; "
-        "run `make data` (needs npm, 17 MB)"
+        "run `make data` (needs npm, 18 MB)"
     )
     assert module.EDGE == 128
 

@@ -3,23 +3,34 @@
 import hashlib
 import io
 import json
+import sys
 import tarfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from flows.cli import ExitCode, main
+from kontext_engine.training import drawings
 from kontext_engine.training import fetch as module
 from kontext_engine.training.cutouts import read_set
+from kontext_engine.training.drawings import draw_icons
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.fetch import Package, fetch_cutouts, npm_pack, set_digest
 from tests.training.conftest import CUTOUTS
 
 FILES = ("1f600.webp", "270d-fe0f.webp", "1f3f4-e0067_e0062_e0065.webp")
+BODY = '<path fill="#0074ba" d="M0 0h32v16H0z"/>'
 PICTURE = (CUTOUTS / "assets" / "1f642.webp").read_bytes()
 LISTS = {
     "package/chars.json": {"1f600": "grinning-face", "270d": "writing-hand"},
     "package/metadata.json": {"categories": {"Smileys & Emotion": ["grinning-face"]}},
-    "package/icons.json": {"icons": "not needed"},
+    "package/icons.json": {
+        "prefix": "fluent-emoji-flat",
+        "width": 32,
+        "height": 32,
+        "icons": {name: {"body": BODY} for name in ("grinning-face", "writing-hand")},
+    },
 }
 
 
@@ -48,7 +59,7 @@ class Registry:
             archive(folder / "p.tgz", pictures),
             archive(folder / "n.tgz", names),
         ]
-        self.calls = 0
+        self.calls, self.drawn = 0, []
 
     def pack(self, package, folder):
         source = self.archives[package.name == "n"]
@@ -57,12 +68,20 @@ class Registry:
         served.write_bytes(source.read_bytes())
         return served
 
+    def draw(self, svg):
+        self.drawn.append(svg)
+        with io.BytesIO() as out:
+            Image.new("RGBA", (4, 4), (10, 20, 30, 200)).save(out, "PNG")
+            return out.getvalue()
+
     def expect(self, monkeypatch):
         """Let the module expect exactly what is served."""
         digests = [hashlib.sha512(path.read_bytes()).hexdigest() for path in self.archives]
         monkeypatch.setattr(module, "PICTURES", Package("p", "1.0.0", digests[0]))
         monkeypatch.setattr(module, "NAMES", Package("n", "1.0.0", digests[1]))
+        monkeypatch.setattr(module, "INK", Package("n", "1.0.0", digests[1]))
         monkeypatch.setattr(module, "ASSETS", len(FILES))
+        monkeypatch.setattr(drawings, "resvg", self.draw)
         reference = self.archives[0].parent / "reference"
         (reference / "assets").mkdir(parents=True)
         for name in FILES:
@@ -84,7 +103,11 @@ def listed(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-WHOLE = sorted(["names.json", *(f"assets/{name}" for name in FILES)])
+# What has a name is there in the other styles too.
+WHOLE = sorted([
+    "names.json", *(f"assets/{name}" for name in FILES),
+    *(f"{style}/{name}" for style in ("flat", "ink") for name in FILES[:2]),
+])  # fmt: skip
 
 
 def test_a_set_is_fetched_once_and_can_be_read(registry, tmp_path):
@@ -96,16 +119,20 @@ def test_a_set_is_fetched_once_and_can_be_read(registry, tmp_path):
         "writing-hand": "?",
     }
     assert not fetch_cutouts(folder, registry.pack)
-    assert registry.calls == 2
+    assert registry.calls == 3
+    assert len(registry.drawn) == 4
+    assert all(BODY in svg and 'viewBox="0 0 32 32"' in svg for svg in registry.drawn)
     assert [p.name for p in folder.parent.iterdir()] == ["cutouts"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "changed", "extra", "names"])
+@pytest.mark.parametrize("damage", ["missing", "changed", "extra", "names", "undrawn"])
 def test_a_damaged_set_is_fetched_again(damage, registry, tmp_path):
     folder = tmp_path / "cutouts"
     fetch_cutouts(folder, registry.pack)
     target = folder / ("names.json" if damage == "names" else f"assets/{FILES[0]}")
-    if damage == "missing":
+    if damage == "undrawn":
+        (folder / "ink" / FILES[0]).unlink()
+    elif damage == "missing":
         target.unlink()
     elif damage == "extra":
         (folder / "assets" / "ff.webp").write_bytes(PICTURE)
@@ -262,4 +289,25 @@ def test_data_says_whether_it_fetched_and_exports_the_held_out(
         f"{folder}: 3 cut-outs fetched\n{folder}: 3 cut-outs there already\n"
         f"{tmp_path / 'part'}: 1 cut-outs, held-out subjects and props\n"
     )
-    assert [c.name for c in read_set(tmp_path / "part")] == ["writing-hand"]
+    (part,) = read_set(tmp_path / "part")
+    assert part.name == "writing-hand"
+    assert all(part.drawn(style).path.is_file() for style in ("flat", "ink"))
+
+
+def test_an_icon_is_drawn_and_tones_that_a_style_lacks_are_their_subject():
+    """By the real renderer: the upper half is blue, the lower is see-through."""
+    files = {name: json.dumps(listing).encode() for name, listing in LISTS.items()}
+    drawn = dict(draw_icons(files, ["1f600", "270d-1f3fd"]))
+    assert [*drawn] == ["1f600", "270d-1f3fd"]
+    picture = np.asarray(Image.open(io.BytesIO(drawn["270d-1f3fd"])))
+    assert picture.shape == (drawings.EDGE, drawings.EDGE, 4)
+    assert picture[40, 80].tolist() == [0, 0x74, 0xBA, 255]
+    assert picture[120, 80, 3] == 0
+    with pytest.raises(TrainingError, match="no icon of 1f9ff"):
+        list(draw_icons(files, ["1f9ff"]))
+
+
+def test_without_the_renderer_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(TrainingError, match=r"pip install kontext-pipeline\[drawings\]"):
+        drawings.resvg("<svg/>")

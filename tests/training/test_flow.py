@@ -17,12 +17,10 @@ from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import (
     EARLY,
-    LEAST,
     FlowRun,
     FlowTrainer,
-    change_weights,
-    worn,
 )
+from kontext_engine.training.losses import LEAST, change_weights, worn
 from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
@@ -220,7 +218,7 @@ def exact(narrow, corpus, tmp_path):
 def made_batch(context):
     source = torch.Generator().manual_seed(3)
     target, other = torch.randn(2, 4, 16, 8, 12, generator=source)
-    return Batch(target, other if context else None, ("a",) * 4, ("recolour",) * 4)
+    return Batch(target, (other,) if context else (), ("a",) * 4, ("recolour",) * 4)
 
 
 @pytest.mark.parametrize("context", [True, False])
@@ -237,7 +235,7 @@ def test_the_loss_is_that_of_eps_minus_x_on_the_targets_tokens_alone(exact, cont
     count = pack(batch.target).shape[1]
     assert seen.shape[1] == (2 * count if context else count)
     if context:  # the context goes in clean
-        assert torch.equal(seen[:, count:], pack(batch.context))
+        assert torch.equal(seen[:, count:], pack(batch.contexts[0]))
 
 
 def test_noise_and_times_follow_the_step_alone(exact):
@@ -379,4 +377,4 @@ def test_a_trainer_wears_contexts_and_never_targets(exact):
     _, losses, seen = losses_of(exact, batch, lambda eps, x: eps - x)
     assert losses.max() < 1e-6
     count = pack(batch.target).shape[1]
-    assert not torch.equal(seen[:, count:], pack(batch.context))
+    assert not torch.equal(seen[:, count:], pack(batch.contexts[0]))

@@ -59,3 +59,15 @@ def test_a_trainer_killed_between_checkpoints_ends_as_an_undisturbed_one(trainee
     ends = [load_newest(tmp_path / name) for name in ("killed", "straight")]
     assert ends[0]["step"] == STEPS
     assert_bitwise_equal(*ends)
+
+
+def test_a_trainer_that_is_told_to_end_saves_the_step_it_has_done(trainee, tmp_path):
+    at = SAVED // 2
+    ended = trainee("ended")
+    for line in ended.stdout:
+        if line.strip() == str(at):
+            ended.send_signal(signal.SIGTERM)
+            break
+    assert ended.wait() != 0
+    ((step, _),) = listed(tmp_path / "ended")
+    assert at <= step < SAVED

@@ -82,9 +82,10 @@ def test_the_stages_leave_what_the_next_ones_need(trained):
     assert listed(trained / "autoencoder")[-1][0] == 2
     assert listed(trained / "transformer-small")[-1][0] == 2
     config = json.loads((trained / "vae" / "config.json").read_text())
+    assert "_name_or_path" not in config
     assert (config["shift_factor"], config["scaling_factor"]) != (0.0, 1.0)
     shard = shards.read_shard(trained / "corpus" / "square-64.npz")
-    assert shard.latents.shape == (2, 28, 16, 4, 4)
+    assert shard.latents.shape == (2, 42, 16, 4, 4)
     assert set(shard.nouns) <= {name.replace("-", " ") for name in (*OCCLUDERS, *THINGS)}
     assert float(shard.latents.astype(np.float32).std()) == pytest.approx(1.0, abs=0.5)
     assert resolve_model(trained / "model").name == "kontext-mini"
@@ -128,6 +129,20 @@ def test_longer_training_goes_on_from_given_weights_with_log_and_grid(copied):
     assert 0 < moved < 50 * 1e-4  # close by: it did not begin anew
 
 
+def test_distillation_begins_with_the_trained_model_and_leaves_it(copied, told, capsys):
+    args = ("--small", "--work", copied, "--cutouts", CUTOUTS, "--steps", 1, "--batch", 1)
+    before = (copied / "model" / "model_index.json").stat().st_mtime_ns
+    assert kontext("distill", *args, "--peak", 1e-9, "--threads", 1) == ExitCode.DONE
+    student, teacher = (read_miniature(copied / name).modules() for name in ("distilled", "model"))
+    for name, value in teacher.state_dict().items():  # one step at next to no rate
+        assert torch.allclose(value, student.state_dict()[name], atol=1e-3), name
+    assert (copied / "model" / "model_index.json").stat().st_mtime_ns == before
+    shutil.rmtree(copied / "model")
+    capsys.readouterr()
+    said = told("distill", *args)
+    assert said.startswith(f"{copied / 'model' / 'model_index.json'}: no model here; run `kontext")
+
+
 def test_the_decoder_is_refined_under_the_same_latents(copied):
     trained = copied
     before = load_newest(trained / "autoencoder")["ema"]
@@ -154,7 +169,7 @@ def test_without_cutouts_every_stage_says_so_in_one_line(stage, tmp_path, capsys
     assert shown.out == ""
     assert shown.err == (
         f"{missing}: no cut-outs here; expected names.json and assets/; "
-        "run `make data` (needs npm, 17 MB)\n"
+        "run `make data` (needs npm, 18 MB)\n"
     )
 
 
@@ -298,6 +313,8 @@ def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
     args = ("--cutouts", CUTOUTS, "--steps", 1, "--batch", 1, "--peak", 1e-9, "--work")
     for name, init in (("by-model", copied / "model"), ("by-folder", copied / "vae")):
         assert kontext("autoencoder", *args, copied / name, "--init", init) == ExitCode.DONE
+        # Where it was read from is nobody else's business.
+        assert "_name_or_path" not in (copied / name / "vae" / "config.json").read_text()
     ends = [load_newest(copied / n / "autoencoder")["ema"] for n in ("by-model", "by-folder")]
     for name, value in ends[0].items():
         # The model is shipped in half the precision.

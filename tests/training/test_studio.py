@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout
+from kontext_engine.training.cutouts import FACES, OCCLUDERS, THINGS, Cutout
 from kontext_engine.training.effects import TINTS, WEATHER
-from kontext_engine.training.placement import Stage, layer, over
+from kontext_engine.training.looks import Look, draw_looks, pairs
+from kontext_engine.training.placement import POSES, Stage, layer, over
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Studio, draw_looks, pairs
+from kontext_engine.training.signs import HELD_OUT
+from kontext_engine.training.studio import Studio
+from kontext_engine.training.styles import STYLES
 
 # Drawn behind seeds 0, 1 and 1234 from the props alone.
 GOLDEN_SUBJECTS = ["red-heart", "red-apple", "duck"]
@@ -49,6 +52,22 @@ GOLDEN_LOOKS = (
     Look("underwater", colour="green"),
     Look("underwater", colour="green", weather="golden"),
 )
+GOLDEN_REFERENCES = (
+    Look("night street", style="sketch"),
+    Look("night street", style="watercolour"),
+    Look("night street", style="poster"),
+    Look("plain yellow", empty=True),
+    Look("plain yellow", pose="left"),
+    Look("plain yellow", pose="turned"),
+    Look("underwater", pose="close"),
+    Look("night street", word="KLF"),
+    Look("night street", word="RCHHM"),
+    Look("night street", word="LUCKY"),
+    Look("plain yellow", word="KLF"),
+    Look("night street", style="flat"),
+    Look("night street", pose="right"),
+    Look("underwater", word="TOWN"),
+)
 SIZES = ((64, 64), (112, 144), (144, 112))
 # What two looks of a pair differ in, by category.
 DIFFERS = {
@@ -60,6 +79,11 @@ DIFFERS = {
     "replace": {"thing"},
     "remove": {"thing", "side"},
     "box": {"thing", "box"},
+    "text": {"word"},
+    "restyle": {"style"},
+    "style": {"style"},
+    "expression": {"face"},
+    "character": {"scene", "pose"},
 }
 LOCAL = ("recolour", "uncover", "add", "replace", "remove", "box")
 
@@ -86,7 +110,8 @@ def test_families_are_those_that_models_were_trained_on(studio):
     drawn = [studio.family(seed, (64, 64)) for seed in (0, 1, 1234)]
     assert [family.subject.name for family in drawn] == GOLDEN_SUBJECTS
     assert [family.looks[0].scene for family in drawn] == GOLDEN_HOMES
-    assert drawn[0].looks == GOLDEN_LOOKS
+    assert drawn[0].looks[: len(GOLDEN_LOOKS)] == GOLDEN_LOOKS
+    assert drawn[0].looks[len(GOLDEN_LOOKS) :] == GOLDEN_REFERENCES
     stages = [Stage.place(f.subject, f.seed, (128, 128)) for f in drawn]
     assert [stage.box for stage in stages] == GOLDEN_BOXES
     assert [tuple(map(round, stage.middle)) for stage in stages] == GOLDEN_COVERS
@@ -102,33 +127,47 @@ def test_a_subject_and_looks_may_be_given_and_the_place_stays(studio, held_out):
     assert not np.array_equal(other.pictures, given.pictures)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_every_pair_differs_in_what_its_category_names_alone(seed):
-    looks = draw_looks(seed)
+@pytest.mark.parametrize(("seed", "face"), [(k, k % 4 == 0) for k in range(20)])
+def test_every_pair_differs_in_what_its_category_names_alone(seed, face):
+    looks = draw_looks(seed, face)
     assert len(set(looks)) == len(looks)
     found = list(pairs(looks))
     for pair in found:
         source, target = looks[pair.source], looks[pair.target]
         # Where a cover lay is no longer a question once it is gone.
-        assert differing(replace(source, spot=0), target) == DIFFERS[pair.category], pair
+        apart = differing(replace(source, spot=0), target)
+        if pair.category in {"character", "place"}:  # from any pose to the one that is named
+            assert {"scene"} <= apart <= {"scene", "pose"}
+            assert (pair.value, pair.detail) == (target.scene, target.pose or "")
+            if pair.category == "place":  # which the second picture shows
+                assert looks[pair.place] == Look(target.scene, empty=True)
+            continue
+        assert apart == DIFFERS[pair.category], pair
         asked = {
             "background": target.scene, "recolour": target.colour, "weather": target.weather,
             "uncover": source.occluder, "add": target.thing, "replace": target.thing,
-            "remove": source.thing, "box": target.thing,
+            "remove": source.thing, "box": target.thing, "text": target.word,
+            "restyle": target.style, "style": target.style, "expression": target.face,
         }[pair.category]  # fmt: skip
         assert pair.value == asked
-        details = {"add": target.side, "replace": source.thing}
+        details = {"add": target.side, "replace": source.thing, "text": source.word}
         assert pair.detail == details.get(pair.category, "")
     # Three sets, two of them dressed and two in another colour (12); three colours from bare and
     # from each other (9), on the two other sets, behind two things; two weathers and two over
     # combined looks; eight covers; a thing on either side of bare (4), of the coloured subject (2)
     # and on the other set; three things (6) and two beside the coloured subject for each other;
     # three in the box.
-    assert Counter(pair.category for pair in found) == {
-        "background": 12, "recolour": 13, "weather": 4, "uncover": 8, "add": 7, "replace": 8,
-        "remove": 7, "box": 3,
+    counted = Counter(pair.category for pair in found)
+    for name in ("character", "place"):  # as many as poses and sets happen to meet
+        assert counted.pop(name) > 5
+    assert counted.pop("background") in (14, 16)  # a sign on two sets, and perhaps a pose
+    assert counted == {
+        "recolour": 13, "weather": 4, "uncover": 8, "add": 7, "replace": 8, "remove": 7, "box": 3,
+        "text": 6, "style": 3 if face else 4, "restyle": 3 if face else 4,
+        **({"expression": 9} if face else {}),
     }  # fmt: skip
-    assert len({(pair.source, pair.target) for pair in found}) == len(found)
+    # One may be asked for in two ways: by a name, or by a second picture.
+    assert len({(p.source, p.target, p.category) for p in found}) == len(found)
 
 
 def test_drawn_looks_in_the_end_show_everything():
@@ -139,7 +178,11 @@ def test_drawn_looks_in_the_end_show_everything():
     assert {look.occluder for look in drawn} == {None, *OCCLUDERS}
     assert {look.thing for look in drawn} == {None, *THINGS}
     assert {look.side for look in drawn} == {None, "left", "right"}
-    assert len(drawn) == 28 * 300
+    assert {look.style for look in drawn} == {None, *STYLES}
+    assert {look.pose for look in drawn} == {None, *POSES}
+    assert len(drawn) == 42 * 300
+    assert not {look.word for look in drawn} & {*HELD_OUT}
+    assert {look.face for look in draw_looks(0, face=True)} <= {None, *FACES}
 
 
 @pytest.mark.parametrize("seed", range(6))

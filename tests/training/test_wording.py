@@ -10,9 +10,9 @@ from transformers import CLIPTokenizer, T5TokenizerFast
 from kontext_engine.training import wording
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS
 from kontext_engine.training.effects import TINTS, WEATHER
+from kontext_engine.training.looks import Look, Pair
 from kontext_engine.training.miniature import TEXT_TOKENS
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look, Pair
 from kontext_engine.training.wording import caption, instruct, places, words_for
 from tests.training.conftest import NOUNS
 

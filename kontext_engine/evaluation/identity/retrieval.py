@@ -13,8 +13,8 @@ import numpy as np
 
 from kontext_engine.evaluation.identity.net import Identity
 from kontext_engine.evaluation.items import FIRST_SEED, Cast
+from kontext_engine.training.looks import Look
 from kontext_engine.training.scenes import SCENES
-from kontext_engine.training.studio import Look
 
 _GALLERY, _QUERY = FIRST_SEED + 500_000, FIRST_SEED + 600_000
 
