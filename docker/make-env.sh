@@ -16,6 +16,7 @@ LISTEN=127.0.0.1
 PREFECT_PORT=4200
 S3_PORT=8333
 # As browsers reach the two: another port, host or scheme has to stand here, too.
+PREFECT_UI_URL=http://127.0.0.1:4200
 PREFECT_SERVER_UI_API_URL=http://127.0.0.1:4200/api
 KONTEXT_S3__ENDPOINT_URL=http://s3.localhost:8333
 # Recipes, mounted at /recipes.
