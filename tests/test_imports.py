@@ -172,11 +172,21 @@ HEAVY_BASE = {
 
 
 LIGHT_BASE = {"jinja2", "numpy", "PIL.Image", "pydantic", "rich.console", "typer", "yaml"}
+PLANNING = "flows.plan.plan"
+PREFECT_BASE = {"prefect.flow_engine", "prefect.workers.base"}
 
 
 @pytest.fixture(scope="module")
 def light():
-    return loaded(LIGHT_BASE, LIGHT, TORCH | S3 | {"prefect", "flows", "kontext_engine.engine"})
+    # What most of them load is loaded before: what must not be among it would be found in each.
+    watched = TORCH | S3 | {"prefect", "flows", "kontext_engine.engine"}
+    engine = {name for name in LIGHT if root(name) == "kontext_engine"}
+    scheduling = {name for name in LIGHT if schedules(name)}
+    return (
+        loaded(LIGHT_BASE, engine, watched)
+        | loaded(LIGHT_BASE | {PLANNING}, LIGHT - engine - scheduling, watched)
+        | loaded(LIGHT_BASE | {PLANNING, *PREFECT_BASE}, scheduling, watched)
+    )
 
 
 def test_every_light_module_imports(light):

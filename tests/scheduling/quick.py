@@ -18,7 +18,7 @@ from tests.chaos.city import PATIENCE, City
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
 
-TEMPO = "renew=1,quiet=6,overdue=2,brief=1.5,back_off=2,look=0.7,sweep=1"
+TEMPO = "renew=2,quiet=7,overdue=2,brief=2,back_off=2,look=1.2,sweep=2"
 RECIPE = "product-backgrounds"
 EDIT = 0.1  # seconds of a sleeping engine
 
