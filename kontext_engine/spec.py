@@ -69,6 +69,10 @@ class ModelSpec:
     max_contexts: int = 1
     licence: str = ""
 
+    def __hash__(self) -> int:
+        # A plan asks for it at each step; equal models have equal weights, and few differ else.
+        return hash(self.digest)
+
     @property
     def deciding(self) -> dict[str, str | int]:
         """What of a model decides pixels and no request says; keys hold it under these names.

@@ -228,7 +228,8 @@ class _Planner:
                 for image in node.images
             ]
         )  # fmt: skip
-        contexts += self.mask(node, variant, keys, take)
+        if node.mask is not None or node.mask_file is not None:
+            contexts += self.mask(node, variant, keys, take)
         key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
         if key not in self.steps:
@@ -239,7 +240,7 @@ class _Planner:
     def mask(
         self, node: StepNode, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
     ) -> tuple[ContextRef, ...]:
-        """A step's mask in this variant, if it has one."""
+        """A step's mask in this variant."""
         if node.mask is None:
             return tuple(mask_file(self.review, node, variant.values))
         return (self.context(node.mask, variant, keys, take),)

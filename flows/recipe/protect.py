@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flows.recipe.node import Loc
 from flows.recipe.recipe import setting_loc
-from flows.recipe.region import KINDS, RegionSpec
+from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
 from flows.recipe.schema import StepSpec
 from kontext_engine.geometry import Size
@@ -16,7 +16,9 @@ _WAYS = ("mask", "box", "alpha")
 
 def region_of(spec: StepSpec) -> tuple[str, RegionSpec] | None:
     """``keep`` or ``region``, and what it says."""
-    return next(((kind, said) for kind in KINDS if (said := getattr(spec, kind))), None)
+    if spec.keep is not None:
+        return "keep", spec.keep
+    return None if spec.region is None else ("region", spec.region)
 
 
 def mask_source(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 TOUCH_AFTER = 3600.0  # seconds; the least grace period of gc is longer
 
+MANY = 1000  # keys, from which on a listing may spare requests: as many names as a page of it has
+
 _ATTEMPTS = 5  # how often a put takes on a name whose holder turns out damaged, or goes
 
 
@@ -94,8 +96,27 @@ class KeyedStore:
         return in_lanes(self.peek, keys, self.lanes)
 
     def has_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """``has`` for each key, likewise."""
-        return in_lanes(self.has, keys, self.lanes)
+        """``has`` for each key, likewise.
+
+        Where a listing of no more names than there are keys is whole (a page of a thousand in S3
+        is one request), it says which are not there, and only the others are read.
+        """
+        wanted = list(keys)
+        listed = self._listed(len(wanted)) if len(wanted) >= MANY else None
+        if listed is None:
+            return in_lanes(self.has, wanted, self.lanes)
+        there = dict(in_lanes(self.has, [key for key in wanted if key in listed], self.lanes))
+        return ((key, there.get(key, False)) for key in wanted)
+
+    def _listed(self, most: int) -> set[str] | None:
+        """The keys of all records, or nothing where there are more, or nobody may list them."""
+        with contextlib.suppress(StoreError):
+            found = {
+                entry.name.rpartition("/")[2]
+                for entry in itertools.islice(self.objects.list("records/"), most + 1)
+            }
+            return found if len(found) <= most else None
+        return None
 
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
         """``last_failure`` for each key that has one: they are few, and listed."""
