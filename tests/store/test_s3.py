@@ -28,7 +28,7 @@ from ..servers.seaweed import BUCKET, NOBODY, READER, admin_client
 MEBI = 2**20
 PART = 5 * MEBI  # S3's least
 WRITERS = 8
-ROUNDS = 40
+ROUNDS = 15
 
 
 @pytest.fixture(params=["seaweed", "careless"])
