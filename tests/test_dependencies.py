@@ -56,7 +56,7 @@ def imported(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("flows", ("up",)),
+        ("flows", ("up", "c2pa")),
         ("kontext_engine", ("engine", "cutout", "drawings")),
         ("tests", ("engine", "dev")),
     ],
