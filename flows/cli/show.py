@@ -69,9 +69,10 @@ def _lines(found: Origin) -> Iterator[str]:
     numerics = said["numerics"]
     yield f"numerics  {numerics.get('dtype')} on {numerics.get('device')}"
     file = said["file"]
-    idle = () if file["shape"].get("size") else ("fit", "ground")
-    shape = [f", {name} {_shown(value)}" for name, value in file["shape"].items()
-             if value and name not in idle]  # fmt: skip
+    said_of = file["shape"]
+    names = ("size", "fit", "ground") if said_of.get("size") else ()
+    names = (*names, *(name for name in said_of if name not in ("size", "fit", "ground")))
+    shape = [f", {name} {_shown(said_of[name])}" for name in names if said_of[name]]
     yield f"file      {file['format']}, quality {file['quality']}{''.join(shape)}"
     for number, step in enumerate(said["steps"]):
         mark = "picture" if number == said["picture"] else f"step {number + 1}"

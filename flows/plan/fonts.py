@@ -37,4 +37,4 @@ def _signs(font: Path, _changed: int) -> frozenset[int]:
         raise
     except (TTFError, Exception) as error:  # parsers of untrusted data raise nearly anything
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FontError(why) from None
+        raise FontError(why[:1].lower() + why[1:]) from None

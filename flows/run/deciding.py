@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from flows.plan.keys import cutout_key, extended_key, plan_digest, shape_of, step_key
 from flows.plan.step import (
+    AS_IT_IS,
     ContextRef,
     Format,
     Operation,
@@ -200,7 +201,8 @@ def _told(
     steps: list[dict[str, Any]],
     numbers: Mapping[str, int],
 ) -> dict[str, Any]:
-    shape = shape_of(file.shape) if isinstance(file, PlannedOutput) else dict(file.shape)
+    shape = dict(file.shape) if isinstance(file, OutputEntry) else shape_of(file.shape)
+    shape = {} if shape == shape_of(AS_IT_IS) else shape
     told = {
         "version": VERSION,
         "key": file.key,
@@ -220,7 +222,7 @@ def _numbered(keys: Iterable[str], parents: Callable[[str], Iterable[str]]) -> d
     while below:
         missing = [key for key in parents(below[-1]) if key not in found]
         if missing:
-            below.extend(missing)
+            below.extend(missing[::-1])
         else:
             found.setdefault(below.pop(), len(found))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _LINES = 3  # of a caption
 _MISSING = "missing"
 _GREY, _LINE, _INK, _QUIET = "#e9e9ec", "#b9b9c0", "#1c1c22", "#6b6b75"
 _QUALITY = 88
+_ONE_PDF = threading.Lock()  # fonts are registered for the whole process
 _MARGIN, _GAP, _TEXT, _HEADING = 32, 20, 15, 24  # pixels of a PNG
 _EDGE, _SPACE, _SMALL, _LARGE = 36.0, 12.0, 8.0, 13.0  # points of a PDF
 _PAPERS = {"a4": (595.28, 841.89), "letter": (612.0, 792.0)}
@@ -53,7 +55,10 @@ def draw(sheet: PlannedSheet, frames: Sequence[Frame], font: bytes | None) -> by
     if sheet.format == "html":
         return _html(sheet, frames)
     data = SHIPPED.read_bytes() if font is None else font
-    return _png(sheet, frames, data) if sheet.format == "png" else _pdf(sheet, frames, data)
+    if sheet.format == "png":
+        return _png(sheet, frames, data)
+    with _ONE_PDF:
+        return _pdf(sheet, frames, data)
 
 
 def _aspect(frames: Sequence[Frame]) -> float:

@@ -287,6 +287,6 @@ outputs:
     ),
     "output-neither": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {name: a.png}\n",
-        "4:6: output 1 has no 'step'; expected the step whose pictures these are; add 'step: ...'",
+        "4:5: output 1 has no 'step'; expected the step whose pictures these are; add 'step: ...'",
     ),
 }

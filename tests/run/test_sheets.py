@@ -148,7 +148,7 @@ def test_a_png_shows_each_picture_and_marks_what_is_missing():
 
 
 def test_signs_that_a_font_lacks_are_told(workspace):
-    text = RECIPE.replace("a hill", "雪 on a hill 雪, 山") + (
+    text = RECIPE.replace("a hill", '"雪 on a hill 雪, 山"') + (
         "  - {sheet: frame, name: a.pdf, caption: '{shot.words}'}\n"
         "  - {sheet: frame, name: b.html, caption: '{shot.words}'}\n"
     )

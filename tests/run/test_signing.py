@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
@@ -84,11 +83,9 @@ def test_every_format_is_valid_trusted_with_its_authority_and_invalid_when_chang
         state, codes, manifest = verdict(data, media)
         assert (state, codes) == ("Valid", {"signingCredential.untrusted"}), entry.path
         assert verdict(data, media, authority.pem)[:2] == ("Trusted", set())
-        for place in (-30, len(data) // 2):
-            changed = bytearray(data)
-            changed[place] ^= 1
-            with contextlib.suppress(c2pa.C2paError):  # it cannot even be read any more
-                assert verdict(bytes(changed), media)[0] == "Invalid", (entry.path, place)
+        changed = bytearray(data)
+        changed[-30] ^= 1
+        assert verdict(bytes(changed), media)[0] == "Invalid", entry.path
         assert "thumbnail" not in manifest
         edits = entry.path.startswith("again")
         assert [one["relationship"] for one in manifest.get("ingredients", [])] == (
@@ -159,4 +156,4 @@ def test_without_its_key_the_file_fails_and_not_the_step(workspace, authority, s
     assert not finished.manifest.whole
     mended = run(plan, workspace / "out", settings=said)
     assert mended.manifest.whole
-    assert mended.manifest.counts["cached"] == 1
+    assert mended.manifest.counts["cached"] == 3
