@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
@@ -122,7 +123,9 @@ def _split(review: Review, loc: Loc, spec: SheetSpec) -> tuple[str, SheetFormat]
     return stem, kind
 
 
-def _place(review: Review, loc: Loc, spec: SheetSpec, axes: Axes) -> Callable[[Variant], object]:
+def _place(
+    review: Review, loc: Loc, spec: SheetSpec, axes: Axes
+) -> Callable[[Variant], tuple[float, str]]:
     """Where a variant's picture stands; a mistake is noted."""
     if spec.order is None:
         return _anywhere
@@ -134,7 +137,7 @@ def _place(review: Review, loc: Loc, spec: SheetSpec, axes: Axes) -> Callable[[V
     values = axes[axis].values
     if not field:
         numbers = {value.name: number for number, value in enumerate(values)}
-        return lambda variant: numbers[variant.values[axis].name]
+        return lambda variant: (numbers[variant.values[axis].name], "")
     without = next((value for value in values if field not in value.attributes), None)
     if without is not None:
         text = (
@@ -145,12 +148,12 @@ def _place(review: Review, loc: Loc, spec: SheetSpec, axes: Axes) -> Callable[[V
         return _anywhere
     texts = [value.attributes[field] for value in values]
     if all(map(_is_number, texts)):
-        return lambda variant: float(variant.values[axis].attributes[field])
-    return lambda variant: variant.values[axis].attributes[field]
+        return lambda variant: (float(variant.values[axis].attributes[field]), "")
+    return lambda variant: (0.0, variant.values[axis].attributes[field])
 
 
-def _anywhere(_: Variant) -> int:
-    return 0
+def _anywhere(_: Variant) -> tuple[float, str]:
+    return 0.0, ""
 
 
 def _is_number(text: str) -> bool:
@@ -208,7 +211,7 @@ def _note_lacking(
 ) -> None:
     """Tell of signs that would stand as boxes."""
     path = SHIPPED if font is None else font.path
-    signs = lacking(path, texts)  # type: ignore[arg-type] - a font is a file
+    signs = lacking(path, texts) if isinstance(path, Path) else ""
     if signs:
         more = f" and {len(signs) - _TOLD} more" if len(signs) > _TOLD else ""
         text = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from PIL import Image, ImageChops
 
@@ -91,7 +92,7 @@ def output_key(plan: Plan, planned: PlannedOutput) -> str:
     one key. The picture's record tells when and by what it was made: that comes with the picture.
     """
     lossy = planned.format not in LOSSLESS and not planned.shape.lossless
-    named = {
+    named: dict[str, Any] = {
         "output": ENCODERS,
         "format": planned.format,
         "quality": planned.quality if lossy else None,

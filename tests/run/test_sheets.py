@@ -20,7 +20,7 @@ from flows.plan.step import PlannedSheet, Tile
 from flows.run.sheets import Frame, draw, reduced
 from kontext_engine.fake import FAKE_SPEC, FakeFaults
 from tests.debian import needs_debian
-from tests.recipe.workspace import plan_text
+from tests.recipe.workspace import ROOT, plan_file, plan_text
 
 from .samples import run
 
@@ -145,6 +145,25 @@ def test_a_png_shows_each_picture_and_marks_what_is_missing():
     )
     assert red == blue == 320 * 320
     assert grey > 300 * 300
+
+
+def test_the_shipped_social_pack_keeps_its_weights_and_has_its_sheet(workspace):
+    plan = plan_file(ROOT / "recipes" / "social-pack.yaml", model=replace(FAKE_SPEC))
+    finished = run(plan, workspace / "out")
+    assert finished.manifest.whole
+    platforms = {
+        "instagram": ((1080, 1350), 150), "story": ((1080, 1920), 150),
+        "linkedin": ((1200, 627), 100), "pinterest": ((1000, 1500), 100),
+    }  # fmt: skip
+    *files, sheet = finished.manifest.outputs
+    assert len(files) == 4 * len(platforms)
+    for entry in files:
+        size, weight = platforms[Path(entry.path).stem]
+        assert entry.size <= weight * 1000
+        with Image.open(Path(finished.folder) / entry.path) as picture:
+            assert (picture.format, picture.size) == ("JPEG", size)
+    assert (sheet.path, sheet.missing, sheet.problem) == ("social-pack.pdf", 0, "")
+    assert (Path(finished.folder) / sheet.path).read_bytes().startswith(b"%PDF")
 
 
 def test_signs_that_a_font_lacks_are_told(workspace):

@@ -158,7 +158,8 @@ def test_lossless_webp_chroma_and_transparency(workspace):
 def test_an_alpha_that_cannot_be_had_is_told_and_the_others_are_made(workspace):
     Image.new("RGB", (60, 20), "white").save(workspace / "b.png")  # a cut finds nothing there
     text = RECIPE.replace("p: a.png", "p: [a.png, b.png]") + (
-        "  - {step: edited, name: '{p}', alpha: cut}\n  - {step: made, name: 'm-{p}', alpha: edited}\n"
+        "  - {step: edited, name: '{p}', alpha: cut}\n"
+        "  - {step: made, name: 'm-{p}', alpha: edited}\n"
     )
     finished = run(plan_text(text, workspace, model=replace(FAKE_SPEC)), workspace / "out")
     told = {one.path: one.problem for one in finished.manifest.outputs}
