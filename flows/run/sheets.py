@@ -96,7 +96,7 @@ def _png(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes) -> bytes:
             _mark(pen, (left, above, left + side, above + box), text)
         else:
             small = _fitted(frame.picture, side, box)
-            canvas.paste(small, (left + (side - small.width) // 2, above + box - small.height))
+            canvas.paste(small, (left, above + box - small.height))
         for place, words in enumerate(caption):
             pen.text((left, above + box + 8 + place * line), words, _INK, text)
     return encoded(canvas, "png", 0, AS_IT_IS, b"")
@@ -249,7 +249,7 @@ def _tile(canvas: Canvas, layout: _Layout, frame: Frame, left: float, above: flo
     scale = min(side / frame.picture.width, box / frame.picture.height)
     width, height = frame.picture.width * scale, frame.picture.height * scale
     picture = ImageReader(io.BytesIO(_jpeg(frame.picture)))
-    canvas.drawImage(picture, left + (side - width) / 2, above - box, width, height)
+    canvas.drawImage(picture, left, above - box, width, height)
 
 
 def _jpeg(picture: Image.Image) -> bytes:
