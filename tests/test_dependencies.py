@@ -56,9 +56,9 @@ def imported(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("flows", ("up",)),
+        ("flows", ("up", "c2pa")),
         ("kontext_engine", ("engine", "cutout", "drawings")),
-        ("tests", ("engine", "dev")),
+        ("tests", ("engine", "dev", "c2pa")),
     ],
 )
 def test_every_import_is_declared(package, extras):

@@ -9,9 +9,10 @@ import pytest
 
 from flows.cli.check import summary
 from flows.plan import presets as presets_module
-from flows.plan.outputs import DEFAULT_QUALITY
+from flows.plan.filing import DEFAULT_QUALITY
 from flows.plan.plan import make_plan
 from flows.recipe.errors import RecipeError
+from flows.recipe.handout import OutputSpec, SheetSpec
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
 from flows.recipe.recipe import load_recipe
@@ -22,7 +23,6 @@ from flows.recipe.schema import (
     AxisEntry,
     InputEntry,
     Matrix,
-    OutputSpec,
     RecipeFile,
     Settings,
     StepSpec,
@@ -72,7 +72,9 @@ def test_a_wrong_example_is_told_as_the_page_says(text, told, folder):
 
 
 def test_the_page_names_every_key_of_the_format():
-    parts = (RecipeFile, StepSpec, Settings, OutputSpec, InputEntry, AxisEntry, Matrix)
+    parts = (
+        RecipeFile, StepSpec, Settings, OutputSpec, SheetSpec, InputEntry, AxisEntry, Matrix,
+    )  # fmt: skip
     keys = {name for part in parts for name in part.model_fields}
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
 

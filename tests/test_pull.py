@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -427,6 +428,24 @@ def test_a_prefix_takes_only_these_outputs(local, target):
     assert pull(local, RUN, target, prefix="beachb").fetched == ["beachball.png"]
     with pytest.raises(PullError, match="no output begins with 'river'; there are beach, beach-2"):
         pull(local, RUN, target, prefix="river")
+
+
+def test_only_what_changed_since_another_run(local, target, capsys):
+    other = "2026-02-03-autumn-89ababcd"
+    write_run(local, RUN, outputs=PICTURES)
+    write_run(local, other, outputs=PICTURES | {"city/hat.png": b"another", "new.jpg": b"new"})
+    arguments = ["--store", str(target.parent / "out"), "--changed-since", RUN]
+    with pytest.raises(SystemExit) as end:
+        main(["pull", other, str(target), *arguments])
+    assert end.value.code == 0
+    told = capsys.readouterr()
+    assert f"{len(PICTURES) - 1} outputs are as they were, and left out" in told.err
+    assert contents(target) == {"city/hat.png": b"another", "new.jpg": b"new"}
+    shutil.rmtree(target)
+    done = pull(local, other, target, since=other)
+    assert (done.files, contents(target)) == (0, {})
+    with pytest.raises(PullError, match="no manifest"):
+        pull(local, other, target, since="2026-01-01-nothing-00000000")
 
 
 OTHERS = (

@@ -233,8 +233,8 @@ def recipe(monkeypatch, tmp_path) -> str:
     Path("r.yaml").write_text(
         "version: 1\ninputs: {shoe: shoe.png}\nsteps:\n"
         "  a: {op: edit, image: shoe, prompt: hi}\n"
-        "  b: {op: edit, image: a, prompt: ho}\n"
-        "outputs:\n  - {step: b, name: b, format: jpeg}\n"
+        "  b: {op: edit, image: a, prompt: ho, takes: 2}\n"
+        "outputs:\n  - {step: b, name: 'b{take}', format: jpeg}\n  - {sheet: b}\n"
     )
     return "r.yaml"
 
@@ -358,7 +358,7 @@ def begin_as_parent(order: str, monkeypatch) -> None:
             store.keep(os.urandom(PART + 1))
             seen = look(plan, store)
             chunks = cut(plan, seen, tuple(store.sample(8)), 1, "0-0")
-            assert len(seen.missing) == 2
+            assert len(seen.missing) == 3
             sheet = StageSheet(
                 folder=folder,
                 recipe="",
@@ -429,6 +429,11 @@ def end_as_parent() -> str:
     plan, folder = stage.plan, stage.sheet.folder
     with claim(store.objects, run=folder, plan=plan.digest, keys=(*plan.steps,)):
         records = dict(store.peek_all(plan.steps))
+        *_, last = plan.steps
+        partly = gather(plan, ends, (), records | {last: None}, None, "", 1.0)
+        published = publish(plan, partly, store, RunFolder(store.objects, folder))
+        *_, sheet = published.manifest.outputs
+        assert (sheet.problem, sheet.missing) == ("", 1)
         outcome = gather(plan, ends, (), records, None, "", 1.0)
         for _ in range(2):  # as one that died before its verdict, and another
             finished = publish(plan, outcome, store, RunFolder(store.objects, folder))
@@ -483,8 +488,8 @@ MAY = {
     "parent": (
         {"orders", "blobs", "records", "outputs", "thumbs", "stages", "runs", "claims", "lock"}
         | {"tmp"} | LEASED | ENDS,
-        {"blobs", "stages", "runs", "claims", "tmp"} | LEASED | ENDS,
-        {"claims", "tmp"} | LEASED,
+        {"blobs", "outputs", "stages", "runs", "claims", "tmp"} | LEASED | ENDS,
+        {"outputs", "claims", "tmp"} | LEASED,
     ),
     "puller": ({"runs", "claims"}, set(), set()),
     "collector": (set(NAMES), {"pins", "lock", "clocks", "quarantine", "tmp"}, set(NAMES)),

@@ -32,6 +32,8 @@ VERBS: tuple[str, ...] = (
     "wait-for",
     "report",
     "pull",
+    "show",
+    "remake",
     "runs",
     "gc",
     "models",

@@ -86,7 +86,7 @@ def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
 
 def summary(plan: Plan) -> str:
     """``24 variants, 30 steps, 24 outputs with kontext-mini``."""
-    parts = {"variant": plan.variants, "step": plan.steps, "output": plan.outputs}
+    parts = {"variant": plan.variants, "step": plan.steps, "output": (*plan.outputs, *plan.sheets)}
     counts = [
         f"{len(found)} {noun}" + ("" if len(found) == 1 else "s") for noun, found in parts.items()
     ]

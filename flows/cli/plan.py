@@ -21,7 +21,6 @@ from flows.cli.options import (
     changes,
     effective,
 )
-from flows.cli.words import quoted
 from kontext_engine.numerics import choose_numerics
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ def _print_prompts(planned: Plan, *, as_csv: bool) -> None:
     """Every step's label, seed and prompt, one a line."""
     import csv
     import sys
+
+    from flows.run.table import quoted
 
     rows = [
         (label, planned.steps[key].params.seed, planned.steps[key].params.prompt)

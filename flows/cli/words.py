@@ -21,11 +21,6 @@ def size(count: int) -> str:
     return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
 
 
-def quoted(text: str) -> str:
-    """A CSV's cell that no spreadsheet takes for a formula: ``'=SUM(A1)``."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
 def seconds(text: str) -> float:
     """``90min``, ``72h``, ``7d``, ``2w`` in seconds.
 

@@ -13,17 +13,20 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from flows.plan.step import (
     AS_IT_IS,
+    USUAL,
     ContextRef,
     Operation,
     ParentStep,
     PlannedOutput,
+    PlannedSheet,
     Region,
+    Shape,
     SourceImage,
     StepParams,
 )
@@ -32,6 +35,7 @@ from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
+SHEET_VERSION = 1  # of how contact sheets are drawn
 PASTE_VERSION = 1  # of the rules in kontext_engine.region
 
 
@@ -86,7 +90,18 @@ def _spelt(
 
 def shape_words(output: PlannedOutput) -> list[Any]:
     """What decides a file beside picture, format and quality; nothing for one as it is."""
-    return [] if output.shape == AS_IT_IS else [asdict(output.shape)]
+    words: list[Any] = [] if output.shape == AS_IT_IS else [shape_of(output.shape)]
+    if output.alpha:
+        words.append({"alpha": output.alpha})
+    if output.credit != USUAL:
+        words.append({"credit": asdict(output.credit)})
+    return words
+
+
+def shape_of(shape: Shape) -> dict[str, Any]:
+    """A shape for keys and manifests; what came later is there only where it is set."""
+    later = {"lossless", "chroma", "flat"}
+    return {name: value for name, value in asdict(shape).items() if value or name not in later}
 
 
 def extended_key(key: str, geometry: int, region: Region | None) -> str:
@@ -127,12 +142,23 @@ def next_seed(label: str, seed: int) -> int:
     return int(_digest({"reroll": KEY_VERSION, "label": label, "seed": seed})[:8], 16)
 
 
-def plan_digest(keys: Iterable[str], outputs: Iterable[PlannedOutput]) -> str:
-    """What names a run: SHA-256 over the keys and the outputs."""
+def sheet_key(sheet: PlannedSheet) -> str:
+    """A contact sheet's key: of the keys and captions that it shows, and how."""
+    said = asdict(replace(sheet, path="", font=None))
+    font = None if sheet.font is None else sheet.font.digest
+    return _digest({"sheet": SHEET_VERSION, **said, "font": font})
+
+
+def plan_digest(
+    keys: Iterable[str], outputs: Iterable[PlannedOutput], sheets: Iterable[PlannedSheet] = ()
+) -> str:
+    """What names a run: SHA-256 over the keys, the outputs and the contact sheets."""
     files = [
         [item.path, item.key, item.format, item.quality, *shape_words(item)] for item in outputs
     ]
-    return _digest({"steps": sorted(keys), "outputs": files})
+    shown = [[sheet.path, sheet_key(sheet)] for sheet in sheets]
+    more = {"sheets": shown} if shown else {}
+    return _digest({"steps": sorted(keys), "outputs": files, **more})
 
 
 def _context(ref: ContextRef) -> str:

@@ -7,40 +7,33 @@ picture depends would overwrite itself, and is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Literal
 
-from PIL import ImageColor
-
+from flows.plan.filing import EXTENSIONS, alpha_of, credit_of, shape_and_quality, split_format
 from flows.plan.presets import with_preset
-from flows.plan.step import PlannedOutput, Shape
+from flows.plan.step import PlannedOutput
 from flows.problems import unknown
 from flows.recipe.axes import Axis
 from flows.recipe.graph import BUILTINS, TAKE, StepNode, look_up, read_template
+from flows.recipe.handout import OutputSpec
 from flows.recipe.matrix import Variant
 from flows.recipe.naming import is_reserved, slug
 from flows.recipe.node import Loc
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
-from flows.recipe.schema import OutputSpec
 from flows.recipe.template import Placeholder, Template
 
-Format = Literal["png", "jpeg", "webp"]
-
-DEFAULT_QUALITY = 95
-BLUR = "blur"  # the picture itself as its ground
 MAX_PART_BYTES = 200
 MAX_PATH_BYTES = 400
-RUN_FILES = frozenset({"manifest.json", "report.html", "recipe.yaml", "outputs.csv", "thumbs"})
-EXTENSIONS: Mapping[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
-
-_FORMATS: Mapping[str, Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-_EXTENSION = re.compile(
-    r"(tiff?|gif|bmp|avif|hei[cf]|jxl|jp2|tga|ppm|psd|pdf|svg|raw|jp[e2]?)\Z", re.IGNORECASE
+RUN_FILES = frozenset(
+    {"manifest.json", "report.html", "recipe.yaml", "outputs.csv", "outputs.json", "thumbs"}
 )
+
+# Each variant, and the keys of its steps' takes, by their ids.
+Made = Sequence[tuple[Variant, Mapping[str, tuple[str, ...]]]]
+
 _ODD = frozenset('<>:"|?*\\')
 
 
@@ -48,12 +41,9 @@ def plan_outputs(
     review: Review,
     axes: Mapping[str, Axis],
     nodes: Mapping[str, StepNode],
-    made: Sequence[tuple[Variant, Mapping[str, tuple[str, ...]]]],
+    made: Made,
 ) -> tuple[PlannedOutput, ...]:
-    """Every output of every variant, each path once; mistakes are noted.
-
-    ``made`` has with each variant the keys of its steps' takes, by their ids.
-    """
+    """Every output of every variant, each path once; mistakes are noted."""
     planned: dict[str, PlannedOutput] = {}
     wheres: dict[str, Loc] = {}
     for loc, said in _specs(review.recipe, nodes):
@@ -64,22 +54,25 @@ def plan_outputs(
             continue
         name = spec.name or _default_name(nodes[spec.step], axes)
         where: Loc = (*loc, "name")
-        stem, kind = _split_format(review, loc, name, spec)
+        stem, kind = split_format(review, loc, name, spec)
         before = len(review.problems)
         node = nodes[spec.step]
         builtins = (*BUILTINS, TAKE) if node.takes > 1 else BUILTINS
-        shape = _shape(review, loc, spec, kind)
+        shape, quality = shape_and_quality(review, loc, spec, kind)
+        credit, alpha = credit_of(review, spec), alpha_of(review, loc, spec, kind, nodes)
         template = read_template(review, where, stem, axes, builtins)
-        wrong = _unsafe(template) if template.parts else None
+        wrong = unsafe(template) if template.parts else None
         if wrong is not None:
             review.wrong(where, wrong)
         if len(review.problems) > before:
             continue
-        quality = spec.quality or DEFAULT_QUALITY
-        for variant, take, key in _takes(made, spec.step):
-            stem = _render(review.recipe, spec.step, template, variant, take)
+        for variant, take, keys in takes_of(made, spec.step):
+            stem = rendered(review.recipe, spec.step, template, variant, take)
             path = f"{stem}.{EXTENSIONS[kind]}"
-            output = PlannedOutput(key, variant.id, path, kind, quality, shape)
+            other = keys[alpha] if alpha else ("",)
+            clear = other[take - 1 if len(other) > 1 else 0]
+            key = keys[spec.step][take - 1]
+            output = PlannedOutput(key, variant.id, path, kind, quality, shape, clear, credit)
             wrong = _clash(output, planned, node, template, axes)
             if wrong is not None:
                 review.wrong(where, wrong)
@@ -90,20 +83,19 @@ def plan_outputs(
     return tuple(planned.values())
 
 
-def _takes(
-    made: Sequence[tuple[Variant, Mapping[str, tuple[str, ...]]]], step: str
-) -> Iterator[tuple[Variant, int, str]]:
-    """Each take of a step in each variant: its number, from 1, and its key."""
+def takes_of(made: Made, step: str) -> Iterator[tuple[Variant, int, Mapping[str, tuple[str, ...]]]]:
+    """Each take of a step in each variant: its number, from 1, and the keys of all takes there."""
     for variant, keys in made:
-        for take, key in enumerate(keys[step], 1):
-            yield variant, take, key
+        for take in range(1, len(keys[step]) + 1):
+            yield variant, take, keys
 
 
 def _specs(recipe: Recipe, nodes: Mapping[str, StepNode]) -> Iterator[tuple[Loc, OutputSpec]]:
     """The recipe's outputs, or by default every step that no other step uses."""
     if recipe.document.outputs:
         for index, spec in enumerate(recipe.document.outputs):
-            yield ("outputs", index), spec
+            if isinstance(spec, OutputSpec):
+                yield ("outputs", index), spec
         return
     used = {source for node in nodes.values() for source in node.sources}
     for name in recipe.document.steps:
@@ -117,51 +109,7 @@ def _default_name(node: StepNode, axes: Mapping[str, Axis]) -> str:
     return f"{{step}}/{values}" if values else "{step}"
 
 
-def _split_format(review: Review, loc: Loc, name: str, spec: OutputSpec) -> tuple[str, Format]:
-    """The name without its extension, and the format that one of them says."""
-    stem, dot, extension = name.rpartition(".")
-    said = _FORMATS.get(extension.lower()) if dot and stem else None
-    if said is not None and spec.format is not None and said != spec.format:
-        text = (
-            f"the name ends in '.{extension}' but the format is '{spec.format}'; expected one of "
-            "them to decide; remove the other"
-        )
-        review.wrong((*loc, "format"), text)
-    kind = spec.format or said or "png"
-    if dot and said is None and _EXTENSION.match(extension):
-        text = f"'.{extension}' is no format of outputs: the file ends in '.{EXTENSIONS[kind]}'"
-        review.note((*loc, "name"), f"{text} after it; write '.{EXTENSIONS[kind]}' or add 'format'")
-    if spec.quality is not None and kind == "png":
-        text = "'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
-        review.wrong((*loc, "quality"), text, key=True)
-    return (stem if said is not None else name), kind
-
-
-def _shape(review: Review, loc: Loc, spec: OutputSpec, kind: Format) -> Shape:
-    """What becomes of the picture in the file; mistakes are noted."""
-    for field, needs in (("fit", "size"), ("ground", "fit")):
-        if getattr(spec, field) is not None and getattr(spec, needs) is None:
-            text = f"'{field}' has no effect without '{needs}'; expected both; add '{needs}: ...'"
-            review.wrong((*loc, field), text, key=True)
-    if spec.ground is not None and spec.fit not in (None, "pad"):
-        text = f"'ground' has no effect with fit '{spec.fit}'; expected 'fit: pad'; remove it"
-        review.wrong((*loc, "ground"), text, key=True)
-    if spec.ground not in (None, BLUR):
-        try:
-            ImageColor.getrgb(str(spec.ground))
-        except ValueError:
-            text = (
-                f"'{spec.ground}' is no colour; expected one like white or '#f4f2ee', or 'blur'; "
-                "write one"
-            )
-            review.wrong((*loc, "ground"), text)
-    if spec.max_kb is not None and kind == "png":
-        text = "'max_kb' has no effect on png; expected jpeg or webp; remove it or add a 'format'"
-        review.wrong((*loc, "max_kb"), text, key=True)
-    return Shape(spec.size, spec.fit or "crop", spec.ground or "white", spec.max_kb)
-
-
-def _unsafe(template: Template) -> str | None:
+def unsafe(template: Template) -> str | None:
     """Why the literal part of a name cannot be one; variables are made safe when filled in."""
     # Any letter will do for a variable: a slug is never empty and never made of dots.
     shape = template.render(lambda _: "x")
@@ -188,7 +136,8 @@ def _unsafe_part(part: str, shape: str) -> str | None:
     return None
 
 
-def _render(recipe: Recipe, step: str, template: Template, variant: Variant, take: int) -> str:
+def rendered(recipe: Recipe, step: str, template: Template, variant: Variant, take: int) -> str:
+    """A name filled in for one take of a step, each variable as a safe piece of a name."""
     builtin = {"step": step, "variant": variant.id, "recipe": recipe.name}
     if TAKE not in variant.values and TAKE not in recipe.variables:
         builtin[TAKE] = str(take)
@@ -201,6 +150,17 @@ def _render(recipe: Recipe, step: str, template: Template, variant: Variant, tak
     return template.render(fill)
 
 
+def check_path(path: str) -> str | None:
+    """Why a name that was filled in is none."""
+    longest = max(len(part.encode()) for part in path.split("/"))
+    if longest <= MAX_PART_BYTES and len(path.encode()) <= MAX_PATH_BYTES:
+        return None
+    return (
+        f"'{path[:40]}...' is longer than {MAX_PART_BYTES} bytes; expected a shorter "
+        "name; use names of values instead of their texts"
+    )
+
+
 def _clash(
     output: PlannedOutput,
     planned: Mapping[str, PlannedOutput],
@@ -208,13 +168,8 @@ def _clash(
     template: Template,
     axes: Mapping[str, Axis],
 ) -> str | None:
-    if max(len(part.encode()) for part in output.path.split("/")) > MAX_PART_BYTES or (
-        len(output.path.encode()) > MAX_PATH_BYTES
-    ):
-        return (
-            f"'{output.path[:40]}...' is longer than {MAX_PART_BYTES} bytes; expected a shorter "
-            "name; use names of values instead of their texts"
-        )
+    if wrong := check_path(output.path):
+        return wrong
     other = planned.get(output.path.casefold())
     if other is None or other == replace(output, variant=other.variant):
         return None

@@ -17,6 +17,7 @@ from typing import Any
 from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
 from flows.plan.select import make_label, narrow, stale_label
+from flows.plan.sheets import plan_sheets
 from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
     ContextRef,
@@ -122,6 +123,7 @@ class _Planner:
         order = self.recipe.document.steps
         made = list(zip(variants, keys, strict=True))
         outputs = plan_outputs(self.review, self.axes, self.nodes, made)
+        sheets = plan_sheets(self.review, self.axes, self.nodes, made, outputs)
         self.review.stop_if_wrong()
         self.warn_unused()
         note_silent(self.review, self.axes, self.nodes)
@@ -144,10 +146,11 @@ class _Planner:
                 for variant, own in made
             ),
             outputs=outputs,
-            digest=plan_digest(self.steps, outputs),
+            digest=plan_digest(self.steps, outputs, sheets),
             labels=self.labels,
             sets=self.recipe.sets,
             warnings=(*self.review.warnings, *self.stale_overrides()),
+            sheets=sheets,
         )
 
     def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:

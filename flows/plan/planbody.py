@@ -11,17 +11,24 @@ from pydantic import Field, TypeAdapter
 
 from flows.plan.step import (
     AS_IT_IS,
+    USUAL,
     ContextRef,
+    Credit,
+    Format,
     Operation,
+    Page,
     ParentStep,
     Plan,
     PlannedOutput,
+    PlannedSheet,
     PlannedVariant,
     Region,
     Shape,
+    SheetFormat,
     SourceImage,
     Step,
     StepParams,
+    Tile,
 )
 from flows.sources.place import StoredSource
 from flows.store.objects import Objects
@@ -67,9 +74,23 @@ class _Output:
     step: Number
     variant: str
     path: str
-    format: Literal["png", "jpeg", "webp"]
+    format: Format
     quality: int
     shape: Shape = AS_IT_IS
+    alpha: Number | None = None
+    credit: Credit = USUAL
+
+
+@dataclass(slots=True)
+class _Sheet:
+    path: str
+    format: SheetFormat
+    heading: str
+    tiles: list[tuple[Number, str]]
+    columns: int
+    page: Page
+    missing: Literal["mark", "fail"]
+    font: Number | None
 
 
 @dataclass(slots=True)
@@ -88,6 +109,7 @@ class _Body:
     sets: tuple[str, ...]
     warnings: tuple[str, ...]
     only: tuple[str, ...] = ()
+    sheets: list[_Sheet] = field(default_factory=list)
 
 
 _BODY = TypeAdapter(_Body)
@@ -119,6 +141,19 @@ def to_body(plan: Plan) -> Any:
         )
         for step in plan.steps.values()
     ]
+    sheets = [
+        _Sheet(
+            one.path,
+            one.format,
+            one.heading,
+            [(numbers[tile.key], tile.caption) for tile in one.tiles],
+            one.columns,
+            one.page,
+            one.missing,
+            None if one.font is None else sources.setdefault(one.font, len(sources)),
+        )
+        for one in plan.sheets
+    ]
     body = _Body(
         plan.recipe,
         plan.recipe_path.name,
@@ -132,7 +167,16 @@ def to_body(plan: Plan) -> Any:
             for one in plan.variants
         ],
         [
-            _Output(numbers[one.key], one.variant, one.path, one.format, one.quality, one.shape)
+            _Output(
+                numbers[one.key],
+                one.variant,
+                one.path,
+                one.format,
+                one.quality,
+                one.shape,
+                numbers[one.alpha] if one.alpha else None,
+                one.credit,
+            )
             for one in plan.outputs
         ],
         {label: numbers[key] for label, key in plan.labels.items()},
@@ -141,6 +185,7 @@ def to_body(plan: Plan) -> Any:
         # They begin with the recipe's path, as the person who planned wrote it.
         tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
         plan.only,
+        sheets,
     )
     return _BODY.dump_python(body)
 
@@ -198,7 +243,16 @@ def from_body(body: object, home: Objects | None) -> Plan:
             for one in read.variants
         ),
         outputs=tuple(
-            PlannedOutput(keys[one.step], one.variant, one.path, one.format, one.quality, one.shape)
+            PlannedOutput(
+                keys[one.step],
+                one.variant,
+                one.path,
+                one.format,
+                one.quality,
+                one.shape,
+                "" if one.alpha is None else keys[one.alpha],
+                one.credit,
+            )
             for one in read.outputs
         ),
         digest=read.digest,
@@ -206,6 +260,19 @@ def from_body(body: object, home: Objects | None) -> Plan:
         sets=read.sets,
         warnings=read.warnings,
         only=read.only,
+        sheets=tuple(
+            PlannedSheet(
+                one.path,
+                one.format,
+                one.heading,
+                tuple([Tile(keys[at], caption) for at, caption in one.tiles]),
+                one.columns,
+                one.page,
+                one.missing,
+                None if one.font is None else sources[one.font],
+            )
+            for one in read.sheets
+        ),
     )
 
 

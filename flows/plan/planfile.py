@@ -112,7 +112,7 @@ def _check_keys(plan: Plan) -> None:
                 f"has key {key[:12]} for '{step.label}', whose content gives {expected[:12]}",
                 _SAME_RELEASE,
             )
-    if plan.digest != plan_digest(plan.steps, plan.outputs):
+    if plan.digest != plan_digest(plan.steps, plan.outputs, plan.sheets):
         raise _wrong("has a digest that is not of its keys and outputs", _SAME_RELEASE)
 
 

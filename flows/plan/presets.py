@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from flows.problems import unknown
 from flows.recipe.errors import RecipeError
+from flows.recipe.handout import OutputSpec, Shaping
 from flows.recipe.node import Loc, to_plain
 from flows.recipe.review import Review
-from flows.recipe.schema import OutputSpec, Shaping
 from flows.recipe.source import read_source
 
 FILE = "presets.yaml"
@@ -53,6 +53,6 @@ def _read(path: Path) -> dict[str, Shaping]:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or name
             text = f"the preset '{name}' is wrong at '{where}' ({first['msg'].lower()}); expected "
-            text += "size, fit, ground, format, quality and max_kb; mend it"
+            text += f"{', '.join(Shaping.model_fields)}; mend it"
             raise RecipeError([source.problem((name,), text, key=True)]) from None
     return found

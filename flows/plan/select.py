@@ -11,12 +11,12 @@ the first has this label, others name their number too: ``frame[shot=s3,take=2]`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.plan.keys import plan_digest
-from flows.plan.step import Plan, PlannedVariant, Step
+from flows.plan.step import Plan, PlannedSheet, PlannedVariant, Step
 from flows.problems import Problem, did_you_mean, one_of, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.graph import TAKE
@@ -81,6 +81,8 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         labels.update(selection.labels)
         named.update(variant.id for variant in selection.variants)
     keys = sub_plan(plan, [plan.labels[label] for label in labels]).steps.keys()
+    alphas = [one.alpha for one in plan.outputs if one.alpha and one.key in keys]
+    keys = sub_plan(plan, [*keys, *alphas]).steps.keys()
     steps = {
         key: replace(step, variants=tuple(v for v in step.variants if v in named))
         for key, step in plan.steps.items()
@@ -91,8 +93,9 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         if output.variant not in named
         else output
         for output in plan.outputs
-        if output.key in steps
+        if steps.keys() >= set(output.keys)
     )
+    sheets = tuple(_narrowed(plan.sheets, steps))
     return replace(
         plan,
         steps=steps,
@@ -103,9 +106,17 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
             if variant.id in named
         ),
         outputs=outputs,
-        digest=plan_digest(steps, outputs),
+        sheets=sheets,
+        digest=plan_digest(steps, outputs, sheets),
         only=tuple(only),
     )
+
+
+def _narrowed(sheets: Iterable[PlannedSheet], keys: Container[str]) -> Iterator[PlannedSheet]:
+    """Contact sheets of these steps alone; without any of them there is no sheet."""
+    for sheet in sheets:
+        if tiles := tuple(tile for tile in sheet.tiles if tile.key in keys):
+            yield replace(sheet, tiles=tiles)
 
 
 def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
@@ -132,6 +143,7 @@ def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
         steps=found,
         variants=(),
         outputs=(),
+        sheets=(),
         labels={step.label: key for key, step in found.items()},
         warnings=(),
         digest=plan_digest(found, ()),

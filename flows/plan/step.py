@@ -13,6 +13,11 @@ from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 Operation = Literal["generate", "edit", "cutout"]
+Format = Literal["png", "jpeg", "webp", "avif", "tiff"]
+Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
+SheetFormat = Literal["pdf", "png", "html"]
+Page = Literal["a4", "a4-landscape", "letter", "letter-landscape"]
+Metadata = Literal["full", "credit", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +116,83 @@ class Step:
 class Shape:
     """What becomes of a picture in a file: its ``size`` by ``fit`` over ``ground``, its weight.
 
-    ``max_kb`` are 1,000 bytes of the whole file.
+    ``max_kb`` are 1,000 bytes of the whole file. ``lossless`` is of WebP, ``chroma`` of JPEG and
+    AVIF, which have all of it by default; ``flat``: what is transparent is put on white.
     """
 
     size: Size | None = None
     fit: Literal["crop", "pad", "inside", "stretch"] = "crop"
     ground: str = "white"
     max_kb: int | None = None
+    lossless: bool = False
+    chroma: Chroma | None = None
+    flat: bool = False
 
 
 AS_IT_IS = Shape()
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """What a file tells of itself: all, who and what made it, or nothing; and its ``creator``.
+
+    ``certificate`` is the SHA-256 of the file of certificates that it is signed with, if it is.
+    """
+
+    metadata: Metadata = "full"
+    creator: str = ""
+    certificate: str = ""
+
+
+USUAL = Credit()
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedOutput:
-    """One file a person will find: ``path`` relative to the run's folder, from a step's picture."""
+    """One file a person will find: ``path`` relative to the run's folder, from a step's picture.
+
+    ``alpha`` is the key of the step whose transparency it has, if that is another.
+    """
 
     key: str
     variant: str
     path: str
-    format: Literal["png", "jpeg", "webp"]
+    format: Format
     quality: int = 95
     shape: Shape = AS_IT_IS
+    alpha: str = ""
+    credit: Credit = USUAL
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the steps that it is made of."""
+        return (self.key, self.alpha) if self.alpha else (self.key,)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of a contact sheet: its step's key, and what stands below."""
+
+    key: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSheet:
+    """A contact sheet: ``path`` relative to the run's folder, its tiles in their order.
+
+    ``font`` is a file of one's own. ``missing`` is what a frame without a picture means: it is
+    marked, or there is no sheet.
+    """
+
+    path: str
+    format: SheetFormat
+    heading: str
+    tiles: tuple[Tile, ...]
+    columns: int = 4
+    page: Page = "a4-landscape"
+    missing: Literal["mark", "fail"] = "mark"
+    font: SourceImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +230,4 @@ class Plan:
     sets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    sheets: tuple[PlannedSheet, ...] = ()

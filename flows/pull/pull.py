@@ -26,6 +26,7 @@ from flows.run.manifest import Manifest, parse_manifest
 from flows.run.outputs import OutputError, check_output_name
 from flows.run.report.links import PAGE
 from flows.run.table import FILE_NAME as TABLE
+from flows.run.table import JSON_NAME
 from flows.store.base import NameLeaves
 from flows.store.objects import Entry, Held, Objects
 from flows.store.record import is_digest
@@ -34,6 +35,7 @@ from kontext_engine.files import write_whole
 
 RECIPE = "recipe.yaml"
 JOBS = 16
+_PAGES = (RECIPE, TABLE, JSON_NAME, PAGE)
 _THUMB = re.compile(rf"{THUMBS}/[0-9a-f]{{64}}-\d+x\d+\.webp")
 _TURNS = 3  # how often a run may change while it is pulled
 
@@ -88,18 +90,21 @@ def pull(
     target: Path,
     *,
     prefix: str = "",
+    since: str = "",
     jobs: int = JOBS,
     tell: Tell = ignore,
 ) -> Pulled:
     """Bring ``run`` to ``target``, so that both hold the same; files of others there stay.
 
-    With ``prefix`` only the outputs whose path begins so, and neither page nor manifest.
+    With ``prefix`` only the outputs whose path begins so, with ``since``, another run, only those
+    that it does not have the same; in both cases neither page nor manifest.
 
     Raises:
         PullError: there is no such run or output, or the target cannot be written.
         ManifestError: this version cannot read the run's manifest.
         StoreError: the store fails as a whole.
     """
+    before = _delivered(objects, since) if since else frozenset()
     for _ in range(_TURNS):
         held = objects.get(f"{RUNS}/{run}/{MANIFEST}")
         if held is None:
@@ -107,7 +112,7 @@ def pull(
                 f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here, so this run has not ended; "
                 "expected a finished run; wait for it, or run its recipe again"
             )
-        turn = _Pull(objects, run, target, held, prefix, tell)
+        turn = _Pull(objects, run, target, held, _Part(prefix, before, bool(since)), tell)
         done = turn.work(jobs)
         if not turn.outdated:
             return done
@@ -119,6 +124,31 @@ def pull(
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a run is wanted: outputs below ``prefix`` that are not among those ``before``."""
+
+    prefix: str
+    before: frozenset[tuple[str, str]]
+    changed: bool
+
+    @property
+    def is_all(self) -> bool:
+        """Whether that is the run as it is, with its page and manifest."""
+        return not self.prefix and not self.changed
+
+
+def _delivered(objects: Objects, run: str) -> frozenset[tuple[str, str]]:
+    """The paths of a run's files, each with its digest."""
+    held = objects.get(f"{RUNS}/{run}/{MANIFEST}")
+    if held is None:
+        raise PullError(
+            f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here; expected a finished run"
+        )
+    manifest = parse_manifest(held.data, f"{objects.where}/{RUNS}/{run}/{MANIFEST}")
+    return frozenset((one.path, one.sha256) for one in manifest.outputs if one.sha256 is not None)
+
+
 class _Pull:
     """One pass over the run as one version of its manifest tells it.
 
@@ -127,13 +157,14 @@ class _Pull:
     """
 
     def __init__(
-        self, objects: Objects, run: str, target: Path, held: Held, prefix: str, tell: Tell
+        self, objects: Objects, run: str, target: Path, held: Held, part: _Part, tell: Tell
     ) -> None:
         self._objects = objects
         self._folder = f"{RUNS}/{run}/"
         self._target = target
         self._held = held
-        self._prefix = prefix
+        self._part = part
+        self._prefix = part.prefix
         self._tell = tell
         self._manifest = parse_manifest(held.data, f"{objects.where}/{self._folder}{MANIFEST}")
         self._memory = Memory(target)
@@ -145,7 +176,8 @@ class _Pull:
             self._target.mkdir(parents=True, exist_ok=True)
             clean(self._target)
             self._memory.read()
-            wanted = self._outputs() if self._prefix else [*self._outputs(), *self._others()]
+            outputs = self._outputs()
+            wanted = [*outputs, *self._others()] if self._part.is_all else outputs
             self._done.files += len(wanted)
             try:
                 self._fetch_all(wanted, jobs)
@@ -153,24 +185,28 @@ class _Pull:
                 self._memory.write()
             now = self._objects.stat(self._folder + MANIFEST)
             self.outdated = now is not None and now.version != self._held.version
-            if not self._prefix and not self.outdated:
+            if self._part.is_all and not self.outdated:
                 self._finish()
         return self._done
 
     def _outputs(self) -> list[Wanted]:
         found: list[Wanted] = []
-        unwritten = 0
+        unwritten = same = 0
         beginning = _beginning(self._prefix, self._manifest)
         for output in self._manifest.outputs:
             if not output.path.startswith(beginning):
                 continue
             if output.sha256 is None:
                 unwritten += 1
+            elif (output.path, output.sha256) in self._part.before:
+                same += 1
             elif self._may(output.path, output.sha256):
                 found.append(Wanted(output.path, output.size or 0, sha256=output.sha256))
         if unwritten:
             self._done.notes.append(f"{unwritten} outputs were not made by this run")
-        if self._prefix and not (found or unwritten or self._done.problems):
+        if same:
+            self._done.notes.append(f"{same} outputs are as they were, and left out")
+        if self._prefix and not (found or unwritten or same or self._done.problems):
             where = f"{self._objects.where}/{self._folder[:-1]}"
             raise PullError(
                 f"{where}: no output begins with '{self._prefix}'; there are "
@@ -197,13 +233,13 @@ class _Pull:
     def _others(self) -> list[Wanted]:
         """Thumbnails, recipe and page, as the home lists them."""
         entries: list[Entry] = list(self._objects.list(f"{self._folder}{THUMBS}/"))
-        for name in (RECIPE, TABLE, PAGE):
+        for name in _PAGES:
             if entry := self._objects.stat(self._folder + name):
                 entries.append(entry)
         found: list[Wanted] = []
         for entry in entries:
             path = entry.name.removeprefix(self._folder)
-            if path in {RECIPE, TABLE, PAGE} or _THUMB.fullmatch(path):
+            if path in _PAGES or _THUMB.fullmatch(path):
                 found.append(Wanted(path, entry.size, entry.version))
         return found
 

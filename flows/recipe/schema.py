@@ -15,7 +15,6 @@ from pydantic_core import PydanticCustomError
 
 from flows.recipe.fields import (
     NAME_PATTERN,
-    ExactSize,
     ExcludeValue,
     Identifier,
     IncludeValue,
@@ -26,6 +25,7 @@ from flows.recipe.fields import (
     listed,
     templated,
 )
+from flows.recipe.handout import Output
 from flows.recipe.parameters import Parameter
 from flows.recipe.region import RegionField
 
@@ -304,56 +304,6 @@ class StepSpec(Settings):
         return self
 
 
-class Shaping(Part):
-    """What becomes of a picture on its way into a file."""
-
-    size: ExactSize | None = Field(
-        default=None,
-        description="The file's size in pixels, '1080x1350'; default: the picture's own.",
-    )
-    fit: Literal["crop", "pad", "inside", "stretch"] | None = Field(
-        default=None,
-        description="How a picture of another aspect meets 'size': 'crop' cuts the overflow "
-        "(default), 'pad' adds margins of 'ground', 'inside' makes it as large as fits and adds "
-        "nothing, 'stretch' distorts.",
-    )
-    ground: str | None = Field(
-        default=None,
-        description="What margins are made of: a colour (white, '#f4f2ee') or 'blur', the picture "
-        "itself, blurred. Default: white.",
-    )
-    format: Literal["png", "jpeg", "webp"] | None = Field(
-        default=None, description="Default: by the name's extension, else png."
-    )
-    quality: int | None = Field(
-        default=None, ge=1, le=100, description="For jpeg and webp; default: 95."
-    )
-    max_kb: int | None = Field(
-        default=None,
-        ge=1,
-        description="For jpeg and webp: the most that the whole file may weigh, in 1,000 bytes; "
-        "the best quality that does is searched for.",
-    )
-
-
-class OutputSpec(Shaping):
-    """Which pictures are handed out, and under which names."""
-
-    step: str = Field(description="The step whose pictures these are.")
-    name: str | None = Field(
-        default=None,
-        min_length=1,
-        description="A file name in the run's folder, with / for folders and without extension. "
-        "Beside the variables there are {step}, {variant} and {recipe}. Default: the step's name, "
-        "then the names of the values it depends on.",
-    )
-    preset: str | None = Field(
-        default=None,
-        description="What a platform asks of a file, by name (instagram-portrait); what the output "
-        "says itself counts before it. presets.yaml beside the recipe may have more.",
-    )
-
-
 ZipGroup = Annotated[list[Identifier], Field(min_length=2)]
 
 
@@ -423,7 +373,7 @@ class RecipeFile(Part):
     steps: dict[Identifier, StepSpec] = Field(
         min_length=1, description="The pictures to make, by name; each may use inputs and steps."
     )
-    outputs: list[OutputSpec] = Field(
+    outputs: list[Output] = Field(
         default_factory=list,
         description="What is handed out. Default: every step that no other step uses.",
     )

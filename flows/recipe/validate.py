@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from flows.problems import Mark, Problem, did_you_mean, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
+from flows.recipe.handout import FILE, SHEET, OutputSpec, SheetSpec
 from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
 from flows.recipe.parameters import Parameter
 from flows.recipe.region import RegionSpec
@@ -22,7 +23,6 @@ from flows.recipe.schema import (
     Head,
     InputEntry,
     Matrix,
-    OutputSpec,
     RecipeFile,
     StepSpec,
 )
@@ -79,8 +79,14 @@ def validate(source: Source) -> RecipeFile:
     try:
         document = RecipeFile.model_validate(_plain(source))
     except ValidationError as error:
-        wrong = {tuple(item["loc"]) for item in error.errors()}
-        found = [_problem(source, item) for item in error.errors() if item["loc"] not in empty]
+        items = [_untagged(item) for item in error.errors()]
+        wrong = {item["loc"] for item in items}
+        models = [SheetSpec if item["sheet"] else None for item in items]
+        found = [
+            _problem(source, item, model)
+            for item, model in zip(items, models, strict=True)
+            if item["loc"] not in empty
+        ]
         # Whatever is inside a value of the wrong kind says nothing more.
         inside = [loc for loc in empty if any(loc[:n] in wrong for n in range(1, len(loc)))]
         found += [problem for loc, problem in empty.items() if loc not in inside]
@@ -158,6 +164,12 @@ def _empty_values(source: Source, node: Node, loc: Loc) -> Iterator[tuple[Loc, P
     elif node.value is None:
         text = f"{_subject(loc)} is empty; expected a value; give it one or remove it"
         yield loc, source.problem(loc, text)
+
+
+def _untagged(error: Any) -> dict[str, Any]:
+    """A finding at its place in the file: which kind of output it is of is no part of that."""
+    loc = tuple(part for part in error["loc"] if part not in (FILE, SHEET))
+    return {**error, "loc": loc, "sheet": SHEET in error["loc"]}
 
 
 def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -> Problem:

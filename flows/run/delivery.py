@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from flows.plan.step import AS_IT_IS, Plan, PlannedOutput
+from flows.plan.keys import shape_of, sheet_key
+from flows.plan.step import AS_IT_IS, Plan, PlannedOutput, PlannedSheet
 from flows.run.asking import describe
 from flows.run.manifest import FILE_NAME, ManifestError, OutputEntry, read_manifest
-from flows.run.outputs import OutputError, check_output_name, output_key
+from flows.run.outputs import ENCODERS, LOSSLESS, OutputError, check_output_name, output_key
 from flows.run.provenance import plain, software
 from flows.store.base import LASTING, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import LANES, in_lanes
 from flows.store.outputs import OutputRecord, OutputStore
-from flows.store.record import Record
+from flows.store.record import Record, canonical_json
 from flows.store.runfolder import RunFolder
 
 NOT_MADE = "its file has not been made; run again to make it"
@@ -47,15 +49,64 @@ class Delivered:
 
     def current(self, planned: PlannedOutput, record: Record) -> OutputEntry | None:
         """The entry of a file that need not be brought."""
-        old, file = self._entries.get(planned.path), self.files.get(planned.path)
-        if old is None or file is None or file.size != old.size or file.modified > self._written:
+        old = self._unchanged(planned.path)
+        if old is None or old != entry_of(planned, record, old.sha256, old.size):
             return None
-        new = entry_of(planned, record, old.sha256, old.size)
-        return old if old.sha256 is not None and old == new else None
+        return old
+
+    def current_sheet(self, sheet: PlannedSheet, seen: SheetSeen) -> OutputEntry | None:
+        """The same of a contact sheet."""
+        old = self._unchanged(sheet.path)
+        return old if old is not None and old == seen.entry(sheet, old.sha256, old.size) else None
+
+    def _unchanged(self, path: str) -> OutputEntry | None:
+        """What the manifest tells of a file that is there as it was delivered."""
+        old, file = self._entries.get(path), self.files.get(path)
+        if old is None or old.sha256 is None or file is None:
+            return None
+        return old if file.size == old.size and file.modified <= self._written else None
 
     def has(self, planned: PlannedOutput, record: Record) -> bool:
         """Whether there is one."""
         return self.current(planned, record) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SheetSeen:
+    """A contact sheet's key, the SHA-256 over the pictures that it shows, how many are missing."""
+
+    key: str
+    frames: str
+    missing: int
+
+    @classmethod
+    def of(cls, sheet: PlannedSheet, records: Mapping[str, Record]) -> SheetSeen:
+        """What of a sheet's pictures is there."""
+        blobs = [record.blob if (record := records.get(tile.key)) else "" for tile in sheet.tiles]
+        frames = hashlib.sha256(canonical_json(blobs)).hexdigest()
+        return cls(sheet_key(sheet), frames, blobs.count(""))
+
+    def entry(
+        self,
+        sheet: PlannedSheet,
+        sha256: str | None = None,
+        size: int | None = None,
+        problem: str = "",
+    ) -> OutputEntry:
+        """What the manifest tells of it."""
+        return OutputEntry(
+            path=sheet.path,
+            key=self.key,
+            variant="",
+            format=sheet.format,
+            quality=0,
+            blob=self.frames,
+            sha256=sha256,
+            size=size,
+            problem=problem,
+            missing=self.missing,
+            encoder=ENCODERS,
+        )
 
 
 def entry_of(
@@ -77,7 +128,9 @@ def entry_of(
         size=size,
         problem=problem,
         kept=_kept(planned, record),
-        shape=plain(asdict(planned.shape)) if planned.shape != AS_IT_IS else {},
+        shape=plain(shape_of(planned.shape)) if planned.shape != AS_IT_IS else {},
+        alpha=planned.alpha,
+        encoder=ENCODERS,
     )
 
 
@@ -87,8 +140,9 @@ def _kept(
     """Whether a file holds every pixel that a region kept: a PNG does, what loses some does not."""
     if record is None or "region" not in record.geometry:
         return ""
-    whole = planned.format == "png" and planned.shape.size is None
-    return "kept" if whole else "kept until delivery"
+    exact = planned.format in LOSSLESS or planned.shape.lossless
+    as_it_is = planned.shape.size is None and not planned.shape.flat and not planned.alpha
+    return "kept" if exact and as_it_is else "kept until delivery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +173,31 @@ class Delivery:
                 return entry_of(planned, None)
             return self.there.current(planned, record) or self._brought(planned, record)
 
-        return tuple(entry for _, entry in in_lanes(entry, self.plan.outputs, LANES))
+        def sheet_entry(sheet: PlannedSheet) -> OutputEntry:
+            seen = SheetSeen.of(sheet, records)
+            current = self.there.current_sheet(sheet, seen)
+            return current or self._copied(
+                sheet.path, seen.key, seen.frames, partial(seen.entry, sheet)
+            )
+
+        files = tuple(entry for _, entry in in_lanes(entry, self.plan.outputs, LANES))
+        return files + tuple(map(sheet_entry, self.plan.sheets))
 
     def _brought(self, planned: PlannedOutput, record: Record) -> OutputEntry:
+        key = output_key(self.plan, planned)
+        return self._copied(planned.path, key, record.blob, partial(entry_of, planned, record))
+
+    def _copied(
+        self, path: str, key: str, picture: str, entry: Callable[..., OutputEntry]
+    ) -> OutputEntry:
+        """A file of the store in the run's folder, or why it is not there."""
         try:
-            check_output_name(planned.path)
-            key = output_key(self.plan, planned)
-            file = OutputStore(self.store).recorded(key, record.blob)
+            check_output_name(path)
+            file = OutputStore(self.store).recorded(key, picture)
             if file is None:
-                problem = f"{planned.path}: {self.problems.get(key, NOT_MADE)}"
-            elif not (problem := self._copied(file, planned.path)):
-                return entry_of(planned, record, file.blob, file.size)
+                problem = f"{path}: {self.problems.get(key, NOT_MADE)}"
+            elif not (problem := self._copy(file, path)):
+                return entry(file.blob, file.size)
         except LASTING:  # no file of it can be written then
             raise
         except (StoreError, OutputError) as error:
@@ -139,10 +207,10 @@ class Delivery:
                 raise
             problem = str(error)
         except Exception as error:
-            problem = f"{planned.path}: {describe(error)}"
-        return entry_of(planned, record, problem=problem)
+            problem = f"{path}: {describe(error)}"
+        return entry(problem=problem)
 
-    def _copied(self, file: OutputRecord, path: str) -> str:
+    def _copy(self, file: OutputRecord, path: str) -> str:
         """Copy it; why that came to nothing."""
         if not self.run.copy(f"blobs/{file.blob}", path):
             return f"{path}: {NOT_MADE}"

@@ -23,6 +23,7 @@ from flows.run.pictures import ContextPictures
 from flows.run.pieces import connected, shape_hint
 from flows.run.provenance import failure_note, new_record
 from flows.run.regions import PromiseBroken
+from flows.run.signing import UNSIGNED, Signing
 from flows.store.base import LASTING, BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditFailure, EditRequest, EditResult
@@ -64,6 +65,7 @@ def run_plan(
     on_event: Listener = ignore,
     cancelled: CancelSignal = never,
     limits: Limits = USUAL,
+    signing: Signing = UNSIGNED,
 ) -> Outcome:
     """Make what is missing by ``seen``, a look at ``store`` (default: at the whole plan).
 
@@ -79,7 +81,7 @@ def run_plan(
     """
     seen = look(plan, store) if seen is None else seen
     asker = Asker(plan, engine_factory, on_event=on_event, cancelled=cancelled)
-    keeper = Keeper(plan, seen.wanted, store, cancelled)
+    keeper = Keeper(plan, seen.wanted, store, cancelled, signing)
     run = _Run(plan, store, asker, keeper, on_event, limits)
     began = time.monotonic()
     ending, why, store_failed, refuses = Ending.COMPLETE, "", False, False

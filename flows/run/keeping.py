@@ -16,9 +16,11 @@ from PIL import Image
 
 from flows.plan.step import Plan, PlannedOutput
 from flows.run.asking import CancelSignal, describe
+from flows.run.encoders import MEDIA_TYPES
 from flows.run.look import Wanted
-from flows.run.outputs import MEDIA_TYPES, OutputError, encode_output
+from flows.run.outputs import OutputError, encode_output
 from flows.run.pictures import decode_png
+from flows.run.signing import UNSIGNED, Signing
 from flows.run.thumbs import keep_thumbnail
 from flows.store.base import BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
@@ -37,13 +39,14 @@ class Keeper:
     """Makes the ``wanted`` outputs of a plan, and thumbnails.
 
     ``problems``, by output key, tell why some could not be encoded. ``cancelled`` is asked before
-    each stored picture that is read.
+    each stored picture that is read; files are signed with ``signing``.
     """
 
     plan: Plan
     wanted: Wanted
     store: KeyedStore
     cancelled: CancelSignal
+    signing: Signing = UNSIGNED
     problems: dict[str, str] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)  # digests of sources that have thumbnails
 
@@ -83,7 +86,8 @@ class Keeper:
         return True
 
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
-        data = encode_output(self.plan, planned, record, picture)
+        sign = self.signing.for_output(self.plan, planned)
+        data = encode_output(self.plan, planned, record, picture, sign=sign)
         blob = hashlib.sha256(data).hexdigest()
         media = MEDIA_TYPES[planned.format]
         file = OutputRecord(key, record.key, record.blob, blob, len(data), media)

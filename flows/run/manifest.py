@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from flows.plan.step import ContextRef, ParentStep, Plan, Step
 from flows.run.outcome import Ending, Outcome, State, StepOutcome
-from flows.run.provenance import now, plain, software, sources_of
+from flows.run.provenance import now, plain, rules_of, software, sources_of
 from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
@@ -58,15 +58,22 @@ class SourceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextEntry:
-    """What a step looked at: a source's digest or another step's key."""
+    """What a step looked at: a source's digest or another step's key.
+
+    ``reading`` is the version of how a source's kind is read.
+    """
 
     kind: Literal["source", "step"]
     name: str
+    reading: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEntry:
-    """One step: what was asked, how it ended, and its picture where there is one."""
+    """One step: what was asked, how it ended, and its picture where there is one.
+
+    ``rules`` are what decides its pixels besides: a region, a cutout's method, newer sizes.
+    """
 
     key: str
     name: str
@@ -86,6 +93,7 @@ class StepEntry:
     created: str | None = None
     notes: tuple[str, ...] = ()
     geometry: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +111,9 @@ class OutputEntry:
 
     ``sha256`` and ``size`` in bytes are there once it is written. ``kept`` tells of a picture with
     a region whether the file still holds what it keeps. ``shape`` is there where the file is not
-    the picture as it is.
+    the picture as it is, ``alpha`` where it has another step's transparency. A contact sheet has a
+    key of its own, no variant and no quality; ``missing`` counts its frames without a picture.
+    ``encoder`` is the version of how files are made.
     """
 
     path: str
@@ -117,6 +127,9 @@ class OutputEntry:
     problem: str = ""
     kept: Literal["", "kept", "kept until delivery"] = ""
     shape: Mapping[str, Any] = field(default_factory=dict)
+    alpha: str = ""
+    missing: int = 0
+    encoder: int = 1
 
 
 class Manifest(BaseModel):
@@ -233,6 +246,7 @@ def _step(step: Step, end: StepOutcome) -> StepEntry:
         reason=end.reason,
         blocked_by=end.blocked_by,
         attempts=end.attempts,
+        rules=rules_of(step),
         **made,
     )
 
@@ -240,7 +254,7 @@ def _step(step: Step, end: StepOutcome) -> StepEntry:
 def _context(ref: ContextRef) -> ContextEntry:
     if isinstance(ref, ParentStep):
         return ContextEntry(kind="step", name=ref.key)
-    return ContextEntry(kind="source", name=ref.digest)
+    return ContextEntry(kind="source", name=ref.digest, reading=ref.reading)
 
 
 def read_manifest(run: RunFolder) -> Manifest:

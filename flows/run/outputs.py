@@ -6,26 +6,27 @@ Made from the store's pictures alone, so no pixel of a source reaches a file but
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import PurePosixPath
-from xml.sax.saxutils import escape
+from typing import Any
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageChops
 
+from flows.plan.keys import shape_words
 from flows.plan.outputs import RUN_FILES
-from flows.plan.step import AS_IT_IS, Plan, PlannedOutput, Step
+from flows.plan.step import Plan, PlannedOutput
+from flows.run.encoders import encoded
 from flows.run.shaping import shaped
+from flows.run.telling import told_words, xmp_of
 from flows.store.objects import checked
 from flows.store.record import Record, canonical_json
 
-ENCODERS = 1  # version of how files are encoded and what they tell; another makes all of them anew
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+ENCODERS = 2  # version of how files are encoded and what they tell; another makes all of them anew
+LOSSLESS = frozenset({"png", "tiff"})
 MIN_QUALITY = 10  # below, a file is not worth its bytes
-MAX_FACTS = 60_000  # bytes of all facts as XMP has them, beside some 1,000 around them
-XMP_NAMESPACE = "urn:kontext:provenance:1"
+_ASPECTS = 0.01  # share by which an alpha's aspect may differ from its picture's
+
+Sign = Callable[[bytes], bytes]  # a file's bytes, signed
 
 
 class OutputError(Exception):
@@ -54,6 +55,8 @@ def check_output_name(relative: str) -> None:
 def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, list[PlannedOutput]]]:
     """For each step with outputs its output keys, and the outputs of each, in their order.
 
+    Without those that are made of several steps: they are made when all of these are there.
+
     Worked out once for the plans that were asked for last, which may be large; a worker's copy
     of a stage's plan, with the model where this machine has it, has the same.
     """
@@ -62,6 +65,8 @@ def keyed_outputs(plan: Plan) -> Mapping[str, Mapping[str, list[PlannedOutput]]]
             return before
     found: dict[str, dict[str, list[PlannedOutput]]] = {}
     for planned in plan.outputs:
+        if planned.alpha:
+            continue
         own = found.setdefault(planned.key, {})
         own.setdefault(output_key(plan, planned), []).append(planned)
     _known[:] = [*_known[-1:], (plan, found)]
@@ -82,55 +87,85 @@ _known: list[tuple[Plan, Mapping[str, Mapping[str, list[PlannedOutput]]]]] = []
 def output_key(plan: Plan, planned: PlannedOutput) -> str:
     """What names the bytes of an output's file: SHA-256 over all that decides them.
 
-    That is the step's key, the format, its quality where the format has one, and what the file
-    tells of itself; not where it lies, so two names of one file have one key. The picture's record
-    tells when and by what it was made: that comes with the picture.
+    That is the step's key, the format, its quality where it has an effect, what becomes of the
+    picture, and what the file tells of itself; not where it lies, so two names of one file have
+    one key. The picture's record tells when and by what it was made: that comes with the picture.
     """
-    named = {
+    lossy = planned.format not in LOSSLESS and not planned.shape.lossless
+    named: dict[str, Any] = {
         "output": ENCODERS,
         "format": planned.format,
-        "quality": None if planned.format == "png" else planned.quality,
-        "facts": facts_of(plan, plan.steps[planned.key]),
+        "quality": planned.quality if lossy else None,
+        "facts": told_words(plan, planned),
     }
-    if planned.shape != AS_IT_IS:
-        named["shape"] = asdict(planned.shape)
+    if words := shape_words(planned):
+        named["shape"] = words
     return hashlib.sha256(canonical_json(named)).hexdigest()
 
 
 def encode_output(
-    plan: Plan, planned: PlannedOutput, record: Record, picture: Image.Image
+    plan: Plan,
+    planned: PlannedOutput,
+    record: Record,
+    picture: Image.Image,
+    alpha: Image.Image | None = None,
+    sign: Sign | None = None,
 ) -> bytes:
-    """The bytes of an output file: the step's picture re-encoded, with its provenance inside."""
+    """The bytes of an output file: the step's picture re-encoded, with its provenance inside.
+
+    ``alpha`` is another step's picture, whose transparency the file has. What is weighed is the
+    file as it is delivered, signed if it is to be.
+
+    Raises:
+        OutputError: it weighs too much at any quality, or the alpha is of another aspect.
+    """
     from kontext_engine.region import on_white
 
-    made = {"created": record.created, "software": record.software}
-    facts = facts_of(plan, plan.steps[planned.key]) | made
-    if planned.format == "jpeg":  # has no alpha
+    if alpha is not None:
+        picture = _with_alpha(picture, alpha)
+    if planned.format == "jpeg" or planned.shape.flat:
         picture = on_white(picture)
     picture = shaped(picture, planned.shape)
-    legible = _fitting({name: _legible(text) for name, text in facts.items()})
+    xmp = xmp_of(plan, planned, record)
 
-    def encoded(quality: int) -> bytes:
-        buffer = io.BytesIO()
-        _ENCODERS[planned.format](picture, buffer, legible, quality)
-        return buffer.getvalue()
+    def made(quality: int) -> bytes:
+        data = encoded(picture, planned.format, quality, planned.shape, xmp)
+        return sign(data) if sign is not None else data
 
     if planned.shape.max_kb is None:
-        return encoded(planned.quality)
-    return _within(encoded, planned, planned.shape.max_kb * 1000)
+        return made(planned.quality)
+    return _within(made, planned, planned.shape.max_kb * 1000)
 
 
-def _within(encoded: Callable[[int], bytes], planned: PlannedOutput, most: int) -> bytes:
+def _with_alpha(picture: Image.Image, alpha: Image.Image) -> Image.Image:
+    """The picture, as transparent as ``alpha`` and it itself are; brought to its size."""
+    if alpha.mode != "RGBA":
+        raise OutputError("the step of its 'alpha' has no transparency; name one of op 'cutout'")
+    levels = alpha.getchannel("A")
+    if levels.size != picture.size:
+        own, other = picture.width / picture.height, alpha.width / alpha.height
+        if abs(own / other - 1) > _ASPECTS:
+            raise OutputError(
+                f"its 'alpha' is {alpha.width}x{alpha.height} and the picture "
+                f"{picture.width}x{picture.height}; expected one aspect; cut out the picture itself"
+            )
+        levels = levels.resize(picture.size, Image.Resampling.LANCZOS)
+    clear = picture.convert("RGBA")
+    clear.putalpha(ImageChops.darker(clear.getchannel("A"), levels))
+    return clear
+
+
+def _within(made: Callable[[int], bytes], planned: PlannedOutput, most: int) -> bytes:
     """The file at the best quality, up to the planned one, at which it weighs no more.
 
     Raises:
         OutputError: it weighs more at any quality worth looking at.
     """
-    best = encoded(planned.quality)
+    best = made(planned.quality)
     if len(best) <= most:
         return best
     good, bad = MIN_QUALITY, planned.quality
-    best = encoded(good) if good < bad else best
+    best = made(good) if good < bad else best
     if len(best) > most:
         raise OutputError(
             f"{len(best) / 1000:,.0f} kB at quality {min(good, bad)}, the least; "
@@ -139,86 +174,8 @@ def _within(encoded: Callable[[int], bytes], planned: PlannedOutput, most: int) 
         )
     while bad - good > 1:
         middle = (good + bad) // 2
-        if len(data := encoded(middle)) <= most:
+        if len(data := made(middle)) <= most:
             good, best = middle, data
         else:
             bad = middle
     return best
-
-
-def facts_of(plan: Plan, step: Step) -> dict[str, str]:
-    """What an output tells of what was asked for, as text."""
-    params = step.params
-    facts = {
-        "key": step.key,
-        "recipe": plan.recipe,
-        "step": step.label,
-        "operation": step.operation,
-        "prompt": params.prompt,
-        "negative_prompt": params.negative_prompt,
-        "seed": params.seed,
-        "steps": params.steps,
-        "guidance": params.guidance,
-        "model": plan.model.name,
-        "model_digest": plan.model.digest,
-    }
-    return {name: str(value) for name, value in facts.items() if value is not None}
-
-
-def _legible(text: str) -> str:
-    """Text that every metadata format can hold: no control characters, 8,000 characters at most.
-
-    The whole prompt is in the record.
-    """
-    whole = text.encode("utf-8", "replace").decode()[:8000]
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in whole)
-
-
-def _fitting(facts: Mapping[str, str]) -> Mapping[str, str]:
-    """The facts, the longest of them cut until all together fit into a segment of a JPEG (64 kB).
-
-    What counts is bytes as they are written: an ``&`` takes five in XMP, a sign of Hindi three.
-    """
-    fitting = dict(facts)
-    while sum(map(_bytes, fitting.values())) > MAX_FACTS:
-        longest = max(fitting, key=lambda name: _bytes(fitting[name]))
-        fitting[longest] = fitting[longest][: len(fitting[longest]) * 9 // 10]
-    return fitting
-
-
-def _bytes(text: str) -> int:
-    return len(escape(text).encode())
-
-
-def _png(picture: Image.Image, to: io.BytesIO, facts: Mapping[str, str], quality: int) -> None:  # noqa: ARG001
-    info = PngInfo()
-    for name, text in facts.items():
-        if text.isascii():
-            info.add_text(f"kontext:{name}", text)
-        else:
-            info.add_itxt(f"kontext:{name}", text)
-    picture.save(to, "PNG", pnginfo=info, optimize=False)
-
-
-def _jpeg(picture: Image.Image, to: io.BytesIO, facts: Mapping[str, str], quality: int) -> None:
-    # Full chroma: product colours and small type suffer visibly from the usual halving.
-    picture.save(to, "JPEG", quality=quality, subsampling=0, optimize=True, xmp=_xmp(facts))
-
-
-def _webp(picture: Image.Image, to: io.BytesIO, facts: Mapping[str, str], quality: int) -> None:
-    picture.save(to, "WEBP", quality=quality, method=4, xmp=_xmp(facts))
-
-
-_Encoder = Callable[[Image.Image, io.BytesIO, Mapping[str, str], int], None]
-_ENCODERS: Mapping[str, _Encoder] = {"png": _png, "jpeg": _jpeg, "webp": _webp}
-
-
-def _xmp(facts: Mapping[str, str]) -> bytes:
-    rows = "".join(f"<k:{name}>{escape(text)}</k:{name}>" for name, text in facts.items())
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about="" xmlns:k="{XMP_NAMESPACE}">{rows}</rdf:Description>'
-        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-    ).encode()

@@ -16,6 +16,7 @@ from flows.engines.loading import engine_class
 from flows.plan.step import Plan
 from flows.recipe.naming import run_slug
 from flows.run.asking import CancelSignal, EngineFactory
+from flows.run.composing import Composer
 from flows.run.delivery import Delivered, Delivery
 from flows.run.events import Listener, ignore
 from flows.run.execute import Limits, never, run_plan
@@ -24,8 +25,9 @@ from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
 from flows.run.outcome import Outcome
 from flows.run.report.links import PAGE, RELATIVE, Links
+from flows.run.signing import Signing
 from flows.run.table import FILE_NAME as TABLE_NAME
-from flows.run.table import outputs_csv
+from flows.run.table import JSON_NAME, outputs_csv, outputs_json
 from flows.settings import DEFAULT_OUT, Settings
 from flows.settings.address import is_s3
 from flows.settings.load import load_settings
@@ -154,6 +156,7 @@ def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finis
             on_event=hooks.on_event,
             cancelled=hooks.cancelled,
             limits=Limits(largest=request.effective.inputs.max_pixels),
+            signing=Signing.of(request.effective),
         )
         return publish(plan, outcome, store, run, request.effective, there)
 
@@ -186,10 +189,11 @@ def publish(
 ) -> Finished:
     """Bring outputs and thumbnails into the run's folder, write report and manifest.
 
-    Everything is copied within the home: no picture is read, nothing is encoded. An output that
-    is not there, and a source that could not be opened, are told with their problems. ``there``
-    is what the folder holds already, if that is known. ``links`` are the page's, by default what
-    ``settings`` say; with ``shared`` it is there a second time, with these links.
+    Everything is copied within the home: nothing is read or encoded but for files that are made of
+    several pictures, and are not there yet. An output that is not there, and a source that could
+    not be opened, are told with their problems. ``there`` is what the folder holds already, if that
+    is known. ``links`` are the page's, by default what ``settings`` say; with ``shared`` it is
+    there a second time, with these links.
 
     The manifest is last: where one is, everything that it names is there. Into a server that has
     just been given up on nothing is written: each try would take as long again.
@@ -206,11 +210,14 @@ def publish(
     there = there or Delivered(run)
     thumbs = Thumbnails(run, there.files)
     records = {key: end.record for key, end in outcome.steps.items() if end.record is not None}
-    outputs = Delivery(plan, store, run, there, outcome.problems).bring(records)
+    composer = Composer(plan, store, records, Signing.of(settings))
+    told = {**outcome.problems, **composer.compose(there)}
+    outputs = Delivery(plan, store, run, there, told).bring(records)
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
     run.write(TABLE_NAME, outputs_csv(manifest))
+    run.write(JSON_NAME, outputs_json(manifest))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)

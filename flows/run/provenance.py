@@ -38,9 +38,17 @@ def plain(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
+def rules_of(step: Step) -> dict[str, Any]:
+    """What few steps have besides their parameters, as JSON: only what is there."""
+    rules: dict[str, Any] = {"geometry": step.geometry} if step.geometry > 1 else {}
+    if step.region is not None:
+        rules["region"] = plain(asdict(step.region))
+    return rules | ({"method": step.method} if step.method else {})
+
+
 def sources_of(plan: Plan) -> list[SourceImage]:
-    """The pictures that a plan begins with, each once."""
-    found: dict[str, SourceImage] = {}
+    """The files that a plan begins with, each once: pictures, and fonts of contact sheets."""
+    found = {one.font.digest: one.font for one in plan.sheets if one.font is not None}
     for step in plan.steps.values():
         for ref in step.contexts:
             if isinstance(ref, SourceImage):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageColor, ImageFilter
 
-from flows.plan.outputs import BLUR
+from flows.plan.filing import BLUR
 from flows.plan.step import Shape
 from kontext_engine.geometry import Fit, Size, place
 from kontext_engine.picture import place_picture

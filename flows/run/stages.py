@@ -112,7 +112,10 @@ def _stored(plan: Plan, home: Objects) -> Plan:
         else step
         for key, step in plan.steps.items()
     }
-    return replace(plan, steps=steps)
+    sheets = tuple(
+        one if one.font is None else replace(one, font=stored(one.font)) for one in plan.sheets
+    )
+    return replace(plan, steps=steps, sheets=sheets)
 
 
 def read_stage(objects: Objects, run: str, number: str) -> Stage | None:

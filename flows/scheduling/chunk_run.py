@@ -26,6 +26,7 @@ from flows.run.events import Event, Retrying, Settled
 from flows.run.execute import Limits, run_plan
 from flows.run.look import look
 from flows.run.outcome import Ending, Outcome, State
+from flows.run.signing import Signing
 from flows.run.stages import ChunkSheet, read_stage
 from flows.run.thumbs import Thumbnail
 from flows.run.verdicts import give, verdict
@@ -157,6 +158,7 @@ def _carry_out(
             on_event=hear,
             cancelled=stop,
             limits=Limits(largest=site.settings.inputs.max_pixels),
+            signing=Signing.of(site.settings),
         )
     finally:
         attempt.stopped = None

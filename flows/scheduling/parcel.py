@@ -16,9 +16,11 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.plan.presets import FILE as PRESETS
 from flows.problems import Problem
 from flows.recipe.catalog import Found
 from flows.recipe.errors import RecipeError
+from flows.recipe.handout import SheetSpec
 from flows.recipe.matrix import build_axes
 from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe
@@ -58,6 +60,13 @@ def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
     if kept.is_file():
         found[kept.name] = kept
     folder = Path(os.path.normpath(Path.cwd() / recipe.folder))
+    if (presets := recipe.folder / PRESETS).is_file():
+        found[PRESETS] = presets
+    for output in recipe.document.outputs:
+        if isinstance(output, SheetSpec) and output.font is not None:
+            font = Path.cwd() / recipe.folder / output.font
+            if font.is_file():  # planning tells, if it is not
+                found[PurePosixPath(os.path.relpath(font, folder)).as_posix()] = font
     for path in recipe.files:  # tables, what it extends, the folder's defaults
         place = os.path.relpath(Path.cwd() / path, folder)
         found[PurePosixPath(place).as_posix()] = path

@@ -15,6 +15,7 @@ from flows.settings.address import understood
 from flows.settings.sections import (
     BEGINS_AT_FILE,
     CREDENTIALS,
+    DeliverySettings,
     GcSettings,
     InputSettings,
     NightSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "DEFAULT_OUT",
     "MAX_PRESIGN",
     "RESIDENT_PATIENCE",
+    "DeliverySettings",
     "GcSettings",
     "InputSettings",
     "NightSettings",
@@ -108,6 +110,7 @@ class Settings(Section):
     s3: S3Settings = S3Settings()
     inputs: InputSettings = InputSettings()
     gc: GcSettings = GcSettings()
+    delivery: DeliverySettings = DeliverySettings()
 
     @field_validator("files_url")
     @classmethod

@@ -177,6 +177,23 @@ class GcSettings(Section):
     """Nothing younger is ever removed."""
 
 
+class DeliverySettings(Section):
+    """What delivered files tell of themselves, and what they are signed with."""
+
+    metadata: Literal["full", "credit", "none"] = "full"
+    """What files tell, where their output does not say: full (prompt, seed, model and key too),
+    credit (who and what made them) or none.
+    """
+    creator: str = Field(default="", max_length=500)
+    """Whom files name as their creator."""
+    certificate: FilePath | None = Field(default=None, json_schema_extra=BEGINS_AT_FILE)
+    """A PEM file, the signer's certificate first, then its authorities': files are signed with it
+    (C2PA).
+    """
+    key_file: FilePath | None = Field(default=None, json_schema_extra=BEGINS_AT_FILE)
+    """The PEM file of that certificate's private key; who encodes files needs it, nobody else."""
+
+
 class WorkerSettings(Section):
     """How ``kontext worker`` is started; what is ``None`` is left to the machine."""
 

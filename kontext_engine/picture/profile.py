@@ -127,6 +127,15 @@ def profile_of(content: bytes) -> Profile:
 
 
 @lru_cache(maxsize=1)
+def srgb() -> bytes:
+    """The profile of sRGB that files carry: LittleCMS's own, without the time it was made at."""
+    content = bytearray(_SRGB.tobytes())
+    content[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    content[84:100] = bytes(16)  # the digest of all this
+    return bytes(content)
+
+
+@lru_cache(maxsize=1)
 def adobe_rgb() -> bytes:
     """Adobe RGB (1998), which EXIF can name without embedding it: a matrix and a gamma curve.
 

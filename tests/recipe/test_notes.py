@@ -52,9 +52,9 @@ NOTED = {
         ["2:12: every step has its own 'steps', so this has no effect"],
     ),
     "an extension of no format": (
-        STEP + "outputs: [{step: s, name: a.tiff}]\n",
+        STEP + "outputs: [{step: s, name: a.psd}]\n",
         [
-            "4:27: '.tiff' is no format of outputs: the file ends in '.png' after it; write '.png' or add 'format'"
+            "4:27: '.psd' is no format of outputs: the file ends in '.png' after it; write '.png' or add 'format'"
         ],
     ),
     "an axis that nothing mentions": (

@@ -13,6 +13,7 @@ from flows.recipe.recipe import load_recipe, parse_recipe
 from kontext_engine.geometry import Size
 from kontext_engine.spec import ModelSpec
 
+ROOT = Path(__file__).parents[2]
 MODEL = ModelSpec(
     name="kontext-mini",
     source="/nowhere",

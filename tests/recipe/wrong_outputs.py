@@ -165,7 +165,7 @@ steps:
 outputs:
   - {step: s, format: jpg}
 """,
-        "5:23: 'format' is the text 'jpg'; expected 'png', 'jpeg' or 'webp'; did you mean 'jpeg'?",
+        "5:23: 'format' is the text 'jpg'; expected 'png', 'jpeg', 'webp', 'avif' or 'tiff'; did you mean 'jpeg'?",
     ),
     "output-two-formats": (
         """\
@@ -183,7 +183,7 @@ steps:
 outputs:
   - {step: s, quality: 80}
 """,
-        "5:15: 'quality' has no effect on png; expected jpeg or webp; remove it or add a 'format'",
+        "5:15: 'quality' has no effect on png; expected jpeg, webp or avif; remove it or add a 'format'",
     ),
     "unknown-model": (
         "model: kontext-mni\n",
@@ -211,10 +211,82 @@ outputs:
     ),
     "output-max-png": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.png, max_kb: 9}\n",
-        "4:28: 'max_kb' has no effect on png; expected jpeg or webp; remove it or add a 'format'",
+        "4:28: 'max_kb' has no effect on png; expected jpeg, webp or avif; remove it or add a 'format'",
     ),
     "output-preset-unknown": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, preset: instagram-stroy}\n",
         "4:36: unknown preset 'instagram-stroy' in outputs: did you mean 'instagram-story'?",
+    ),
+    "output-lossless-jpeg": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, lossless: true}\n",
+        "4:28: 'lossless' has no effect on jpeg; expected webp; remove it or add a 'format'",
+    ),
+    "output-lossless-quality": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.webp, lossless: true, max_kb: 9}\n",
+        "4:45: 'max_kb' has no effect on a lossless file; expected one of them; remove one",
+    ),
+    "output-chroma-webp": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.webp, chroma: 4:4:4}\n",
+        "4:29: 'chroma' has no effect on webp; expected jpeg or avif; remove it or add a 'format'",
+    ),
+    "output-alpha-jpeg": (
+        "inputs: {p: samples/shoe.png}\nsteps: {s: {op: generate, prompt: hi}, c: {op: cutout, image: p}}\noutputs:\n  - {step: s, name: a.jpg, alpha: c}\n",
+        "5:28: 'alpha' has no effect on jpeg, which has none; expected png, webp, avif or tiff; remove it or write another 'format'",
+    ),
+    "output-alpha-unknown": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, alpha: cut}\n",
+        "4:22: unknown step 'cut' in alpha; expected 's'; write one of these",
+    ),
+    "output-alpha-takes": (
+        "steps: {s: {op: generate, prompt: hi, takes: 2}, t: {op: generate, prompt: ho, takes: 3}}\noutputs:\n  - {step: s, name: '{take}', alpha: t}\n",
+        "4:38: 't' has 3 takes and 's' 2; expected one, or as many; name another step",
+    ),
+    "sheet-unknown-step": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: t}\n",
+        "4:13: unknown step 't' in outputs; expected 's'; write one of these",
+    ),
+    "sheet-key": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, colums: 3}\n",
+        "4:16: unknown key 'colums' in output 1: did you mean 'columns'?",
+    ),
+    "sheet-columns": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, columns: 21}\n",
+        "4:25: 'columns' is the number 21; expected at most 20; choose a number in the range",
+    ),
+    "sheet-ending": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, name: a.jpg}\n",
+        "4:22: 'a.jpg' is no contact sheet; expected a name that ends in .pdf, .png or .html; add one of these",
+    ),
+    "sheet-page-png": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, name: a.png, page: a4}\n",
+        "4:29: 'page' has no effect on png; expected pdf; remove it",
+    ),
+    "sheet-font-html": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, name: a.html, font: a.ttf}\n",
+        "4:30: 'font' has no effect on html; expected pdf or png; remove it",
+    ),
+    "sheet-font-none": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, font: samples/shoe.png}\n",
+        "4:22: 'shoe.png' is no font to write with (not a recognized TrueType font: version=0x89504E47); expected a TrueType file (.ttf); name another",
+    ),
+    "sheet-order": (
+        "matrix: {shot: [a, b]}\nsteps: {s: {op: generate, prompt: '{shot}'}}\noutputs:\n  - {sheet: s, order: shto}\n",
+        "5:23: unknown axis 'shto' in order: did you mean 'shot'?",
+    ),
+    "sheet-order-variable": (
+        "matrix: {shot: [{name: a, n: 1}, b]}\nsteps: {s: {op: generate, prompt: '{shot}'}}\noutputs:\n  - {sheet: s, order: shot.n}\n",
+        "5:23: 'shot' has no '.n' for 'b' in order; expected it for every value; add it",
+    ),
+    "sheet-caption": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, caption: '{shot}'}\n",
+        "4:26: unknown variable 'shot' in caption; expected 'step', 'variant' or 'recipe'; declare it under 'variables:'",
+    ),
+    "sheet-and-file": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.png}\n  - {sheet: s, name: A.png}\n",
+        "5:22: two outputs are written to 'A.png'; expected a name for each; make the names differ",
+    ),
+    "output-neither": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {name: a.png}\n",
+        "4:5: output 1 has no 'step'; expected the step whose pictures these are; add 'step: ...'",
     ),
 }

@@ -119,9 +119,9 @@ def encoded(monkeypatch) -> list[str]:
     """The paths of the outputs that are encoded."""
     paths: list[str] = []
 
-    def encode(plan, planned, record, picture):
+    def encode(plan, planned, *rest, **more):
         paths.append(planned.path)
-        return encode_output(plan, planned, record, picture)
+        return encode_output(plan, planned, *rest, **more)
 
     monkeypatch.setattr(keeping, "encode_output", encode)
     return paths

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from flows.pull.listing import find_run
-from flows.run import outputs
 from flows.run.execute import run_plan
 from flows.run.manifest import FILE_NAME
 from flows.run.outcome import Ending
-from flows.run.outputs import XMP_NAMESPACE, OutputError, check_output_name, output_key
+from flows.run.outputs import OutputError, check_output_name, output_key
 from flows.run.pipeline import publish, run_folder
+from flows.run.telling import MAX_FACTS, fitting, read_xmp
 from flows.store import atomic
 from flows.store.base import NameLeaves, StoreFull
 from flows.store.folder import LocalObjects
@@ -40,35 +41,28 @@ def one_output(tmp_path, prompt=HOSTILE, **output):
     return plan, finished, Path(finished.folder) / finished.manifest.outputs[0].path
 
 
-def test_png_carries_its_provenance(tmp_path):
-    plan, _, path = one_output(tmp_path, path="deep/er/hero.png")
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("avif", "avif"), ("tiff", "tif")],
+)
+def test_every_format_carries_its_provenance_and_an_srgb_tag(tmp_path, kind, suffix):
+    plan, _, path = one_output(tmp_path, path=f"deep/er/hero.{suffix}", format=kind)
     (key,) = plan.steps
     with Image.open(path) as image:
-        text = image.text
-        record = LocalStore(tmp_path / "out").find(key)
-        assert image.convert("RGB").tobytes() == decoded(LocalStore(tmp_path / "out"), record)
-    assert text["kontext:key"] == key
-    assert text["kontext:seed"] == "41"
-    assert text["kontext:model"] == "fake"
-    assert text["kontext:recipe"] == "autumn looks"
-    assert text["kontext:prompt"] == HOSTILE.replace("\x00", "\ufffd").replace("\x07", "\ufffd")
-
-
-@pytest.mark.parametrize(("kind", "suffix"), [("jpeg", "jpg"), ("webp", "webp")])
-def test_jpeg_and_webp_carry_it_as_xmp(tmp_path, kind, suffix):
-    plan, _, path = one_output(tmp_path, path=f"hero.{suffix}", format=kind)
-    with Image.open(path) as image:
         assert image.format == kind.upper()
-        packet = image.info["xmp"]
-    tree = ET.fromstring(packet.decode().partition("?>")[2].rpartition("<?xpacket")[0])  # noqa: S314
-    found = {
-        element.tag.partition("}")[2]: element.text
-        for element in tree.iter()
-        if element.tag.startswith(f"{{{XMP_NAMESPACE}}}")
-    }
-    assert found["key"] == next(iter(plan.steps))
-    assert found["seed"] == "41"
-    assert "<b>it</b> & “Größe” 雪" in found["prompt"]
+        facts = read_xmp(image.info["xmp"])
+        if kind == "png":
+            assert image.info["srgb"] == 0
+        else:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+            assert "sRGB" in ImageCms.getProfileDescription(profile)
+        if kind in ("png", "tiff"):
+            record = LocalStore(tmp_path / "out").find(key)
+            whole = decoded(LocalStore(tmp_path / "out"), record)
+            assert image.convert("RGB").tobytes() == whole
+    told = {"key": key, "seed": "41", "model": "fake", "recipe": "autumn looks"}
+    assert {name: facts[name] for name in told} == told
+    assert facts["prompt"] == HOSTILE.replace("\x00", "\ufffd").replace("\x07", "\ufffd")
 
 
 def test_quality_is_heeded(tmp_path):
@@ -87,10 +81,10 @@ def test_a_prompt_longer_than_a_jpeg_segment_is_cut_in_the_file_only(tmp_path):
 
 def test_what_counts_is_the_bytes_that_a_segment_holds():
     facts = {"prompt": "&" * 8000, "negative_prompt": "雪&" * 4000, "key": "k", "step": "<" * 9000}
-    told = outputs._fitting(facts)
-    assert 40_000 < len(outputs._xmp(told)) < 65_000
+    told = fitting(facts)
+    assert 40_000 < sum(len(escape(text).encode()) for text in told.values()) <= MAX_FACTS
     assert all(text.startswith(told[name]) and told[name] for name, text in facts.items())
-    assert outputs._fitting({"prompt": "雪" * 8000}) == {"prompt": "雪" * 8000}
+    assert fitting({"prompt": "雪" * 8000}) == {"prompt": "雪" * 8000}
 
 
 @pytest.mark.parametrize(

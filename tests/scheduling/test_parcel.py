@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from flows.plan.fonts import SHIPPED
+from flows.plan.plan import make_plan
 from flows.recipe.errors import RecipeError
 from flows.recipe.matrix import build_axes
 from flows.recipe.recipe import load_recipe
@@ -16,6 +18,7 @@ from flows.recipe.review import Review
 from flows.scheduling.parcel import ORDERS, is_parcel, put_parcel, unpacked
 from flows.settings import Settings
 from flows.store.local import LocalStore
+from kontext_engine.fake import FAKE_SPEC
 
 TEXT = """\
 version: 1
@@ -77,6 +80,22 @@ def test_the_same_pictures_are_found_where_the_recipe_never_was(
         assert (found.path.parent / "r.overrides.yaml").is_file()
         place = found.path
     assert not place.exists()
+
+
+def test_presets_and_fonts_beside_it_go_along(recipe, settings, store):
+    text = "outputs: [{step: other, name: a, preset: shop}, {sheet: scene, font: type/own.ttf}]\n"
+    recipe.write_text(TEXT + text)
+    (recipe.parent / "presets.yaml").write_text("shop: {size: 90x60}\n")
+    (recipe.parent / "type").mkdir()
+    shutil.copy(SHIPPED, recipe.parent / "type" / "own.ttf")
+    order = put_parcel(load_recipe(recipe), settings, store)
+    shutil.rmtree(recipe.parent)
+    with unpacked(order, store.objects, settings) as found:
+        loaded = load_recipe(found.path, (), found.settings)
+        plan = make_plan(loaded, model=FAKE_SPEC, settings=found.settings)
+    assert plan.outputs[0].shape.size == (90, 60)
+    (sheet,) = plan.sheets
+    assert sheet.font.digest == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
 
 
 def test_the_same_recipe_is_one_order(recipe, settings, store):
