@@ -76,7 +76,7 @@ def run(
         recipe, settings.store, changes(sets, model), tuple(only or ()), dtype, settings
     )
     if reroll:
-        _reroll(request, reroll)
+        _reroll(request, reroll, prefect=prefect)
     if detach and not prefect:
         raise typer.BadParameter("only an order can be left alone", param_hint="--detach")
     if prefect and (dtype is not None or device is not None or batch is not None):
@@ -89,16 +89,17 @@ def run(
     raise typer.Exit(_exit_code(finished))
 
 
-def _reroll(request: RunRequest, selectors: list[str]) -> None:
-    from flows.plan.reroll import reroll
-    from flows.recipe.overrides import overrides_path
-    from flows.recipe.recipe import load_recipe
+def _reroll(request: RunRequest, selectors: list[str], *, prefect: bool) -> None:
+    from flows.cli.decide import reroll_told
+    from flows.decisions.ledger import Refused
+    from flows.store.base import StoreError
 
-    recipe = load_recipe(request.recipe, request.sets, request.effective)
-    kept = overrides_path(request.recipe)
-    for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
-        text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
-        typer.echo(text, err=True)
+    keep = False if prefect else None  # of an order the store alone tells
+    with told(StoreError, Refused):
+        reroll_told(
+            request.recipe, request.sets, tuple(selectors), request.effective, request.only,
+            keep=keep,
+        )  # fmt: skip
 
 
 def _order(request: RunRequest, detach: bool) -> Finished | None:

@@ -77,6 +77,8 @@ def plan_outputs(
             continue
         quality = spec.quality or DEFAULT_QUALITY
         for variant, take, key in _takes(made, spec.step):
+            if node.takes == 1 < take:
+                continue  # one more to pick from, of a step whose files have no number
             stem = _render(review.recipe, spec.step, template, variant, take)
             path = f"{stem}.{EXTENSIONS[kind]}"
             output = PlannedOutput(key, variant.id, path, kind, quality, shape)

@@ -14,11 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.decisions.decided import UNDECIDED, Decided
+from flows.decisions.decision import Slot
 from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
-from flows.plan.select import make_label, narrow, stale_label
+from flows.plan.picks import Picks
+from flows.plan.select import make_label, narrow, parse_label, stale_label
 from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
+    Candidate,
     ContextRef,
     ParentStep,
     Plan,
@@ -60,6 +64,7 @@ def make_plan(
     only: Sequence[str] = (),
     overrides: Overrides | None = None,
     settings: Settings | None = None,
+    decided: Decided = UNDECIDED,
 ) -> Plan:
     """Plan a recipe.
 
@@ -71,16 +76,18 @@ def make_plan(
             of them selects, and their ancestors, are kept. Empty keeps all.
         overrides: seeds by label; default: the file beside the recipe.
         settings: where inputs may come from; default: those of this process.
+        decided: what people and judges have decided; default: nothing.
 
     Raises:
         RecipeError: every mistake that can be found without making a picture.
+        StoreError: a picture that was picked cannot be looked for.
         SettingsError: there are no settings to plan with.
     """
     review = Review(recipe, settings or load_settings())
     spec = model or _resolve_model(review)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
     with _uncollected():
-        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
+        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds, decided).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -93,6 +100,7 @@ class _Planner:
         model: ModelSpec,
         numerics: NumericsProfile,
         overrides: Overrides,
+        decided: Decided = UNDECIDED,
     ) -> None:
         self.review = review
         self.recipe = review.recipe
@@ -110,6 +118,9 @@ class _Planner:
         self.made: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
         self.users: dict[str, list[str]] = {}
+        self.also: dict[tuple[str, ...], tuple[str, ...]] = {}  # what judges look by, likewise
+        self.picks = Picks(review, decided, self.steps, self.source, self.sizing.know)
+        self.slots: dict[str, Slot] = {}  # of all labels, by digest, where hands have decided
 
     def plan(self) -> Plan:
         variants = self.prepare()
@@ -138,7 +149,7 @@ class _Planner:
                 PlannedVariant(
                     variant.id,
                     {axis: variant.values[axis].name for axis in shown},
-                    tuple([key for step in order for key in own[step]]),
+                    tuple(dict.fromkeys([key for step in order for key in own[step]])),
                     _details(variant, shown),
                 )
                 for variant, own in made
@@ -147,7 +158,17 @@ class _Planner:
             digest=plan_digest(self.steps, outputs),
             labels=self.labels,
             sets=self.recipe.sets,
-            warnings=(*self.review.warnings, *self.stale_overrides()),
+            warnings=(
+                *self.review.warnings,
+                *self.picks.warnings,
+                *self.picks.decided.notes(self.slots),
+                *self.stale_overrides(),
+            ),
+            picks=self.picks.picks,
+            waiting=self.picks.waiting,
+            project=self.review.settings.project,
+            numbers=self.picks.decided.numbers(),
+            depends=self.picks.depends(self.nodes) if self.recipe.given else {},
         )
 
     def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:
@@ -184,18 +205,95 @@ class _Planner:
             agreed = (node.id, *[names[axis] for axis in node.axes])
             found = self.made.get(agreed)
             if found is None:
-                takes = range(1, node.takes + 1)
-                found = tuple([self.make(node, variant, keys, take) for take in takes])
+                found = self.found(node, variant, keys, agreed)
                 self.made[agreed] = found
             keys[node.id] = found
-            for key in found:
+            for key in (*found, *self.also.get(agreed, ())) if self.also else found:
                 users = self.users.setdefault(key, [])
                 if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
                     users.append(variant.id)
         return keys
 
+    def found(
+        self,
+        node: StepNode,
+        variant: Variant,
+        keys: Mapping[str, tuple[str, ...]],
+        agreed: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """The keys of a step's takes, or of what a pick has chosen; none behind an undecided one."""
+        shown = self.shown(node, variant)
+        label = make_label(node.id, shown)
+        if self.picks.busy:
+            slot = self.picks.slot(node, label)
+            self.slots[slot.digest] = slot
+        if self.picks.waiting and (reads := list(self.reads(node, variant))):
+            parents = [keys[one] or make_label(one, self.shown(self.nodes[one], variant))
+                       for one in reads]  # fmt: skip
+            if not all(keys[one] for one in reads):
+                for take in range(1, node.takes + 1):
+                    self.picks.wait(self.label(node, shown, take), parents)
+                return ()
+        if node.spec.op == "pick":
+            among = [
+                Candidate(self.label(self.nodes[one], self.shown(self.nodes[one], variant), n), key)
+                for one in node.among
+                for n, key in enumerate(keys[one], 1)
+            ]
+            self.picks.named = keys
+            found, self.also[agreed] = self.picks.pick(node, label, variant, among)
+            self.labels.update(dict.fromkeys((label,), *found) if found else {})
+            return found
+        seeds = self.seeds(node, label)
+        takes = [*range(1, node.takes + 1), *sorted(n for n in seeds if n > node.takes)]
+        return tuple([self.make(node, variant, keys, take, seeds) for take in takes])
+
+    def shown(self, node: StepNode, variant: Variant) -> dict[str, str]:
+        """The values that a step's label tells."""
+        return {axis: variant.values[axis].name for axis in node.axes if self.axes[axis].shown}
+
+    def label(self, node: StepNode, shown: Mapping[str, str], take: int) -> str:
+        """The label of a take; the first's is the step's own."""
+        return make_label(node.id, shown if take == 1 else {**shown, TAKE: str(take)})
+
+    def reads(self, node: StepNode, variant: Variant) -> Iterator[str]:
+        """The steps that a step reads in this variant."""
+        names = [
+            image
+            if isinstance(image, str)
+            else image.render(lambda item: look_up(self.recipe, item, variant.values)).strip()
+            for image in node.images
+        ]
+        more = (node.mask, node.of, *node.among)
+        yield from (name for name in (*names, *more) if name in self.nodes)
+
+    def seeds(self, node: StepNode, label: str) -> Mapping[int, int]:
+        """Seeds by take, as decided, or else as the file beside the recipe says."""
+        found: dict[int, int] = {}
+        if self.overrides.seeds:
+            _, values = parse_label(label)
+            for take in range(1, node.takes + 1):
+                seed = self.overrides.seeds.get(self.label(node, values, take))
+                if seed is not None:
+                    found[take] = seed
+        if self.picks.busy:
+            for take, said in self.picks.decided.state(self.picks.slot(node, label)).seeds.items():
+                if found.get(take, said.value) != said.value:
+                    named = self.label(node, parse_label(label)[1], take)
+                    self.picks.warnings.append(
+                        f"{self.overrides.path}: the seed of '{named}' is {found[take]}, and "
+                        f"{said.value} was decided, which holds; remove the line"
+                    )
+                found[take] = int(said.value or 0)
+        return found
+
     def make(
-        self, node: StepNode, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
+        self,
+        node: StepNode,
+        variant: Variant,
+        keys: Mapping[str, tuple[str, ...]],
+        take: int,
+        seeds: Mapping[int, int],
     ) -> str:
         """Make a take of a step, whose parents in this variant have these keys; its own key."""
 
@@ -203,18 +301,17 @@ class _Planner:
             return look_up(self.recipe, item, variant.values)
 
         names = {axis: variant.values[axis].name for axis in node.axes}
-        shown = {axis: name for axis, name in names.items() if self.axes[axis].shown}
-        label = make_label(node.id, shown if take == 1 else {**shown, TAKE: str(take)})
+        label = self.label(node, self.shown(node, variant), take)
         texts = tuple([template.render(fill) for template in node.settings.values()])
         settled = self.settled.get((node.id, *texts))
         if settled is None:
             settled = self.settle(node, dict(zip(node.settings, texts, strict=True)), label)
             self.settled[(node.id, *texts)] = settled
         said = settled.keywords["seed"]
-        if (seed := self.overrides.seeds.get(label, said)) < 0:  # nobody said one
+        if (seed := seeds.get(take, said)) < 0:  # nobody said one
             seed = default_seed(node.id, names)
             seed = seed if take == 1 else take_seed(seed, take)
-        elif take > 1 and node.family == node.id and label not in self.overrides.seeds:
+        elif take > 1 and node.family == node.id and take not in seeds:
             seed = take_seed(seed, take)
         params = settled(
             prompt=node.prompt.render(fill).strip(),
@@ -251,7 +348,7 @@ class _Planner:
         found = keys.get(name)
         if found is None:
             return self.source(name, variant)
-        return ParentStep(found[take - 1 if len(found) > 1 else 0])
+        return ParentStep(found[min(take, len(found)) - 1])
 
     def source(self, name: str, variant: Variant) -> SourceImage:
         path = variant.values[name].path or Path()
@@ -321,7 +418,9 @@ class _Planner:
         limit = self.model.text_tokens
         prompts: dict[str, str] = {}  # by their texts, the step that says it first
         for step in self.steps.values():
-            _, name, label, _, params, _ = step.args
+            _, name, label, operation, params, _ = step.args
+            if operation == "judge" or "made" in step.keywords:
+                continue
             # A token is one byte at least, and one ends the text.
             if len(params.prompt.encode()) >= limit:
                 prompts.setdefault(params.prompt, f"{name} {label}")
@@ -344,7 +443,7 @@ class _Planner:
 
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:
-            if label not in self.labels:
+            if label not in self.labels and label not in self.picks.waiting:
                 yield stale_label(label, self.labels, self.overrides.path)
 
 

@@ -12,8 +12,10 @@ from pydantic import Field, TypeAdapter
 from flows.plan.step import (
     AS_IT_IS,
     ContextRef,
+    Made,
     Operation,
     ParentStep,
+    Pick,
     Plan,
     PlannedOutput,
     PlannedVariant,
@@ -22,6 +24,7 @@ from flows.plan.step import (
     SourceImage,
     Step,
     StepParams,
+    Waiting,
 )
 from flows.sources.place import StoredSource
 from flows.store.objects import Objects
@@ -44,6 +47,7 @@ class _Step:
     geometry: int = 1
     region: Region | None = None
     method: str = ""
+    made: Made | None = None
 
 
 @dataclass(slots=True)
@@ -88,6 +92,11 @@ class _Body:
     sets: tuple[str, ...]
     warnings: tuple[str, ...]
     only: tuple[str, ...] = ()
+    picks: Mapping[str, Pick] = field(default_factory=dict)
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    project: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    depends: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 _BODY = TypeAdapter(_Body)
@@ -116,6 +125,7 @@ def to_body(plan: Plan) -> Any:
             step.geometry,
             step.region,
             step.method,
+            step.made,
         )
         for step in plan.steps.values()
     ]
@@ -141,6 +151,11 @@ def to_body(plan: Plan) -> Any:
         # They begin with the recipe's path, as the person who planned wrote it.
         tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
         plan.only,
+        plan.picks,
+        plan.waiting,
+        plan.project,
+        plan.numbers,
+        plan.depends,
     )
     return _BODY.dump_python(body)
 
@@ -190,6 +205,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
                 one.geometry,
                 one.region,
                 one.method,
+                one.made,
             )
             for number, one in enumerate(read.steps)
         },
@@ -206,6 +222,11 @@ def from_body(body: object, home: Objects | None) -> Plan:
         sets=read.sets,
         warnings=read.warnings,
         only=read.only,
+        picks=read.picks,
+        waiting=read.waiting,
+        project=read.project,
+        numbers=read.numbers,
+        depends=read.depends,
     )
 
 

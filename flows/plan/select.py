@@ -63,7 +63,8 @@ def select_exact(plan: Plan, text: str, option: str) -> tuple[str, ...]:
     Raises:
         RecipeError: as ``select``.
     """
-    return (text,) if text in plan.labels else select(plan, text, option).labels
+    known = text in plan.labels or text in plan.waiting
+    return (text,) if known else select(plan, text, option).labels
 
 
 def narrow(plan: Plan, only: Sequence[str]) -> Plan:
@@ -80,7 +81,18 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         selection = select(plan, text, "--only")
         labels.update(selection.labels)
         named.update(variant.id for variant in selection.variants)
-    keys = sub_plan(plan, [plan.labels[label] for label in labels]).steps.keys()
+    wanted = [plan.labels[label] for label in labels if label in plan.labels]
+    waiting = {label: one for label, one in plan.waiting.items() if label in labels}
+    # What is undecided is made so far; who is judged for it is, too.
+    wanted += (key for one in waiting.values() for key in one.needs)
+    picks = {
+        label: pick
+        for label, pick in plan.picks.items()
+        if label in labels or any(label in one.picks for one in waiting.values())
+        or pick.chosen in wanted
+    }
+    wanted += (key for pick in picks.values() for key in pick.judged)
+    keys = sub_plan(plan, wanted).steps.keys()
     steps = {
         key: replace(step, variants=tuple(v for v in step.variants if v in named))
         for key, step in plan.steps.items()
@@ -105,6 +117,8 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         outputs=outputs,
         digest=plan_digest(steps, outputs),
         only=tuple(only),
+        picks=picks,
+        waiting=waiting,
     )
 
 
@@ -132,6 +146,8 @@ def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
         steps=found,
         variants=(),
         outputs=(),
+        picks={},
+        waiting={},
         labels={step.label: key for key, step in found.items()},
         warnings=(),
         digest=plan_digest(found, ()),
@@ -181,7 +197,7 @@ def _takes_of(plan: Plan, label: str, takes: Sequence[str] | None) -> Iterator[s
     """The labels of a step's takes in one variant; the first's is the step's own."""
     step, values = parse_label(label)
     number = 1
-    while label in plan.labels:
+    while label in plan.labels or label in plan.waiting:
         if takes is None or _matching(takes, [str(number)]):
             yield label
         number += 1
@@ -263,7 +279,7 @@ def _value(variant: PlannedVariant, axis: str) -> str | None:
 def _axes_by_step(plan: Plan) -> dict[str, tuple[str, ...]]:
     """The axes in each step's labels, takes apart; all labels of one step have the same."""
     axes: dict[str, tuple[str, ...]] = {}
-    for label in plan.labels:
+    for label in (*plan.labels, *plan.waiting):
         step, _, _ = label.partition("[")
         if step not in axes:  # of several takes the first comes first
             axes[step] = tuple(parse_label(label)[1])

@@ -55,6 +55,10 @@ class Sizing:
             self._sizes[key] = size
         return key, more
 
+    def know(self, key: str, size: Size) -> None:
+        """The size of a picture that is not planned here."""
+        self._sizes[key] = size
+
     def _size(self, ref: ContextRef) -> Size | None:
         return self._sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size
 
