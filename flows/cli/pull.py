@@ -34,6 +34,12 @@ def pull(
             "--all", help="Every run whose name begins with RUN, each in DIR/<run>: a day, say."
         ),
     ] = False,
+    approved: Annotated[
+        bool,
+        typer.Option(
+            "--approved", help="Only outputs whose pictures somebody has approved as they are."
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Files fetched at once.")] = 16,
 ) -> None:
     """Bring a finished run into DIR: outputs, report, recipe and manifest.
@@ -47,14 +53,16 @@ def pull(
 
     stopped = "stopped; what is there stays, the same command goes on"
     with told(PullError, ManifestError, StoreError, wrong=(RunNotFound,), stopped=stopped):
-        pulled = _pull(run, folder, store, every=every, jobs=jobs)
+        pulled = _pull(run, folder, store, every=every, jobs=jobs, approved=approved)
     for done in pulled:
         _tell(done)
     if any(done.problems for done in pulled):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int) -> list[Pulled]:
+def _pull(
+    asked: str, folder: Path, store: str | None, *, every: bool, jobs: int, approved: bool
+) -> list[Pulled]:
     from flows.pull.listing import find_run, runs_beginning, split_address
     from flows.store.address import open_objects
 
@@ -63,12 +71,14 @@ def _pull(asked: str, folder: Path, store: str | None, *, every: bool, jobs: int
     objects = open_objects(settings.store, settings)
     name, _, prefix = text.partition("/")
     if not every:
-        return [_one(objects, find_run(objects, name), folder, prefix, jobs)]
+        return [_one(objects, find_run(objects, name), folder, prefix, jobs, approved=approved)]
     runs = runs_beginning(objects, name)
-    return [_one(objects, run, folder / run, prefix, jobs) for run in runs]
+    return [_one(objects, run, folder / run, prefix, jobs, approved=approved) for run in runs]
 
 
-def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pulled:
+def _one(
+    objects: Objects, run: str, folder: Path, prefix: str, jobs: int, *, approved: bool
+) -> Pulled:
     from rich.progress import DownloadColumn, TextColumn
 
     from flows.cli.bars import bar
@@ -79,7 +89,9 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, jobs: int) -> Pu
         def tell(at: PullProgress) -> None:
             move(total=at.of_bytes, completed=at.bytes, files=f"{at.files}/{at.of_files}")
 
-        return pull(objects, run, folder, prefix=prefix, jobs=jobs, tell=tell)
+        return pull(
+            objects, run, folder, prefix=prefix, only_approved=approved, jobs=jobs, tell=tell
+        )
 
 
 def _tell(done: Pulled) -> None:

@@ -26,6 +26,8 @@ from flows.cli.options import (
 if TYPE_CHECKING:
     from flows.run.pipeline import Finished, RunRequest
 
+WAITING_SHOWN = 10
+
 
 def run(
     recipe: RecipePath,
@@ -173,6 +175,7 @@ def _tell(finished: Finished, as_json: bool) -> None:
             "ending": manifest.ending.value,
             "why": manifest.why,
             "counts": counts,
+            "waiting": {label: list(picks) for label, picks in manifest.waiting.items()},
             "seconds": manifest.seconds,
             "folder": finished.folder,
             "report": finished.report,
@@ -186,8 +189,12 @@ def _tell(finished: Finished, as_json: bool) -> None:
     for output in manifest.outputs:
         if output.problem:
             typer.echo(output.problem, err=True)
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    told_counts = {**counts, "waiting": len(manifest.waiting)}
+    summary = ", ".join(f"{count} {state}" for state, count in told_counts.items() if count)
     typer.echo(f"{summary or 'nothing to do'} in {manifest.seconds:.1f} s")
+    for pick in [one for one in manifest.picks if one.chosen is None][:WAITING_SHOWN]:
+        who = f"by {pick.judge}" if pick.judge else "for a hand"
+        typer.echo(f"waiting   {pick.label} {who}: {', '.join(pick.candidates.values())}")
     typer.echo(f"report    {finished.report}")
     typer.echo(f"manifest  {finished.manifest_path}")
     typer.echo(f"outputs   {finished.folder} ({len(written)} files)")

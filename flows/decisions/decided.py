@@ -105,15 +105,24 @@ class Decided:
                 f"{file} --move {name} {self.recipe}' carries them over"
             )
 
-    def make(
-        self, kind: Kind, slot: Slot, who: str, text: str, /, **more: Any
-    ) -> Decision:
+    def make(self, kind: Kind, slot: Slot, who: str, text: str, /, **more: Any) -> Decision:
         """A decision upon what is known; ``text`` is the recipe's."""
         made = Decision(
             slot=slot, kind=kind, number=1, who=who, made=now(), file=self.file,
             sha256=hashlib.sha256(text.encode()).hexdigest(), **more,
         )  # fmt: skip
         return made.model_copy(update={"number": self.ledger.next(made.line, slot)})
+
+    def approvals(self, depends: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Decision]:
+        """Approvals in force by the keys that they speak of, of slots with these parameters, which
+        are told by step.
+        """
+        found: dict[str, Decision] = {}
+        for slot in self.ledger.slots().values():
+            step = slot.label.partition("[")[0]
+            if slot.parameters == tuple(tuple(pair) for pair in depends.get(step, ())):
+                found.update(self.state(slot).approved)
+        return found
 
     def plus(self, decision: Decision) -> Decided:
         """As if this had been read, too."""

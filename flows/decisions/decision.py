@@ -141,8 +141,8 @@ def encode(decision: Decision) -> bytes:
     return json.dumps(whole, sort_keys=True, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
-def decode(data: bytes, name: str) -> Decision:
-    """The decision in ``data``, which is stored under ``name``.
+def decode(data: bytes, name: str | None) -> Decision:
+    """The decision in ``data``, which is stored under ``name``, if that is known.
 
     Raises:
         DecisionError: torn, edited, of another version, or of another name.
@@ -163,7 +163,7 @@ def decode(data: bytes, name: str) -> Decision:
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise DecisionError(f"has no right '{where}'") from None
-    if decision.name != name:
+    if name is not None and decision.name != name:
         raise DecisionError("belongs to another slot or number")
     return decision
 

@@ -97,9 +97,7 @@ def replay(decisions: Sequence[Decision]) -> SlotState:
         elif one.kind == "seed":
             seeds[one.take] = one
         elif one.key is not None and one.kind in ("approve", "reject"):
-            mine, other = (
-                (approved, rejected) if one.kind == "approve" else (rejected, approved)
-            )
+            mine, other = (approved, rejected) if one.kind == "approve" else (rejected, approved)
             mine[one.key] = one
             other.pop(one.key, None)
     return SlotState(pick, seeds, approved, rejected)
@@ -127,7 +125,9 @@ def read_ledger(objects: Objects, project: str | None, recipe: str) -> Ledger:
                 lines[line].setdefault(slot, []).append(decode(held.data, name))
             except DecisionError as why:
                 damaged.append(f"{objects.where}/{name}: {why}; it is passed over")
-    kept = {line: {slot: row for slot, row in found.items() if row} for line, found in lines.items()}
+    kept = {
+        line: {slot: row for slot, row in found.items() if row} for line, found in lines.items()
+    }
     return Ledger(kept, newest, tuple(damaged))
 
 

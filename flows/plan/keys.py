@@ -105,9 +105,7 @@ def cutout_key(contexts: Sequence[ContextRef], method: str) -> str:
     return _digest({"key": KEY_VERSION, "contexts": sources, "readings": readings, **made})
 
 
-def judge_key(
-    contexts: Sequence[ContextRef], method: str, text: str, region: Region | None
-) -> str:
+def judge_key(contexts: Sequence[ContextRef], method: str, text: str, region: Region | None) -> str:
     """The key of a judge's look at a picture, which is the first context."""
     sources = [ref.key if isinstance(ref, ParentStep) else ref.digest for ref in contexts]
     readings = [ref.reading if isinstance(ref, SourceImage) else None for ref in contexts]

@@ -107,7 +107,7 @@ def _specs(recipe: Recipe, nodes: Mapping[str, StepNode]) -> Iterator[tuple[Loc,
         for index, spec in enumerate(recipe.document.outputs):
             yield ("outputs", index), spec
         return
-    used = {source for node in nodes.values() for source in node.sources}
+    used = {source for node in nodes.values() for source in (*node.sources, *node.among)}
     for name in recipe.document.steps:
         if name in nodes and name not in used:
             yield ("steps", name), OutputSpec(step=name)

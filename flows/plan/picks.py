@@ -114,7 +114,8 @@ class Picks:
         slot = self.slot(node, label)
         state = self.decided.state(slot)
         by = node.spec.by
-        judge, judged = "", ()
+        judge = ""
+        judged: tuple[str, ...] = ()
         chosen: str | None = None
         if state.pick is not None and state.pick.key is not None:
             chosen = self._pinned(node, label, state.pick.key, state.pick.label, among)
@@ -122,16 +123,14 @@ class Picks:
             left = [one for one in among if one.key not in state.rejected]
             judge, judged = self._judge(node, label, variant, left)
             said = self.decided.judged(slot, judge, judged) if judged else None
-            keys = dict(zip(judged, left, strict=True))
-            found = [one for one in keys.values() if said is not None and one.key == said.key]
-            chosen = found[0].key if found else None
+            chosen = said.key if said is not None and said.key in {one.key for one in left} else None
         by_hand = state.pick is not None and chosen is not None
         self.picks[label] = Pick(
             label, slot, tuple(among), judge, judged, chosen, "hand" if by_hand else judge,
         )  # fmt: skip
         if chosen is None:
-            keys = (*(one.key for one in among), *judged)
-            self.waiting[label] = Waiting((label,), tuple(dict.fromkeys(keys)))
+            needs = dict.fromkeys((*(one.key for one in among), *judged))
+            self.waiting[label] = Waiting((label,), tuple(needs))
             return (), judged
         return (chosen,), judged
 

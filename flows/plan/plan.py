@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flows.decisions.decided import UNDECIDED, Decided
 from flows.decisions.decision import Slot
@@ -24,6 +24,7 @@ from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
     Candidate,
     ContextRef,
+    Operation,
     ParentStep,
     Plan,
     PlannedVariant,
@@ -185,7 +186,7 @@ class _Planner:
     def read_remote(self) -> None:
         """Read the objects that steps look at, all at once: a server is asked side by side."""
         used = {source for node in self.nodes.values() for source in node.sources}
-        used |= {node.mask for node in self.nodes.values() if node.mask is not None}
+        used |= {name for node in self.nodes.values() for name in (node.mask, node.of) if name}
         places = {
             value.path: value.loc
             for name in used & self.axes.keys()
@@ -221,7 +222,7 @@ class _Planner:
         keys: Mapping[str, tuple[str, ...]],
         agreed: tuple[str, ...],
     ) -> tuple[str, ...]:
-        """The keys of a step's takes, or of what a pick has chosen; none behind an undecided one."""
+        """The keys of a step's takes, or of what a pick chose; none behind an undecided one."""
         shown = self.shown(node, variant)
         label = make_label(node.id, shown)
         if self.picks.busy:
@@ -329,7 +330,8 @@ class _Planner:
         key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
         if key not in self.steps:
-            made = partial(Step, key, node.id, label, node.spec.op, params, contexts)
+            operation = cast("Operation", node.spec.op)  # a pick makes no picture
+            made = partial(Step, key, node.id, label, operation, params, contexts)
             self.steps[key] = partial(made, **more)
         return key
 

@@ -81,9 +81,7 @@ def reroll(
                 # Two labels may share one key, and so its parameters; the seed is theirs alike.
                 before = plan.steps[plan.labels[label]].params.seed
                 change = _change(plan, label, before, decided, who)
-                overrides = replace(
-                    overrides, seeds={**overrides.seeds, change.label: change.seed}
-                )
+                overrides = replace(overrides, seeds={**overrides.seeds, change.label: change.seed})
                 decided = decided.plus(change.decision)
                 changes.append(change)
         make_plan(

@@ -88,7 +88,8 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
     picks = {
         label: pick
         for label, pick in plan.picks.items()
-        if label in labels or any(label in one.picks for one in waiting.values())
+        if label in labels
+        or any(label in one.picks for one in waiting.values())
         or pick.chosen in wanted
     }
     wanted += (key for pick in picks.values() for key in pick.judged)

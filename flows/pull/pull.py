@@ -21,6 +21,7 @@ from pathlib import Path
 
 from flows.pull.target import Memory, PullError, Refused, clean, inside, target_errors
 from flows.recipe.naming import is_reserved
+from flows.run.approved import approved
 from flows.run.manifest import FILE_NAME as MANIFEST
 from flows.run.manifest import Manifest, parse_manifest
 from flows.run.outputs import OutputError, check_output_name
@@ -88,12 +89,14 @@ def pull(
     target: Path,
     *,
     prefix: str = "",
+    only_approved: bool = False,
     jobs: int = JOBS,
     tell: Tell = ignore,
 ) -> Pulled:
     """Bring ``run`` to ``target``, so that both hold the same; files of others there stay.
 
-    With ``prefix`` only the outputs whose path begins so, and neither page nor manifest.
+    With ``prefix`` only the outputs whose path begins so, and neither page nor manifest; with
+    ``only_approved`` only those whose pictures are approved as they are, likewise.
 
     Raises:
         PullError: there is no such run or output, or the target cannot be written.
@@ -107,7 +110,7 @@ def pull(
                 f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here, so this run has not ended; "
                 "expected a finished run; wait for it, or run its recipe again"
             )
-        turn = _Pull(objects, run, target, held, prefix, tell)
+        turn = _Pull(objects, run, target, held, prefix, tell, only_approved=only_approved)
         done = turn.work(jobs)
         if not turn.outdated:
             return done
@@ -127,7 +130,15 @@ class _Pull:
     """
 
     def __init__(
-        self, objects: Objects, run: str, target: Path, held: Held, prefix: str, tell: Tell
+        self,
+        objects: Objects,
+        run: str,
+        target: Path,
+        held: Held,
+        prefix: str,
+        tell: Tell,
+        *,
+        only_approved: bool = False,
     ) -> None:
         self._objects = objects
         self._folder = f"{RUNS}/{run}/"
@@ -136,6 +147,7 @@ class _Pull:
         self._prefix = prefix
         self._tell = tell
         self._manifest = parse_manifest(held.data, f"{objects.where}/{self._folder}{MANIFEST}")
+        self._approved = approved(self._manifest, objects) if only_approved else None
         self._memory = Memory(target)
         self._done = Pulled(run, target)
         self.outdated = False
@@ -145,7 +157,7 @@ class _Pull:
             self._target.mkdir(parents=True, exist_ok=True)
             clean(self._target)
             self._memory.read()
-            wanted = self._outputs() if self._prefix else [*self._outputs(), *self._others()]
+            wanted = self._outputs() if self._in_part else [*self._outputs(), *self._others()]
             self._done.files += len(wanted)
             try:
                 self._fetch_all(wanted, jobs)
@@ -153,16 +165,23 @@ class _Pull:
                 self._memory.write()
             now = self._objects.stat(self._folder + MANIFEST)
             self.outdated = now is not None and now.version != self._held.version
-            if not self._prefix and not self.outdated:
+            if not self._in_part and not self.outdated:
                 self._finish()
         return self._done
 
+    @property
+    def _in_part(self) -> bool:
+        return bool(self._prefix) or self._approved is not None
+
     def _outputs(self) -> list[Wanted]:
         found: list[Wanted] = []
-        unwritten = 0
+        unwritten = others = 0
         beginning = _beginning(self._prefix, self._manifest)
         for output in self._manifest.outputs:
             if not output.path.startswith(beginning):
+                continue
+            if self._approved is not None and output.path not in self._approved.paths:
+                others += 1
                 continue
             if output.sha256 is None:
                 unwritten += 1
@@ -170,7 +189,11 @@ class _Pull:
                 found.append(Wanted(output.path, output.size or 0, sha256=output.sha256))
         if unwritten:
             self._done.notes.append(f"{unwritten} outputs were not made by this run")
-        if self._prefix and not (found or unwritten or self._done.problems):
+        if self._approved is not None:
+            self._done.notes += self._approved.left
+            if more := others - len(self._approved.left):
+                self._done.notes.append(f"{more} outputs are not approved, and left out")
+        if self._prefix and not (found or unwritten or others or self._done.problems):
             where = f"{self._objects.where}/{self._folder[:-1]}"
             raise PullError(
                 f"{where}: no output begins with '{self._prefix}'; there are "

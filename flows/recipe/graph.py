@@ -42,9 +42,9 @@ class StepNode:
     any ancestor's use: on no other does its picture depend. ``negative`` is there where it has an
     effect. ``settings`` are those that are filled in for each variant. ``takes`` counts its
     pictures in a variant; ``family`` is the step that asked for them, itself or an ancestor. A
-    step or an input may be its ``mask``, or a file. A pick chooses ``among`` steps; its judge compares
-    with ``of`` and reads ``text``. ``variables`` are those that its own or any ancestor's texts hold,
-    ``ancestors`` the steps that it is made from, itself among them.
+    step or an input may be its ``mask``, or a file. A pick chooses ``among`` steps; its judge
+    compares with ``of`` and reads ``text``. ``variables`` are those that its own or any ancestor's
+    texts hold, ``ancestors`` the steps that it is made from, itself among them.
     """
 
     id: str
@@ -108,7 +108,7 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
         nodes[name] = StepNode(
             name, specs[name], prompt, negative, images[name], sources[name], depends, settings,
             takes, family, next(iter(masks[name]), None), mask_file,
-            tuple(specs[name].among or ()), specs[name].by.of if specs[name].by else None, judged,
+            tuple(specs[name].among or ()), by.of if by is not None else None, judged,
             frozenset(variables).union(*(node.variables for node in above)),
             frozenset({name}).union(*(node.ancestors for node in above)),
         )  # fmt: skip

@@ -28,8 +28,8 @@ class Recipe:
 
     ``written`` is the tree before tables and variables were filled in, ``source`` the one after;
     ``files`` are what was read beside the recipe; ``joins`` tell which values go together.
-    ``sets`` are the ``name=value`` pairs of the command line that changed it, ``given`` the variables
-    and settings that are not what they are without, by name.
+    ``sets`` are the ``name=value`` pairs of the command line that changed it, ``given`` the
+    variables and settings that are not what they are without, by name.
     """
 
     path: Path

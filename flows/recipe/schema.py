@@ -247,7 +247,10 @@ class StepSpec(Settings):
         json_schema_extra={
             "allOf": [
                 {
-                    "if": {"properties": {"op": {"enum": ["generate", "pick"]}}, "required": ["op"]},
+                    "if": {
+                        "properties": {"op": {"enum": ["generate", "pick"]}},
+                        "required": ["op"],
+                    },
                     "then": {"properties": {"image": False}},
                     "else": {"required": ["image"]},
                 },

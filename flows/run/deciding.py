@@ -1,4 +1,4 @@
-"""Deciding about the pictures of a recipe: what people say, checked, and written upon what is known.
+"""Deciding about the pictures of a recipe: what people say, checked and written.
 
 A selector may name several pictures; each is decided about by itself, in their order.
 """
@@ -98,9 +98,7 @@ class Desk:
             if 1 <= int(value) <= len(among):
                 return among[int(value) - 1]
             raise _wrong(pick.label, f"there is no take {value}; expected {one_of(known)}")
-        named = [
-            one for one in among if value in (one.label, one.key, parse_label(one.label)[0])
-        ]
+        named = [one for one in among if value in (one.label, one.key, parse_label(one.label)[0])]
         if len(named) == 1:
             return named[0]
         hint = did_you_mean(value, [one.label for one in among]) or f"expected {one_of(known)}"
@@ -117,11 +115,11 @@ class Desk:
         if kind in ("approve", "reject"):
             return self.make(kind, slot, **about)  # type: ignore[arg-type]
         if kind == "rate":
-            if value not in map(str, RATINGS):
+            if value is None or value not in map(str, RATINGS):
                 raise _wrong(label, f"a rating is {one_of(list(map(str, RATINGS)))}; say one")
             return self.make("rate", slot, **about, value=int(value))
         if kind == "vote":
-            if value not in ("+1", "-1", "1"):
+            if value is None or value not in ("+1", "-1", "1"):
                 raise _wrong(label, "a vote is +1 or -1; say one")
             return self.make("vote", slot, **about, value=int(value))
         if not value or not value.strip():

@@ -6,6 +6,7 @@ asked for again while judge and candidate are the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -49,13 +50,12 @@ def judge_picks(
     for pick in open_picks(plan):
         if pick.label in done:
             continue
-        decision = _decision(plan, pick, outcome, decided)
-        if decision is None:
-            continue
-        try:
-            add(store.objects, decision)
-        except Refused:  # another run of it was quicker, and has seen the same
-            pass
+        if decided.judged(pick.slot, pick.judge, pick.judged) is None:
+            decision = _decision(plan, pick, outcome, decided)
+            if decision is None:
+                continue
+            with contextlib.suppress(Refused):  # another run was quicker, and has seen the same
+                add(store.objects, decision)
         found.append(pick.label)
     return found
 
@@ -111,7 +111,7 @@ def decided_since(plan: Plan, decided: Decided) -> Iterator[str]:
 
 
 def join(earlier: Outcome, outcome: Outcome) -> Outcome:
-    """A run's outcome: that of its last stage, where what earlier ones made was not found but made."""
+    """A run's outcome: its last stage's, where what earlier stages made counts as made."""
     made = {key for key, end in earlier.steps.items() if end.state is State.DONE}
     steps = {
         key: replace(end, state=State.DONE, attempts=earlier.steps[key].attempts)

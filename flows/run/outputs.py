@@ -159,8 +159,8 @@ def facts_of(plan: Plan, step: Step) -> dict[str, str]:
         "seed": params.seed,
         "steps": params.steps,
         "guidance": params.guidance,
-        "model": plan.model.name,
-        "model_digest": plan.model.digest,
+        "model": step.made.model if step.made is not None else plan.model.name,
+        "model_digest": step.made.digest if step.made is not None else plan.model.digest,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 

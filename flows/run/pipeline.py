@@ -16,14 +16,15 @@ from flows.decisions.decided import read_decided
 from flows.engines.loading import engine_class
 from flows.plan.step import Plan
 from flows.recipe.naming import run_slug
+from flows.run.approved import approvals_of
 from flows.run.asking import CancelSignal, EngineFactory
 from flows.run.delivery import Delivered, Delivery
 from flows.run.events import Listener, ignore
 from flows.run.execute import Limits, never, run_plan
+from flows.run.judging import decided_since, join, judge_picks, open_picks, plan_again
 from flows.run.look import look
 from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
-from flows.run.judging import decided_since, join, judge_picks, open_picks, plan_again
 from flows.run.outcome import Ending, Outcome
 from flows.run.report.links import PAGE, RELATIVE, Links
 from flows.run.table import FILE_NAME as TABLE_NAME
@@ -183,19 +184,19 @@ def _next_stage(
     if outcome.ending in (Ending.INTERRUPTED, Ending.STOPPED) or not open_picks(plan):
         return None
     settings = request.effective
-    decided = read_decided(store, settings, plan.recipe, request.recipe.name)
+    decided = read_decided(store, settings, plan.recipe, plan.recipe_path.name)
     found = judge_picks(plan, outcome, store, decided, judged)
     if not found:
         return None
     judged += found
     # By the recipe as it was planned, whatever has become of the file.
-    recipe = parse_recipe(plan.recipe_text, request.recipe, request.sets, settings)
-    return plan_again(plan, recipe, settings, store, request.recipe.name)
+    recipe = parse_recipe(plan.recipe_text, plan.recipe_path, plan.sets, settings)
+    return plan_again(plan, recipe, settings, store, plan.recipe_path.name)
 
 
 def _tell_decided(plan: Plan, store: KeyedStore, request: RunRequest, say: Say) -> None:
     if plan.picks:
-        decided = read_decided(store, request.effective, plan.recipe, request.recipe.name)
+        decided = read_decided(store, request.effective, plan.recipe, plan.recipe_path.name)
         for line in decided_since(plan, decided):
             say(line)
 
@@ -252,7 +253,7 @@ def publish(
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
-    run.write(TABLE_NAME, outputs_csv(manifest))
+    run.write(TABLE_NAME, outputs_csv(manifest, approvals_of(manifest, store.objects)))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)
