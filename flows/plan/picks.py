@@ -65,6 +65,12 @@ class Picks:
     def _of_axes(self) -> Mapping[str, frozenset[str]]:
         return variables_of_axes(self.review.recipe)
 
+    @cached_property
+    def _rejected(self) -> frozenset[str]:
+        """The keys that hands have rejected, whatever they were called."""
+        states = (self.decided.state(slot) for slot in self.decided.ledger.slots().values())
+        return frozenset(key for state in states for key in state.rejected)
+
     @property
     def busy(self) -> bool:
         """Whether anything at all has been decided by hand."""
@@ -120,10 +126,11 @@ class Picks:
         if state.pick is not None and state.pick.key is not None:
             chosen = self._pinned(node, label, state.pick.key, state.pick.label, among)
         elif by is not None and not by.is_hand:
-            left = [one for one in among if one.key not in state.rejected]
+            left = [one for one in among if one.key not in self._rejected]
             judge, judged = self._judge(node, label, variant, left)
             said = self.decided.judged(slot, judge, judged) if judged else None
-            chosen = said.key if said is not None and said.key in {one.key for one in left} else None
+            keys = {one.key for one in left}
+            chosen = said.key if said is not None and said.key in keys else None
         by_hand = state.pick is not None and chosen is not None
         self.picks[label] = Pick(
             label, slot, tuple(among), judge, judged, chosen, "hand" if by_hand else judge,

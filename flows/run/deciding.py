@@ -230,13 +230,14 @@ class Desk:
                  for label in (*self.plan.labels, *self.plan.waiting)}  # fmt: skip
         for slot in list(source.ledger.slots().values()):
             label = slot.label if former else _renamed(slot.label, old, new)
-            if label is None:
+            held = list(source.force(slot))
+            if label is None or not held:
                 continue
             target = known.get(label)
             if target is None:
                 hint = did_you_mean(label, known) or "name a step that there is"
                 raise _wrong(f"--move {old} {new}", f"no step '{label}' in the recipe: {hint}")
-            for one in list(source.force(slot)):
+            for one in held:
                 goes = target.model_copy(update={"parameters": slot.parameters})
                 told = self.again(one, goes)
                 moved.append(self.write(told))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -42,7 +42,7 @@ class Board:
 
     folder: Path
     file: str = "board.yaml"
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     sets: tuple[str, ...] = ()
 
     @property

@@ -1,6 +1,8 @@
-"""What people pick stays picked, reaches nobody else's picture, and is told where it cannot hold."""
+"""What people pick stays, reaches nobody else's picture, and is told where it cannot hold."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -70,9 +72,9 @@ def test_a_run_that_is_narrowed_has_what_its_pick_needs(board):
 
 
 def test_what_was_made_from_changed_is_told_by_its_step(board):
-    text = RECIPE.replace(
-        "image: p, prompt", "image: base, prompt"
-    ).replace("steps:\n  frame", "steps:\n  base: {op: edit, image: p, prompt: hi}\n  frame")
+    text = RECIPE.replace("image: p, prompt", "image: base, prompt").replace(
+        "steps:\n  frame", "steps:\n  base: {op: edit, image: p, prompt: hi}\n  frame"
+    )
     board.write(text)
     board.run()
     board.desk().decide("pick", PICK, "1")
@@ -90,7 +92,7 @@ def test_what_was_made_from_changed_is_told_by_its_step(board):
 def test_a_picture_that_is_gone_is_told_and_waited_for(board):
     board.desk().decide("pick", PICK, "2")
     key = board.plan().picks[PICK].chosen
-    board.change("{shot} in {season}", "other")
+    board.change("{shot} in {season}", "{shot} in another {season}")
     (board.out / "records" / key).unlink()
     assert "is gone from the store; pick again" in notes(board, "stale")[0]
     assert PICK in board.plan().waiting
@@ -216,18 +218,26 @@ def test_an_approved_picture_that_was_rerolled_is_left_out_and_told(board, tmp_p
     assert "2 outputs are not approved, and left out" in pulled.notes
 
 
+def swept(board: Board) -> None:
+    """A clean-up, a month later."""
+    for path in board.out.rglob("*"):
+        if path.is_file():
+            os.utime(path, (1, 1))
+    Sweep(board.store.objects, Policy()).run()
+
+
 def test_clean_up_keeps_decisions_and_what_they_speak_of(board):
     board.desk().decide("pick", PICK, "2")
     key = board.plan().picks[PICK].chosen
     for run in (board.out / "runs").iterdir():
         (run / "manifest.json").unlink()  # no run names it any more
-    Sweep(board.store.objects, Policy(grace=0.0)).run()
+    swept(board)
     left = {path.name for path in (board.out / "records").iterdir()}
     assert left == {key}
     assert board.store.find(key) is not None
     assert board.decided().ledger.slots()
     board.desk().decide("release", PICK, None)
-    Sweep(board.store.objects, Policy(grace=0.0)).run()
+    swept(board)
     assert list((board.out / "records").iterdir()) == []
 
 
@@ -236,7 +246,7 @@ def test_clean_up_keeps_decisions_and_what_they_speak_of(board):
     [
         ("pick", PICK, "7", "there is no take 7; expected '1 (frame[shot=s1])', "),
         ("pick", PICK, None, "which one? expected '1 (frame[shot=s1])', "),
-        ("pick", PICK, "frame[shot=s1,take=9]", "did you mean 'frame[shot=s1,take=2]'?"),
+        ("pick", PICK, "frame[shot=s1,take=9]", "did you mean 'frame[shot=s1,take=3]'?"),
         ("pick", "frame[shot=s1]", "1", "is no pick; expected 'chosen[shot=s1]' or 'chosen[sh"),
         ("pick", "chosn", "1", "unknown step 'chosn' in the recipe: did you mean 'chosen'?"),
         ("approve", "final[shot=s1]", None, "has no picture before 'chosen[shot=s1]' is decided"),
@@ -295,7 +305,7 @@ def test_what_holds_goes_to_a_file_and_back(board, tmp_path):
     desk.write(missing)
     assert PICK not in board.plan().waiting
     path.write_text(path.read_text().replace("kind: pick", "kind: pik"))
-    with pytest.raises(RecipeError, match=r"board\.picks\.yaml:\d+:\d+: decisions\.1\.kind"):
+    with pytest.raises(RecipeError, match=r"board\.picks\.yaml:\d+:\d+: decisions\.0\.kind"):
         list(changes(board.desk(), path))
 
 

@@ -25,17 +25,17 @@ WRONG: dict[str, Wrong] = {
     ),
     "pick-by-hnd": (
         pick("op: pick, from: one, by: hnd"),
-        "6:36: 'by' is 'hnd'; expected 'hand' or {score: NAME}; did you mean 'hand'?",
+        "6:35: 'by' is 'hnd'; expected 'hand' or {score: NAME}; did you mean 'hand'?",
     ),
     "pick-unknown-judge": (
         pick("op: pick, from: one, by: {score: sharpnes}"),
-        "6:44: unknown judge 'sharpnes': did you mean 'sharpness'?",
+        "6:43: unknown judge 'sharpnes': did you mean 'sharpness'?",
     ),
     "pick-unknown-key-of-by": (
         pick("op: pick, from: one, by: {scor: sharpness}"),
         [
-            "6:36: 'by' has no 'score'; expected the judge: sharpness, preserved, identity, text, or one's own; add 'score: ...'",
-            "6:37: unknown key 'scor' in 'by': did you mean 'score'?",
+            "6:31: 'by' has no 'score'; expected the judge: sharpness, preserved, identity, text, or one's own; add 'score: ...'",
+            "6:36: unknown key 'scor' in 'by': did you mean 'score'?",
         ],
     ),
     "pick-unknown-step": (
@@ -61,8 +61,8 @@ WRONG: dict[str, Wrong] = {
     "pick-with-a-prompt": (
         pick("op: pick, from: one, by: hand, prompt: hi, seed: 3"),
         [
-            "6:42: 'prompt' has no effect on op 'pick'; expected only 'from' and 'by'; remove it",
-            "6:54: 'seed' has no effect on op 'pick'; expected only 'from' and 'by'; remove it",
+            "6:41: 'prompt' has no effect on op 'pick'; expected only 'from' and 'by'; remove it",
+            "6:53: 'seed' has no effect on op 'pick'; expected only 'from' and 'by'; remove it",
         ],
     ),
     "from-of-an-edit": (
@@ -71,22 +71,24 @@ WRONG: dict[str, Wrong] = {
     ),
     "pick-of-without-comparing": (
         pick("op: pick, from: one, by: {score: sharpness, of: p}"),
-        "6:55: judge 'sharpness' compares with nothing; expected no 'of'; remove it",
+        "6:54: judge 'sharpness' compares with nothing; expected no 'of'; remove it",
     ),
     "pick-text-without-reading": (
         pick("op: pick, from: one, by: {score: sharpness, text: hi}"),
-        "6:55: judge 'sharpness' reads nothing; expected no 'text'; remove it",
+        "6:54: judge 'sharpness' reads nothing; expected no 'text'; remove it",
     ),
     "pick-compares-with-nothing": (
         pick("op: pick, from: [one, other], by: {score: identity}"),
-        "6:45: judge 'identity' compares, and 'other' is made from nothing; expected what to compare with; add 'of: ...'",
+        "6:44: judge 'identity' compares, and 'other' is made from nothing; expected what to compare with; add 'of: ...'",
     ),
     "pick-of-unknown": (
         pick("op: pick, from: one, by: {score: identity, of: q}"),
-        "6:58: unknown step or input 'q' in of; expected 'p', 'one' or 'other'; write one of these",
+        "6:57: unknown step or input 'q' in of; expected 'p', 'one' or 'other'; write one of these",
     ),
     "pick-circle": (
-        pick("op: pick, from: [one, more], by: hand", "  more: {op: edit, image: best, prompt: hi}\n"),
-        "6:25: the steps best <- more <- best need each other; expected each to use only pictures that can be made before it; change one 'image'",
+        pick(
+            "op: pick, from: [one, more], by: hand", "  more: {op: edit, image: best, prompt: hi}\n"
+        ),
+        "6:26: the steps best <- more <- best need each other; expected each to use only pictures that can be made before it; change one 'image'",
     ),
 }
