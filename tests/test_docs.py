@@ -12,6 +12,7 @@ from flows.plan import presets as presets_module
 from flows.plan.outputs import DEFAULT_QUALITY
 from flows.plan.plan import make_plan
 from flows.recipe.errors import RecipeError
+from flows.recipe.fields import keys_of
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
 from flows.recipe.recipe import load_recipe
@@ -73,7 +74,7 @@ def test_a_wrong_example_is_told_as_the_page_says(text, told, folder):
 
 def test_the_page_names_every_key_of_the_format():
     parts = (RecipeFile, StepSpec, Settings, OutputSpec, InputEntry, AxisEntry, Matrix)
-    keys = {name for part in parts for name in part.model_fields}
+    keys = {key for part in parts for key in keys_of(part)}
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
 
 

@@ -246,8 +246,10 @@ class _Planner:
             self.labels.update(dict.fromkeys((label,), *found) if found else {})
             return found
         seeds = self.seeds(node, label)
-        takes = [*range(1, node.takes + 1), *sorted(n for n in seeds if n > node.takes)]
-        return tuple([self.make(node, variant, keys, take, seeds) for take in takes])
+        takes: Sequence[int] = range(1, node.takes + 1)
+        if seeds and (more := sorted(n for n in seeds if n > node.takes)):
+            takes = [*takes, *more]  # re-rolls of takes that were picked
+        return tuple([self.make(node, variant, keys, take, seeds, shown) for take in takes])
 
     def shown(self, node: StepNode, variant: Variant) -> dict[str, str]:
         """The values that a step's label tells."""
@@ -295,6 +297,7 @@ class _Planner:
         keys: Mapping[str, tuple[str, ...]],
         take: int,
         seeds: Mapping[int, int],
+        shown: Mapping[str, str],
     ) -> str:
         """Make a take of a step, whose parents in this variant have these keys; its own key."""
 
@@ -302,7 +305,7 @@ class _Planner:
             return look_up(self.recipe, item, variant.values)
 
         names = {axis: variant.values[axis].name for axis in node.axes}
-        label = self.label(node, self.shown(node, variant), take)
+        label = self.label(node, shown, take)
         texts = tuple([template.render(fill) for template in node.settings.values()])
         settled = self.settled.get((node.id, *texts))
         if settled is None:
