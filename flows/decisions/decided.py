@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,19 +68,18 @@ class Decided:
         return [slot for digest, slot in self.ledger.slots().items()
                 if lines[digest][-1].file != self.file]  # fmt: skip
 
-    def orphans(self, known: Mapping[str, Slot]) -> list[Slot]:
-        """Slots with something in force that no step has, of those ``known`` by their digests.
+    def orphans(self, labels: Collection[str]) -> list[Slot]:
+        """Slots with something in force that none of a recipe's ``labels`` has.
 
         One with other parameters than now is no orphan: a run with these has it.
         """
-        labels = {slot.label for slot in known.values()}
         return [
             slot
-            for digest, slot in self.ledger.slots().items()
-            if digest not in known and slot.label not in labels and self.state(slot) != SlotState()
+            for slot in self.ledger.slots().values()
+            if slot.label not in labels and self.state(slot) != SlotState()
         ]
 
-    def notes(self, known: Mapping[str, Slot]) -> Iterator[str]:
+    def notes(self, labels: Collection[str]) -> Iterator[str]:
         """What is not applied, and why, one line a cause."""
         yield from self.ledger.damaged
         if foreign := self.foreign():
@@ -91,8 +90,7 @@ class Decided:
                 f"({named}) and are not applied; 'kontext decide {self.file} --adopt' takes them "
                 "over, a project of its own in kontext.toml keeps them apart"
             )
-        if orphans := self.orphans(known):
-            labels = sorted({slot.label for slot in known.values()})
+        if orphans := self.orphans(labels):
             first = orphans[0]
             hint = did_you_mean(first.label, labels) or "no step has a name like it"
             yield (

@@ -47,8 +47,8 @@ Steps = MutableMapping[str, partial[Step]]
 class Picks:
     """Resolves picks in a planning run. ``steps`` are the plan's, to which it adds what is judged.
 
-    ``picks`` by label; ``waiting`` are steps without a key, by theirs; ``slots`` all that may be
-    decided about, by their digests; ``warnings`` for people.
+    ``picks`` by label; ``waiting`` are steps without a key, by theirs; ``warnings`` for people.
+    ``named`` has the keys of a variant's steps while that is planned.
     """
 
     review: Review
@@ -59,7 +59,7 @@ class Picks:
     picks: dict[str, Pick] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    labelled: dict[str, str] = field(default_factory=dict)  # a pinned key's label, and so on
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def _of_axes(self) -> Mapping[str, frozenset[str]]:
@@ -70,6 +70,11 @@ class Picks:
         """The keys that hands have rejected, whatever they were called."""
         states = (self.decided.state(slot) for slot in self.decided.ledger.slots().values())
         return frozenset(key for state in states for key in state.rejected)
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """The labels that hands have decided about."""
+        return frozenset(slot.label for slot in self.decided.ledger.slots().values())
 
     @property
     def busy(self) -> bool:
@@ -251,5 +256,3 @@ class Picks:
             yield self.source(name, variant)
         elif keys:
             yield ParentStep(keys[0])
-
-    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of this variant

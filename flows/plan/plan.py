@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from flows.decisions.decided import UNDECIDED, Decided
-from flows.decisions.decision import Slot
 from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
 from flows.plan.picks import Picks
@@ -121,7 +120,7 @@ class _Planner:
         self.users: dict[str, list[str]] = {}
         self.also: dict[tuple[str, ...], tuple[str, ...]] = {}  # what judges look by, likewise
         self.picks = Picks(review, decided, self.steps, self.source, self.sizing.know)
-        self.slots: dict[str, Slot] = {}  # of all labels, by digest, where hands have decided
+        self.bare: dict[str, None] = {}  # all labels without their takes, where hands have decided
 
     def plan(self) -> Plan:
         variants = self.prepare()
@@ -162,7 +161,7 @@ class _Planner:
             warnings=(
                 *self.review.warnings,
                 *self.picks.warnings,
-                *self.picks.decided.notes(self.slots),
+                *self.picks.decided.notes(self.bare),
                 *self.stale_overrides(),
             ),
             picks=self.picks.picks,
@@ -226,8 +225,7 @@ class _Planner:
         shown = self.shown(node, variant)
         label = make_label(node.id, shown)
         if self.picks.busy:
-            slot = self.picks.slot(node, label)
-            self.slots[slot.digest] = slot
+            self.bare[label] = None
         if self.picks.waiting and (reads := list(self.reads(node, variant))):
             parents = [keys[one] or make_label(one, self.shown(self.nodes[one], variant))
                        for one in reads]  # fmt: skip
@@ -243,7 +241,8 @@ class _Planner:
             ]
             self.picks.named = keys
             found, self.also[agreed] = self.picks.pick(node, label, variant, among)
-            self.labels.update(dict.fromkeys((label,), *found) if found else {})
+            if found:
+                self.labels[label] = found[0]
             return found
         seeds = self.seeds(node, label)
         takes: Sequence[int] = range(1, node.takes + 1)
@@ -279,7 +278,7 @@ class _Planner:
                 seed = self.overrides.seeds.get(self.label(node, values, take))
                 if seed is not None:
                     found[take] = seed
-        if self.picks.busy:
+        if label in self.picks.labels:
             for take, said in self.picks.decided.state(self.picks.slot(node, label)).seeds.items():
                 if found.get(take, said.value) != said.value:
                     named = self.label(node, parse_label(label)[1], take)

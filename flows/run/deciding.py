@@ -244,7 +244,7 @@ class Desk:
                 if former is None:
                     self.write(self.make("undo", slot, label=slot.label, value=one.number))
         if not moved:
-            orphans = [slot.label for slot in source.orphans({s.digest: s for s in known.values()})]
+            orphans = [slot.label for slot in source.orphans(known)]
             hint = f"expected {one_of(sorted(orphans))}" if orphans else "there is none"
             raise _wrong(f"--move {old} {new}", f"nothing was decided about '{old}'; {hint}")
         return moved
