@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from flows.decisions.decided import Decided
 from flows.decisions.decision import Slot
 from flows.plan.keys import judge_key
+from flows.plan.select import parse_label, take_label
 from flows.plan.step import (
     Candidate,
     ContextRef,
@@ -31,6 +32,7 @@ from flows.plan.step import (
 from flows.recipe.graph import StepNode, look_up
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc, Node
+from flows.recipe.overrides import Overrides
 from flows.recipe.recipe import setting_loc
 from flows.recipe.review import Review
 from flows.recipe.used import variables_of_axes
@@ -105,6 +107,26 @@ class Picks:
             return name in node.variables or "" in of or bool(of & set(node.axes))
         first, _, rest = name.partition(".")
         return rest.partition(".")[0] in node.ancestors if first == "steps" else True
+
+    def seeds(self, node: StepNode, label: str, overrides: Overrides) -> Mapping[int, int]:
+        """Seeds of a step by take, as decided, or else as the file beside the recipe says."""
+        found: dict[int, int] = {}
+        if not overrides.seeds and label not in self.labels:
+            return found
+        _, values = parse_label(label)
+        for take in range(1, node.takes + 1):
+            seed = overrides.seeds.get(take_label(node.id, values, take))
+            if seed is not None:
+                found[take] = seed
+        if label in self.labels:
+            for take, said in self.decided.state(self.slot(node, label)).seeds.items():
+                if found.get(take, said.value) != said.value:
+                    self.warnings.append(
+                        f"{overrides.path}: the seed of '{take_label(node.id, values, take)}' is "
+                        f"{found[take]}, and {said.value} was decided, which holds; remove the line"
+                    )
+                found[take] = int(said.value or 0)
+        return found
 
     def wait(self, label: str, parents: Sequence[tuple[str, ...] | str]) -> None:
         """A step that has no key: ``parents`` are keys that it has, and labels that have none."""

@@ -18,7 +18,7 @@ from flows.decisions.decided import UNDECIDED, Decided
 from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
 from flows.plan.picks import Picks
-from flows.plan.select import make_label, narrow, parse_label, stale_label
+from flows.plan.select import make_label, narrow, stale_label, take_label
 from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
     Candidate,
@@ -31,9 +31,10 @@ from flows.plan.step import (
     Step,
     StepParams,
 )
+from flows.plan.told import note_long, note_unused
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import TAKE, StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.node import Loc
@@ -53,7 +54,6 @@ from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
 from kontext_engine.geometry import Fit, Size, check_target
 from kontext_engine.spec import ModelSpec, NumericsProfile
-from kontext_engine.textlength import token_counts
 
 
 def make_plan(
@@ -134,9 +134,9 @@ class _Planner:
         made = list(zip(variants, keys, strict=True))
         outputs = plan_outputs(self.review, self.axes, self.nodes, made)
         self.review.stop_if_wrong()
-        self.warn_unused()
+        note_unused(self.review, self.axes, self.nodes)
         note_silent(self.review, self.axes, self.nodes)
-        self.note_long()
+        note_long(self.review, self.model, self.steps.values())
         return Plan(
             recipe=self.recipe.name,
             recipe_path=self.recipe.path,
@@ -231,11 +231,11 @@ class _Planner:
                        for one in reads]  # fmt: skip
             if not all(keys[one] for one in reads):
                 for take in range(1, node.takes + 1):
-                    self.picks.wait(self.label(node, shown, take), parents)
+                    self.picks.wait(take_label(node.id, shown, take), parents)
                 return ()
         if node.spec.op == "pick":
             among = [
-                Candidate(self.label(self.nodes[one], self.shown(self.nodes[one], variant), n), key)
+                Candidate(take_label(one, self.shown(self.nodes[one], variant), n), key)
                 for one in node.among
                 for n, key in enumerate(keys[one], 1)
             ]
@@ -244,7 +244,7 @@ class _Planner:
             if found:
                 self.labels[label] = found[0]
             return found
-        seeds = self.seeds(node, label)
+        seeds = self.picks.seeds(node, label, self.overrides)
         takes: Sequence[int] = range(1, node.takes + 1)
         if seeds and (more := sorted(n for n in seeds if n > node.takes)):
             takes = [*takes, *more]  # re-rolls of takes that were picked
@@ -253,10 +253,6 @@ class _Planner:
     def shown(self, node: StepNode, variant: Variant) -> dict[str, str]:
         """The values that a step's label tells."""
         return {axis: variant.values[axis].name for axis in node.axes if self.axes[axis].shown}
-
-    def label(self, node: StepNode, shown: Mapping[str, str], take: int) -> str:
-        """The label of a take; the first's is the step's own."""
-        return make_label(node.id, shown if take == 1 else {**shown, TAKE: str(take)})
 
     def reads(self, node: StepNode, variant: Variant) -> Iterator[str]:
         """The steps that a step reads in this variant."""
@@ -268,26 +264,6 @@ class _Planner:
         ]
         more = (node.mask, node.of, *node.among)
         yield from (name for name in (*names, *more) if name in self.nodes)
-
-    def seeds(self, node: StepNode, label: str) -> Mapping[int, int]:
-        """Seeds by take, as decided, or else as the file beside the recipe says."""
-        found: dict[int, int] = {}
-        if self.overrides.seeds:
-            _, values = parse_label(label)
-            for take in range(1, node.takes + 1):
-                seed = self.overrides.seeds.get(self.label(node, values, take))
-                if seed is not None:
-                    found[take] = seed
-        if label in self.picks.labels:
-            for take, said in self.picks.decided.state(self.picks.slot(node, label)).seeds.items():
-                if found.get(take, said.value) != said.value:
-                    named = self.label(node, parse_label(label)[1], take)
-                    self.picks.warnings.append(
-                        f"{self.overrides.path}: the seed of '{named}' is {found[take]}, and "
-                        f"{said.value} was decided, which holds; remove the line"
-                    )
-                found[take] = int(said.value or 0)
-        return found
 
     def make(
         self,
@@ -304,7 +280,7 @@ class _Planner:
             return look_up(self.recipe, item, variant.values)
 
         names = {axis: variant.values[axis].name for axis in node.axes}
-        label = self.label(node, shown, take)
+        label = take_label(node.id, shown, take)
         texts = tuple([template.render(fill) for template in node.settings.values()])
         settled = self.settled.get((node.id, *texts))
         if settled is None:
@@ -408,42 +384,6 @@ class _Planner:
             except ValueError as error:
                 loc = setting_loc(self.recipe, node.id, field)
                 self.wrong_settings.setdefault((loc, str(error)), []).append(label)
-
-    def warn_unused(self) -> None:
-        used = {axis for node in self.nodes.values() for axis in node.axes}
-        for name in self.axes:
-            if name not in used:
-                section = "inputs" if name in self.recipe.document.inputs else "matrix"
-                text = f"no step uses '{name}'; its values change no picture"
-                self.review.note((section, name), text, key=True)
-
-    def note_long(self) -> None:
-        """Prompts that the model will not read to their end, one line for each step."""
-        limit = self.model.text_tokens
-        prompts: dict[str, str] = {}  # by their texts, the step that says it first
-        for step in self.steps.values():
-            _, name, label, operation, params, _ = step.args
-            if operation == "judge" or "made" in step.keywords:
-                continue
-            # A token is one byte at least, and one ends the text.
-            if len(params.prompt.encode()) >= limit:
-                prompts.setdefault(params.prompt, f"{name} {label}")
-        if not prompts:
-            return
-        counts = token_counts(self.model.source, list(prompts)) or []
-        long: dict[str, list[tuple[int, str]]] = {}
-        for count, said in zip(counts, prompts.values(), strict=False):
-            if count > limit:
-                name, _, label = said.partition(" ")
-                long.setdefault(name, []).append((count, label))
-        for name, found in long.items():
-            count, label = max(found)
-            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            text = (
-                f"the prompt has {count} tokens ({label}{more}), of which model "
-                f"'{self.model.name}' reads {limit}; shorten it"
-            )
-            self.review.note(("steps", name, "prompt"), text)
 
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:

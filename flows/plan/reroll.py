@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flows.decisions.decided import UNDECIDED, Decided
 from flows.decisions.decision import Decision
 from flows.plan.keys import next_seed
 from flows.plan.plan import make_plan
-from flows.plan.select import make_label, parse_label, select_exact
+from flows.plan.select import parse_label, select_exact, take_label
 from flows.plan.slots import slot_of, split_take, takes_of
 from flows.plan.step import Plan
 from flows.problems import Problem
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import TAKE
 from flows.recipe.overrides import load_overrides, one_at_a_time, save_overrides
 from flows.recipe.recipe import Recipe
 from flows.settings import Settings
@@ -31,7 +30,7 @@ class Reroll:
     label: str
     before: int
     seed: int
-    decision: Decision
+    decision: Decision = field(compare=False)
 
 
 def reroll(
@@ -122,10 +121,8 @@ def _change(plan: Plan, label: str, before: int, decided: Decided, who: str) -> 
     pinned = any(pick.chosen == key and pick.by == "hand" for pick in plan.picks.values())
     bare, take = split_take(plan, label)
     if pinned:  # the picture that was picked stays; another one stands beside it
-        takes = takes_of(plan, label)
-        take = len(takes) + 1
-        step, values = parse_label(bare)
-        label = make_label(step, {**values, TAKE: str(take)})
+        take = len(takes_of(plan, label)) + 1
+        label = take_label(*parse_label(bare), take)
     seed = next_seed(label, before)
     decision = decided.make(
         "seed", slot_of(plan, label), who, plan.recipe_text, label=label, take=take, value=seed

@@ -38,6 +38,11 @@ def make_label(step: str, values: Mapping[str, str]) -> str:
     return f"{step}[{inside}]" if inside else step
 
 
+def take_label(step: str, values: Mapping[str, str], take: int) -> str:
+    """The label of a take, from 1; the first's is the step's own."""
+    return make_label(step, values if take == 1 else {**values, TAKE: str(take)})
+
+
 def parse_label(label: str) -> tuple[str, dict[str, str]]:
     """A label's step and values: the inverse of ``make_label``."""
     step, _, inside = label.rstrip("]").partition("[")
@@ -202,7 +207,7 @@ def _takes_of(plan: Plan, label: str, takes: Sequence[str] | None) -> Iterator[s
         if takes is None or _matching(takes, [str(number)]):
             yield label
         number += 1
-        label = make_label(step, {**values, TAKE: str(number)})
+        label = take_label(step, values, number)
 
 
 def _has_takes(plan: Plan) -> bool:

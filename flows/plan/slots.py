@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.decisions.decision import Slot
-from flows.plan.select import make_label, parse_label
+from flows.plan.select import make_label, parse_label, take_label
 from flows.plan.step import Plan
 from flows.recipe.graph import TAKE
 
@@ -33,9 +33,7 @@ def takes_of(plan: Plan, label: str) -> list[str]:
     bare, _ = split_take(plan, label)
     step, values = parse_label(bare)
     found, number = [], 1
-    while (one := make_label(step, values if number == 1 else {**values, TAKE: str(number)})) in (
-        plan.labels
-    ):
+    while (one := take_label(step, values, number)) in plan.labels:
         found.append(one)
         number += 1
     return found
