@@ -33,6 +33,7 @@ __all__ = [
     "EngineError",
     "EngineOptions",
     "GeometryError",
+    "Judged",
     "ModelError",
     "Phase",
     "PictureError",
@@ -56,6 +57,9 @@ class EditRequest:
     first context's size, is painted anew; other models refuse it.
     ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``): no
     model is asked then, and the answer is a mask of the context's size.
+    ``judge`` names who is to look at the first context (``kontext_engine.judges``), which may be
+    compared with the second; ``prompt`` is the text to be read, ``mask`` is white where nothing was
+    to change. No model is asked then, and the answer has ``judged``.
     """
 
     id: str
@@ -70,11 +74,21 @@ class EditRequest:
     true_cfg: float = 1.0
     mask: Image.Image | None = None
     cutout: str = ""
+    judge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge says: the higher the ``score``, the better; and why, for people."""
+
+    score: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
-    """The picture made for one request: RGB, 8 bits, of the size that was asked for; L of a cutout.
+    """The picture made for one request: RGB, 8 bits, of the size that was asked for; L of a cutout,
+    and of a judge's look a pixel, beside ``judged``.
 
     ``geometry`` tells what was done to each context and to the output; ``notes`` what the caller
     should know (an ignored guidance, a cropped input); ``seconds`` is this request's share of
@@ -86,6 +100,7 @@ class EditResult:
     geometry: GeometryRecord
     seconds: float
     notes: tuple[str, ...] = ()
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from kontext_engine.codec import Codec, to_pictures, to_tensor
 from kontext_engine.conditioning import PATCH, Grid, pack, pack_mask, position_ids, unpack
 from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
+from kontext_engine.judges import answer_judge
 from kontext_engine.load import Components, device_and_dtype, load_components
 from kontext_engine.picture import picture_digest, place_picture
 from kontext_engine.prepare import Prepared, grouped, prepare
@@ -102,6 +103,9 @@ class KontextEngine:
         for request in requests:
             if request.cutout:
                 yield answer_cutout(request)
+                continue
+            if request.judge:
+                yield answer_judge(request)
                 continue
             try:
                 ready.append(self._prepare(request))

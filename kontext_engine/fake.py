@@ -28,6 +28,7 @@ from kontext_engine.api import (
 from kontext_engine.calllog import CallLog
 from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
+from kontext_engine.judges import answer_judge
 from kontext_engine.picture import picture_digest
 from kontext_engine.prepare import Prepared, grouped, prepare
 from kontext_engine.spec import ModelSpec, NumericsProfile
@@ -87,6 +88,9 @@ class FakeEngine:
         for request in requests:
             if request.cutout:
                 yield answer_cutout(request)
+                continue
+            if request.judge:
+                yield answer_judge(request)
                 continue
             try:
                 ready.append(prepare(request, self.spec))

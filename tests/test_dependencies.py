@@ -57,7 +57,7 @@ def imported(package: str) -> set[str]:
     ("package", "extras"),
     [
         ("flows", ("up", "c2pa")),
-        ("kontext_engine", ("engine", "cutout", "drawings")),
+        ("kontext_engine", ("engine", "cutout", "drawings", "text")),
         ("tests", ("engine", "dev", "c2pa")),
     ],
 )

@@ -12,6 +12,7 @@ from flows.plan import presets as presets_module
 from flows.plan.filing import DEFAULT_QUALITY
 from flows.plan.plan import make_plan
 from flows.recipe.errors import RecipeError
+from flows.recipe.fields import keys_of
 from flows.recipe.handout import OutputSpec, SheetSpec
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
@@ -75,7 +76,7 @@ def test_the_page_names_every_key_of_the_format():
     parts = (
         RecipeFile, StepSpec, Settings, OutputSpec, SheetSpec, InputEntry, AxisEntry, Matrix,
     )  # fmt: skip
-    keys = {name for part in parts for name in part.model_fields}
+    keys = {key for part in parts for key in keys_of(part)}
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
 
 

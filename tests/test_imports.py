@@ -21,7 +21,8 @@ TORCH_FREE = {
     f"kontext_engine{name}"
     for name in (
         "", ".api", ".calllog", ".catalogue", ".cutout", ".digest", ".errors", ".fake", ".files",
-        ".folder", ".geometry", ".numerics", ".picture", ".picture.formats", ".picture.header",
+        ".folder", ".geometry", ".judges", ".judges.legible", ".judges.preserved",
+        ".judges.sharpness", ".numerics", ".picture", ".picture.formats", ".picture.header",
         ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
         ".picture.samples", ".prepare", ".recent", ".region", ".spec", ".textlength",
     )

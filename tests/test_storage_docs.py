@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from flows.cli import main
+from flows.decisions.decided import read_decided
+from flows.decisions.ledger import add
 from flows.plan.plan import make_plan
 from flows.pull.listing import PINS
 from flows.recipe.recipe import load_recipe
@@ -263,7 +265,9 @@ def make_and_mend(guarded: Guarded) -> None:
 
 
 def test_every_role_has_a_policy_that_names_its_prefix():
-    assert set(POLICIES) == {"runner", "author", "worker", "parent", "puller", "collector"}
+    assert set(POLICIES) == {
+        "runner", "author", "reviewer", "worker", "parent", "puller", "collector",
+    }  # fmt: skip
     for policy in POLICIES.values():
         assert all(part["Effect"] == "Allow" for part in policy["Statement"])
         for action, pattern in grants(policy):
@@ -287,6 +291,7 @@ def test_a_runner_makes_and_publishes_with_its_policy(guarded, recipe):
         open_store(STORE).note_failure(FailureNote(key, "s", "why", 1, "now", "software"))
     kontext("plan", recipe, "--set", *failing)  # tells why its steps failed the last time
     make_and_mend(guarded)
+    kontext("run", recipe, "--reroll", "a")
     guarded.check("runner")
 
 
@@ -305,6 +310,13 @@ def test_a_run_of_several_workers_is_made_by_roles_with_their_policies(
     objects = open_objects(STORE)
     words = words_of(verdict(objects, parent_name(RUN), 0), "the run")
     assert read_manifest(RunFolder(objects, words["run"])).whole
+    guarded.act_as("reviewer")
+    kontext("decide", recipe, "approve", "b", "--store", STORE)
+    kontext("decide", recipe, "comment", "b", "as it should be", "--store", STORE)
+    guarded.act_as("author")
+    decide("seed")
+    guarded.act_as("parent")
+    decide("pick", judge="sharpness 1")
 
     guarded.act_as("worker")
     make_and_mend(guarded)
@@ -313,6 +325,8 @@ def test_a_run_of_several_workers_is_made_by_roles_with_their_policies(
     kontext("runs", "--store", STORE)
     kontext("pull", "r", str(tmp_path / "here"), "--store", STORE)
     assert (tmp_path / "here" / "manifest.json").is_file()
+    kontext("pull", "r", str(tmp_path / "approved"), "--store", STORE, "--approved")
+    assert (tmp_path / "approved" / "b.jpg").is_file()
     guarded.act_as("collector")
     kontext("gc", "--store", STORE, "--pin", "r")
     kontext("gc", "--store", STORE, "--unpin", "r")
@@ -320,9 +334,18 @@ def test_a_run_of_several_workers_is_made_by_roles_with_their_policies(
     guarded.write("blobs/" + digest("x"), b"damaged")
     kontext("gc", "--store", STORE, "--verify", ends=1)
     open_objects(STORE).prepare()
-    for role in ("author", "parent", "worker", "puller"):
+    for role in ("author", "reviewer", "parent", "worker", "puller"):
         guarded.check(role)
     assert [p for p in guarded.asked["collector"] if not allows(POLICIES["collector"], *p)] == []
+
+
+def decide(kind: str, **more: object) -> None:
+    """One more decision, upon what is known."""
+    store = open_store(STORE)
+    decided = read_decided(store, load_settings(), "r", "r.yaml")
+    slot = decided.slot("c", {})
+    add(store.objects, decided.make(kind, slot, "somebody", "", **more))
+    assert read_decided(store, load_settings(), "r", "r.yaml").ledger != decided.ledger
 
 
 def put_as_author(recipe: str) -> str:
@@ -451,6 +474,9 @@ NAMES = {
     "outputs": f"{OUTPUTS}x",
     "thumbs": f"{THUMBS}/x.webp",
     "quarantine": "quarantine/x",
+    "hands": "decisions/hands/x/y/000001.json",
+    "said": "decisions/said/x/y/000001.json",
+    "judges": "decisions/judges/x/y/000001.json",
     "orders": f"{ORDERS}x",
     "stages": f"{stages.STAGES}x/0-0.json",
     "ends of runs": f"{VERDICTS}parents/x.0",
@@ -466,19 +492,21 @@ NAMES = {
     "tmp": "tmp/x",
 }
 MADE = {"blobs", "records", "failures", "outputs", "thumbs", "quarantine", "tmp"}
+DECIDED = {"hands", "said", "judges"}
 LEASED = {"runs' leases", "chunks' leases", "folders' leases"}
 ENDS = {"ends of runs", "ends of chunks"}
 MAY = {
     "runner": (
-        MADE - {"quarantine"} | {"runs", "claims", "lock"},
-        MADE | {"runs", "claims"},
+        MADE - {"quarantine"} | {"runs", "claims", "lock"} | DECIDED,
+        MADE | {"runs", "claims"} | DECIDED,
         {"blobs", "records", "outputs", "claims", "tmp"},
     ),
     "author": (
-        {"orders", "blobs", "ends of runs", "runs", "tmp"},
-        {"orders", "blobs", "tmp"},
+        {"orders", "blobs", "ends of runs", "runs", "tmp"} | DECIDED,
+        {"orders", "blobs", "tmp", "hands"},
         {"tmp"},
     ),
+    "reviewer": ({"records", "tmp"} | DECIDED, {"hands", "said", "tmp"}, {"tmp"}),
     "worker": (
         MADE - {"quarantine", "failures"}
         | {"stages", "ends of chunks", "chunks' leases", "lock"},
@@ -487,11 +515,11 @@ MAY = {
     ),
     "parent": (
         {"orders", "blobs", "records", "outputs", "thumbs", "stages", "runs", "claims", "lock"}
-        | {"tmp"} | LEASED | ENDS,
-        {"blobs", "outputs", "stages", "runs", "claims", "tmp"} | LEASED | ENDS,
+        | {"tmp"} | LEASED | ENDS | DECIDED,
+        {"blobs", "outputs", "stages", "runs", "claims", "tmp", "judges"} | LEASED | ENDS,
         {"outputs", "claims", "tmp"} | LEASED,
     ),
-    "puller": ({"runs", "claims"}, set(), set()),
+    "puller": ({"runs", "claims"} | DECIDED, set(), set()),
     "collector": (set(NAMES), {"pins", "lock", "clocks", "quarantine", "tmp"}, set(NAMES)),
 }  # fmt: skip
 

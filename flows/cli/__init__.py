@@ -24,6 +24,7 @@ VERBS: tuple[str, ...] = (
     "check",
     "plan",
     "run",
+    "decide",
     "worker",
     "deploy",
     "up",

@@ -90,4 +90,6 @@ def summary(plan: Plan) -> str:
     counts = [
         f"{len(found)} {noun}" + ("" if len(found) == 1 else "s") for noun, found in parts.items()
     ]
+    if plan.waiting:
+        counts.append(f"{len(plan.waiting)} behind picks")
     return f"{', '.join(counts)} with {plan.model.name}"

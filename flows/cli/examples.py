@@ -18,6 +18,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "kontext run autumn.yaml --reroll 'on_scene[product=shoe,scene=beach]'",
         "kontext run autumn.yaml --prefect --store s3://shots/autumn",
     ),
+    "decide": (
+        "kontext decide storyboard.yaml",
+        "kontext decide storyboard.yaml pick 'chosen[shot=s03]' 2",
+        "kontext decide storyboard.yaml approve 'chosen[shot=s*]'",
+        "kontext decide storyboard.yaml release 'chosen[shot=s03]'",
+        "kontext decide storyboard.yaml --export",
+    ),
     "worker": ("kontext worker --serve chunks", "kontext worker --serve parents"),
     "deploy": ("kontext deploy", "kontext deploy recipes --cron '0 22 * * *'"),
     "up": ("kontext up",),

@@ -70,10 +70,13 @@ def plan(
     Everything is keyed before any model loads, so this takes no GPU and changes nothing.
     """
     from flows.cli.check import known_model
+    from flows.decisions.decided import read_decided
     from flows.plan.plan import make_plan
     from flows.problems import few
     from flows.recipe.recipe import load_recipe
     from flows.recipe.resolved import resolved as resolved_text
+    from flows.store.address import open_store
+    from flows.store.base import StoreError
 
     settings = effective(recipe, store=store, device=device)
     read = load_recipe(recipe, changes(sets, model), settings)
@@ -81,13 +84,18 @@ def plan(
         typer.echo(resolved_text(read.written), nl=False)
         return
     spec, missing = known_model(read)
-    planned = make_plan(
-        read,
-        model=spec,
-        numerics=choose_numerics(dtype, settings.device),
-        only=tuple(only or ()),
-        settings=settings,
-    )
+    with told(StoreError):
+        decided = read_decided(
+            open_store(settings.store, settings), settings, read.name, read.path.name
+        )
+        planned = make_plan(
+            read,
+            model=spec,
+            numerics=choose_numerics(dtype, settings.device),
+            only=tuple(only or ()),
+            settings=settings,
+            decided=decided,
+        )
     if prompts or as_csv:
         for note in few(planned.warnings):
             typer.echo(f"note: {note}", err=True)
@@ -173,6 +181,13 @@ def _print_table(planned: Plan, progress: PlanStatus, *, keyed: bool) -> None:
         if keyed
         else f"{total} steps; none has a key without the model's weights: what is done is unknown."
     )
+    if planned.waiting:
+        picks = [one for one in planned.picks.values() if one.chosen is None]
+        hands = sum(not pick.judge for pick in picks)
+        typer.echo(
+            f"{len(planned.waiting)} wait for {len(picks)} picks ({hands} by hand, "
+            f"{len(picks) - hands} by judges); they have no key yet."
+        )
 
 
 def _sentence(total: int, ready: int, seconds: float | None) -> str:
@@ -224,5 +239,16 @@ def _as_json(planned: Plan, progress: PlanStatus) -> dict[str, Any]:
             {"path": item.path, "key": item.key, "variant": item.variant}
             for item in planned.outputs
         ],
+        "picks": [
+            {
+                "label": pick.label,
+                "candidates": {one.key: one.label for one in pick.candidates},
+                "judge": pick.judge or None,
+                "chosen": pick.chosen,
+                "by": pick.by or None,
+            }
+            for pick in planned.picks.values()
+        ],
+        "waiting": {label: list(one.picks) for label, one in planned.waiting.items()},
         "warnings": list(planned.warnings),
     }

@@ -41,6 +41,12 @@ def pull(
             help="Only outputs that this run has not, or has otherwise; without page and manifest.",
         ),
     ] = None,
+    approved: Annotated[
+        bool,
+        typer.Option(
+            "--approved", help="Only outputs whose pictures somebody has approved as they are."
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Files fetched at once.")] = 16,
 ) -> None:
     """Bring a finished run into DIR: outputs, report, recipe and manifest.
@@ -54,7 +60,7 @@ def pull(
 
     stopped = "stopped; what is there stays, the same command goes on"
     with told(PullError, ManifestError, StoreError, wrong=(RunNotFound,), stopped=stopped):
-        pulled = _pull(run, folder, store, changed_since, every=every, jobs=jobs)
+        pulled = _pull(run, folder, store, changed_since, every=every, jobs=jobs, approved=approved)
     for done in pulled:
         _tell(done)
     if any(done.problems for done in pulled):
@@ -62,7 +68,14 @@ def pull(
 
 
 def _pull(
-    asked: str, folder: Path, store: str | None, since: str | None, *, every: bool, jobs: int
+    asked: str,
+    folder: Path,
+    store: str | None,
+    since: str | None,
+    *,
+    every: bool,
+    jobs: int,
+    approved: bool,
 ) -> list[Pulled]:
     from flows.pull.listing import find_run, runs_beginning, split_address
     from flows.store.address import open_objects
@@ -73,12 +86,24 @@ def _pull(
     name, _, prefix = text.partition("/")
     before = find_run(objects, since) if since else ""
     if not every:
-        return [_one(objects, find_run(objects, name), folder, prefix, before, jobs)]
+        run = find_run(objects, name)
+        return [_one(objects, run, folder, prefix, before, jobs, approved=approved)]
     runs = runs_beginning(objects, name)
-    return [_one(objects, run, folder / run, prefix, before, jobs) for run in runs]
+    return [
+        _one(objects, run, folder / run, prefix, before, jobs, approved=approved) for run in runs
+    ]
 
 
-def _one(objects: Objects, run: str, folder: Path, prefix: str, since: str, jobs: int) -> Pulled:
+def _one(
+    objects: Objects,
+    run: str,
+    folder: Path,
+    prefix: str,
+    since: str,
+    jobs: int,
+    *,
+    approved: bool,
+) -> Pulled:
     from rich.progress import DownloadColumn, TextColumn
 
     from flows.cli.bars import bar
@@ -89,7 +114,16 @@ def _one(objects: Objects, run: str, folder: Path, prefix: str, since: str, jobs
         def tell(at: PullProgress) -> None:
             move(total=at.of_bytes, completed=at.bytes, files=f"{at.files}/{at.of_files}")
 
-        return pull(objects, run, folder, prefix=prefix, since=since, jobs=jobs, tell=tell)
+        return pull(
+            objects,
+            run,
+            folder,
+            prefix=prefix,
+            since=since,
+            only_approved=approved,
+            jobs=jobs,
+            tell=tell,
+        )
 
 
 def _tell(done: Pulled) -> None:

@@ -26,6 +26,8 @@ from flows.cli.options import (
 if TYPE_CHECKING:
     from flows.run.pipeline import Finished, RunRequest
 
+WAITING_SHOWN = 10
+
 
 def run(
     recipe: RecipePath,
@@ -76,7 +78,7 @@ def run(
         recipe, settings.store, changes(sets, model), tuple(only or ()), dtype, settings
     )
     if reroll:
-        _reroll(request, reroll)
+        _reroll(request, reroll, prefect=prefect)
     if detach and not prefect:
         raise typer.BadParameter("only an order can be left alone", param_hint="--detach")
     if prefect and (dtype is not None or device is not None or batch is not None):
@@ -89,16 +91,17 @@ def run(
     raise typer.Exit(_exit_code(finished))
 
 
-def _reroll(request: RunRequest, selectors: list[str]) -> None:
-    from flows.plan.reroll import reroll
-    from flows.recipe.overrides import overrides_path
-    from flows.recipe.recipe import load_recipe
+def _reroll(request: RunRequest, selectors: list[str], *, prefect: bool) -> None:
+    from flows.cli.decide import reroll_told
+    from flows.decisions.ledger import Refused
+    from flows.store.base import StoreError
 
-    recipe = load_recipe(request.recipe, request.sets, request.effective)
-    kept = overrides_path(request.recipe)
-    for change in reroll(recipe, selectors, only=request.only, settings=request.effective):
-        text = f"{change.label}: seed {change.before} becomes {change.seed}, kept in {kept}"
-        typer.echo(text, err=True)
+    keep = False if prefect else None  # of an order the store alone tells
+    with told(StoreError, Refused):
+        reroll_told(
+            request.recipe, request.sets, tuple(selectors), request.effective, request.only,
+            keep=keep,
+        )  # fmt: skip
 
 
 def _order(request: RunRequest, detach: bool) -> Finished | None:
@@ -172,6 +175,7 @@ def _tell(finished: Finished, as_json: bool) -> None:
             "ending": manifest.ending.value,
             "why": manifest.why,
             "counts": counts,
+            "waiting": {label: list(picks) for label, picks in manifest.waiting.items()},
             "seconds": manifest.seconds,
             "folder": finished.folder,
             "report": finished.report,
@@ -185,8 +189,12 @@ def _tell(finished: Finished, as_json: bool) -> None:
     for output in manifest.outputs:
         if output.problem:
             typer.echo(output.problem, err=True)
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    told_counts = {**counts, "waiting": len(manifest.waiting)}
+    summary = ", ".join(f"{count} {state}" for state, count in told_counts.items() if count)
     typer.echo(f"{summary or 'nothing to do'} in {manifest.seconds:.1f} s")
+    for pick in [one for one in manifest.picks if one.chosen is None][:WAITING_SHOWN]:
+        who = f"by {pick.judge}" if pick.judge else "for a hand"
+        typer.echo(f"waiting   {pick.label} {who}: {', '.join(pick.candidates.values())}")
     typer.echo(f"report    {finished.report}")
     typer.echo(f"manifest  {finished.manifest_path}")
     typer.echo(f"outputs   {finished.folder} ({len(written)} files)")

@@ -17,6 +17,9 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
+from flows.decisions.decision import FOLDER as DECISIONS
+from flows.decisions.decision import Decision, decode
+from flows.decisions.ledger import replay
 from flows.gc.kinds import ORDERED_FOR
 from flows.gc.reading import Reader
 from flows.gc.underway import Keys, UnderWay, UnderWayReader, unreadable
@@ -25,7 +28,7 @@ from flows.run.manifest import FILE_NAME, Manifest
 from flows.store.base import StoreError
 from flows.store.claims import Claim, read_claims
 from flows.store.lanes import LANES, in_lanes
-from flows.store.objects import Objects
+from flows.store.objects import Entry, Objects
 from flows.store.runfolder import RUNS
 
 ORDERS = "orders/"
@@ -47,7 +50,8 @@ class Roots:
 
     ``runs`` are those with a manifest, ``bare`` the folders without one, ``claims`` the living and
     ``dead`` the names of those that are not; ``under_way`` the runs of several workers, ``ordered``
-    the blobs of what was ordered. ``blind`` says, for people, what could not be read.
+    the blobs of what was ordered, ``decided`` the keys that hands' decisions in force speak of.
+    ``blind`` says, for people, what could not be read.
     """
 
     runs: Mapping[str, Run]
@@ -58,12 +62,14 @@ class Roots:
     blind: tuple[str, ...]
     under_way: UnderWay
     ordered: frozenset[str]
+    decided: frozenset[str] = frozenset()
 
     @cached_property
     def keys(self) -> frozenset[str]:
         """The keys of steps."""
         named = (run.named[0] for run in self.runs.values())
-        return self.under_way.keys.union(*named, *(claim.keys for claim in self.claims))
+        claimed = (claim.keys for claim in self.claims)
+        return self.under_way.keys.union(self.decided, *named, *claimed)
 
     @cached_property
     def blobs(self) -> frozenset[str]:
@@ -103,6 +109,7 @@ class RootReader:
         self._grace = grace
         self._under_way = UnderWayReader(objects)
         self._manifests = Reader(objects, _of_manifest)
+        self._decisions = Reader(objects, lambda data, _: decode(data, None))
 
     def read(self, now: float) -> Roots:
         """What must stay at this moment; ``now`` by the home's clock.
@@ -125,6 +132,8 @@ class RootReader:
         ]
         under_way = self._under_way.read(now, self._grace)
         blind += under_way.blind
+        decided, damaged = self._decided()
+        blind += damaged
         ordered = self._ordered(now - ORDERED_FOR)
         pins = frozenset(entry.name.removeprefix(PINS) for entry in self._objects.list(PINS))
         folders = sorted(self._objects.folders(f"{RUNS}/"))
@@ -139,7 +148,34 @@ class RootReader:
             blind=tuple(blind),
             under_way=under_way,
             ordered=ordered,
+            decided=decided,
         )
+
+    def _decided(self) -> tuple[frozenset[str], list[str]]:
+        """What hands have picked, approved or rejected and not undone, of every recipe; and what
+        cannot be read of it.
+        """
+        slots: dict[str, list[Decision]] = {}
+        blind: list[str] = []
+        listed = list(self._objects.list(f"{DECISIONS}hands/"))
+        for _, told in in_lanes(self._decision, listed, LANES):
+            if isinstance(told, str):
+                blind.append(told)
+            elif told is not None:
+                slots.setdefault(f"{told.slot.digest} {told.file}", []).append(told)
+        keys: set[str] = set()
+        for row in slots.values():
+            state = replay(sorted(row, key=lambda one: one.number))
+            if state.pick is not None and state.pick.key is not None:
+                keys.add(state.pick.key)
+            keys |= state.approved.keys() | state.rejected.keys()
+        return frozenset(keys), blind
+
+    def _decision(self, entry: Entry) -> Decision | str | None:
+        try:
+            return self._decisions.read(entry)
+        except ValueError as why:
+            return f"{entry.name}: a decision that {why}"
 
     def _ordered(self, oldest: float) -> frozenset[str]:
         """The blobs of orders: whatever looks like a digest, so that other releases' count too."""

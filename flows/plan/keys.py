@@ -120,6 +120,15 @@ def cutout_key(contexts: Sequence[ContextRef], method: str) -> str:
     return _digest({"key": KEY_VERSION, "contexts": sources, "readings": readings, **made})
 
 
+def judge_key(contexts: Sequence[ContextRef], method: str, text: str, region: Region | None) -> str:
+    """The key of a judge's look at a picture, which is the first context."""
+    sources = [ref.key if isinstance(ref, ParentStep) else ref.digest for ref in contexts]
+    readings = [ref.reading if isinstance(ref, SourceImage) else None for ref in contexts]
+    kept = None if region is None else asdict(region)
+    said = {"operation": "judge", "method": method, "text": text, "region": kept}
+    return _digest({"key": KEY_VERSION, "contexts": sources, "readings": readings, **said})
+
+
 def default_seed(step: str, values: Mapping[str, str]) -> int:
     """The seed of a step that has none: 32 bits from its id and the values it depends on.
 

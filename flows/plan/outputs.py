@@ -67,6 +67,8 @@ def plan_outputs(
         if len(review.problems) > before:
             continue
         for variant, take, keys in takes_of(made, spec.step):
+            if node.takes == 1 < take:
+                continue  # one more to pick from, of a step whose files have no number
             stem = rendered(review.recipe, spec.step, template, variant, take)
             path = f"{stem}.{EXTENSIONS[kind]}"
             other = keys[alpha] if alpha else ("",)
@@ -97,7 +99,7 @@ def _specs(recipe: Recipe, nodes: Mapping[str, StepNode]) -> Iterator[tuple[Loc,
             if isinstance(spec, OutputSpec):
                 yield ("outputs", index), spec
         return
-    used = {source for node in nodes.values() for source in node.sources}
+    used = {source for node in nodes.values() for source in (*node.sources, *node.among)}
     for name in recipe.document.steps:
         if name in nodes and name not in used:
             yield ("steps", name), OutputSpec(step=name)

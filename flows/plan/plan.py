@@ -12,15 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from flows.decisions.decided import UNDECIDED, Decided
 from flows.plan.keys import default_seed, plan_digest, take_seed
 from flows.plan.outputs import plan_outputs
-from flows.plan.select import make_label, narrow, stale_label
+from flows.plan.picks import Picks
+from flows.plan.select import make_label, narrow, stale_label, take_label
 from flows.plan.sheets import plan_sheets
 from flows.plan.sizing import Sizing, mask_file
 from flows.plan.step import (
+    Candidate,
     ContextRef,
+    Operation,
     ParentStep,
     Plan,
     PlannedVariant,
@@ -28,9 +32,10 @@ from flows.plan.step import (
     Step,
     StepParams,
 )
+from flows.plan.told import note_long, note_unused
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import TAKE, StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.node import Loc
@@ -50,7 +55,6 @@ from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
 from kontext_engine.geometry import Fit, Size, check_target
 from kontext_engine.spec import ModelSpec, NumericsProfile
-from kontext_engine.textlength import token_counts
 
 
 def make_plan(
@@ -61,6 +65,7 @@ def make_plan(
     only: Sequence[str] = (),
     overrides: Overrides | None = None,
     settings: Settings | None = None,
+    decided: Decided = UNDECIDED,
 ) -> Plan:
     """Plan a recipe.
 
@@ -72,16 +77,18 @@ def make_plan(
             of them selects, and their ancestors, are kept. Empty keeps all.
         overrides: seeds by label; default: the file beside the recipe.
         settings: where inputs may come from; default: those of this process.
+        decided: what people and judges have decided; default: nothing.
 
     Raises:
         RecipeError: every mistake that can be found without making a picture.
+        StoreError: a picture that was picked cannot be looked for.
         SettingsError: there are no settings to plan with.
     """
     review = Review(recipe, settings or load_settings())
     spec = model or _resolve_model(review)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
     with _uncollected():
-        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds).plan()
+        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds, decided).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -94,6 +101,7 @@ class _Planner:
         model: ModelSpec,
         numerics: NumericsProfile,
         overrides: Overrides,
+        decided: Decided = UNDECIDED,
     ) -> None:
         self.review = review
         self.recipe = review.recipe
@@ -111,6 +119,9 @@ class _Planner:
         self.made: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.steps: dict[str, partial[Step]] = {}  # all but the variants that use them
         self.users: dict[str, list[str]] = {}
+        self.also: dict[tuple[str, ...], tuple[str, ...]] = {}  # what judges look by, likewise
+        self.picks = Picks(review, decided, self.steps, self.source, self.sizing.know)
+        self.bare: dict[str, None] = {}  # all labels without their takes, where hands have decided
 
     def plan(self) -> Plan:
         variants = self.prepare()
@@ -125,9 +136,9 @@ class _Planner:
         outputs = plan_outputs(self.review, self.axes, self.nodes, made)
         sheets = plan_sheets(self.review, self.axes, self.nodes, made, outputs)
         self.review.stop_if_wrong()
-        self.warn_unused()
+        note_unused(self.review, self.axes, self.nodes)
         note_silent(self.review, self.axes, self.nodes)
-        self.note_long()
+        note_long(self.review, self.model, self.steps.values())
         return Plan(
             recipe=self.recipe.name,
             recipe_path=self.recipe.path,
@@ -140,7 +151,7 @@ class _Planner:
                 PlannedVariant(
                     variant.id,
                     {axis: variant.values[axis].name for axis in shown},
-                    tuple([key for step in order for key in own[step]]),
+                    tuple(dict.fromkeys([key for step in order for key in own[step]])),
                     _details(variant, shown),
                 )
                 for variant, own in made
@@ -149,8 +160,18 @@ class _Planner:
             digest=plan_digest(self.steps, outputs, sheets),
             labels=self.labels,
             sets=self.recipe.sets,
-            warnings=(*self.review.warnings, *self.stale_overrides()),
+            warnings=(
+                *self.review.warnings,
+                *self.picks.warnings,
+                *self.picks.decided.notes(self.bare),
+                *self.stale_overrides(),
+            ),
             sheets=sheets,
+            picks=self.picks.picks,
+            waiting=self.picks.waiting,
+            project=self.review.settings.project,
+            numbers=self.picks.decided.numbers(),
+            depends=self.picks.depends(self.nodes) if self.recipe.given else {},
         )
 
     def prepare(self, *, limits: bool = True) -> tuple[Variant, ...]:
@@ -167,7 +188,7 @@ class _Planner:
     def read_remote(self) -> None:
         """Read the objects that steps look at, all at once: a server is asked side by side."""
         used = {source for node in self.nodes.values() for source in node.sources}
-        used |= {node.mask for node in self.nodes.values() if node.mask is not None}
+        used |= {name for node in self.nodes.values() for name in (node.mask, node.of) if name}
         places = {
             value.path: value.loc
             for name in used & self.axes.keys()
@@ -187,18 +208,74 @@ class _Planner:
             agreed = (node.id, *[names[axis] for axis in node.axes])
             found = self.made.get(agreed)
             if found is None:
-                takes = range(1, node.takes + 1)
-                found = tuple([self.make(node, variant, keys, take) for take in takes])
+                found = self.found(node, variant, keys, agreed)
                 self.made[agreed] = found
             keys[node.id] = found
-            for key in found:
+            for key in (*found, *self.also.get(agreed, ())) if self.also else found:
                 users = self.users.setdefault(key, [])
                 if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
                     users.append(variant.id)
         return keys
 
+    def found(
+        self,
+        node: StepNode,
+        variant: Variant,
+        keys: Mapping[str, tuple[str, ...]],
+        agreed: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """The keys of a step's takes, or of what a pick chose; none behind an undecided one."""
+        shown = self.shown(node, variant)
+        label = make_label(node.id, shown)
+        if self.picks.busy:
+            self.bare[label] = None
+        if self.picks.waiting and (reads := list(self.reads(node, variant))):
+            parents = [keys[one] or make_label(one, self.shown(self.nodes[one], variant))
+                       for one in reads]  # fmt: skip
+            if not all(keys[one] for one in reads):
+                for take in range(1, node.takes + 1):
+                    self.picks.wait(take_label(node.id, shown, take), parents)
+                return ()
+        if node.spec.op == "pick":
+            among = [
+                Candidate(take_label(one, self.shown(self.nodes[one], variant), n), key)
+                for one in node.among
+                for n, key in enumerate(keys[one], 1)
+            ]
+            self.picks.named = keys
+            found, self.also[agreed] = self.picks.pick(node, label, variant, among)
+            if found:
+                self.labels[label] = found[0]
+            return found
+        seeds = self.picks.seeds(node, label, self.overrides)
+        takes: Sequence[int] = range(1, node.takes + 1)
+        if seeds and (more := sorted(n for n in seeds if n > node.takes)):
+            takes = [*takes, *more]  # re-rolls of takes that were picked
+        return tuple([self.make(node, variant, keys, take, seeds, shown) for take in takes])
+
+    def shown(self, node: StepNode, variant: Variant) -> dict[str, str]:
+        """The values that a step's label tells."""
+        return {axis: variant.values[axis].name for axis in node.axes if self.axes[axis].shown}
+
+    def reads(self, node: StepNode, variant: Variant) -> Iterator[str]:
+        """The steps that a step reads in this variant."""
+        names = [
+            image
+            if isinstance(image, str)
+            else image.render(lambda item: look_up(self.recipe, item, variant.values)).strip()
+            for image in node.images
+        ]
+        more = (node.mask, node.of, *node.among)
+        yield from (name for name in (*names, *more) if name in self.nodes)
+
     def make(
-        self, node: StepNode, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
+        self,
+        node: StepNode,
+        variant: Variant,
+        keys: Mapping[str, tuple[str, ...]],
+        take: int,
+        seeds: Mapping[int, int],
+        shown: Mapping[str, str],
     ) -> str:
         """Make a take of a step, whose parents in this variant have these keys; its own key."""
 
@@ -206,18 +283,17 @@ class _Planner:
             return look_up(self.recipe, item, variant.values)
 
         names = {axis: variant.values[axis].name for axis in node.axes}
-        shown = {axis: name for axis, name in names.items() if self.axes[axis].shown}
-        label = make_label(node.id, shown if take == 1 else {**shown, TAKE: str(take)})
+        label = take_label(node.id, shown, take)
         texts = tuple([template.render(fill) for template in node.settings.values()])
         settled = self.settled.get((node.id, *texts))
         if settled is None:
             settled = self.settle(node, dict(zip(node.settings, texts, strict=True)), label)
             self.settled[(node.id, *texts)] = settled
         said = settled.keywords["seed"]
-        if (seed := self.overrides.seeds.get(label, said)) < 0:  # nobody said one
+        if (seed := seeds.get(take, said)) < 0:  # nobody said one
             seed = default_seed(node.id, names)
             seed = seed if take == 1 else take_seed(seed, take)
-        elif take > 1 and node.family == node.id and label not in self.overrides.seeds:
+        elif take > 1 and node.family == node.id and take not in seeds:
             seed = take_seed(seed, take)
         params = settled(
             prompt=node.prompt.render(fill).strip(),
@@ -236,7 +312,8 @@ class _Planner:
         key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
         if key not in self.steps:
-            made = partial(Step, key, node.id, label, node.spec.op, params, contexts)
+            operation = cast("Operation", node.spec.op)  # a pick makes no picture
+            made = partial(Step, key, node.id, label, operation, params, contexts)
             self.steps[key] = partial(made, **more)
         return key
 
@@ -255,7 +332,7 @@ class _Planner:
         found = keys.get(name)
         if found is None:
             return self.source(name, variant)
-        return ParentStep(found[take - 1 if len(found) > 1 else 0])
+        return ParentStep(found[min(take, len(found)) - 1])
 
     def source(self, name: str, variant: Variant) -> SourceImage:
         path = variant.values[name].path or Path()
@@ -312,43 +389,9 @@ class _Planner:
                 loc = setting_loc(self.recipe, node.id, field)
                 self.wrong_settings.setdefault((loc, str(error)), []).append(label)
 
-    def warn_unused(self) -> None:
-        used = {axis for node in self.nodes.values() for axis in node.axes}
-        for name in self.axes:
-            if name not in used:
-                section = "inputs" if name in self.recipe.document.inputs else "matrix"
-                text = f"no step uses '{name}'; its values change no picture"
-                self.review.note((section, name), text, key=True)
-
-    def note_long(self) -> None:
-        """Prompts that the model will not read to their end, one line for each step."""
-        limit = self.model.text_tokens
-        prompts: dict[str, str] = {}  # by their texts, the step that says it first
-        for step in self.steps.values():
-            _, name, label, _, params, _ = step.args
-            # A token is one byte at least, and one ends the text.
-            if len(params.prompt.encode()) >= limit:
-                prompts.setdefault(params.prompt, f"{name} {label}")
-        if not prompts:
-            return
-        counts = token_counts(self.model.source, list(prompts)) or []
-        long: dict[str, list[tuple[int, str]]] = {}
-        for count, said in zip(counts, prompts.values(), strict=False):
-            if count > limit:
-                name, _, label = said.partition(" ")
-                long.setdefault(name, []).append((count, label))
-        for name, found in long.items():
-            count, label = max(found)
-            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            text = (
-                f"the prompt has {count} tokens ({label}{more}), of which model "
-                f"'{self.model.name}' reads {limit}; shorten it"
-            )
-            self.review.note(("steps", name, "prompt"), text)
-
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:
-            if label not in self.labels:
+            if label not in self.labels and label not in self.picks.waiting:
                 yield stale_label(label, self.labels, self.overrides.path)
 
 

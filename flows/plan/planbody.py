@@ -15,9 +15,11 @@ from flows.plan.step import (
     ContextRef,
     Credit,
     Format,
+    Made,
     Operation,
     Page,
     ParentStep,
+    Pick,
     Plan,
     PlannedOutput,
     PlannedSheet,
@@ -29,6 +31,7 @@ from flows.plan.step import (
     Step,
     StepParams,
     Tile,
+    Waiting,
 )
 from flows.sources.place import StoredSource
 from flows.store.objects import Objects
@@ -51,6 +54,7 @@ class _Step:
     geometry: int = 1
     region: Region | None = None
     method: str = ""
+    made: Made | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +114,11 @@ class _Body:
     warnings: tuple[str, ...]
     only: tuple[str, ...] = ()
     sheets: list[_Sheet] = field(default_factory=list)
+    picks: Mapping[str, Pick] = field(default_factory=dict)
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    project: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    depends: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 _BODY = TypeAdapter(_Body)
@@ -138,6 +147,7 @@ def to_body(plan: Plan) -> Any:
             step.geometry,
             step.region,
             step.method,
+            step.made,
         )
         for step in plan.steps.values()
     ]
@@ -186,6 +196,11 @@ def to_body(plan: Plan) -> Any:
         tuple(_without_folder(text, plan.recipe_path) for text in plan.warnings),
         plan.only,
         sheets,
+        plan.picks,
+        plan.waiting,
+        plan.project,
+        plan.numbers,
+        plan.depends,
     )
     return _BODY.dump_python(body)
 
@@ -235,6 +250,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
                 one.geometry,
                 one.region,
                 one.method,
+                one.made,
             )
             for number, one in enumerate(read.steps)
         },
@@ -273,6 +289,11 @@ def from_body(body: object, home: Objects | None) -> Plan:
             )
             for one in read.sheets
         ),
+        picks=read.picks,
+        waiting=read.waiting,
+        project=read.project,
+        numbers=read.numbers,
+        depends=read.depends,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.plan.keys import cutout_key, extended_key, plan_digest, step_key
+from flows.plan.keys import cutout_key, extended_key, judge_key, plan_digest, step_key
 from flows.plan.planbody import from_body, to_body
 from flows.plan.step import Plan, Step
 from flows.store.objects import Objects
@@ -117,6 +117,10 @@ def _check_keys(plan: Plan) -> None:
 
 
 def _key(step: Step, plan: Plan) -> str:
+    if step.made is not None:  # what a hand has picked is named by its pick
+        return step.key
+    if step.operation == "judge":
+        return judge_key(step.contexts, step.method, step.params.prompt, step.region)
     if step.operation == "cutout":
         return cutout_key(step.contexts, step.method)
     key = step_key(step.operation, step.params, step.contexts, plan.model, plan.numerics)

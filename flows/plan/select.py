@@ -38,6 +38,11 @@ def make_label(step: str, values: Mapping[str, str]) -> str:
     return f"{step}[{inside}]" if inside else step
 
 
+def take_label(step: str, values: Mapping[str, str], take: int) -> str:
+    """The label of a take, from 1; the first's is the step's own."""
+    return make_label(step, values if take == 1 else {**values, TAKE: str(take)})
+
+
 def parse_label(label: str) -> tuple[str, dict[str, str]]:
     """A label's step and values: the inverse of ``make_label``."""
     step, _, inside = label.rstrip("]").partition("[")
@@ -63,7 +68,8 @@ def select_exact(plan: Plan, text: str, option: str) -> tuple[str, ...]:
     Raises:
         RecipeError: as ``select``.
     """
-    return (text,) if text in plan.labels else select(plan, text, option).labels
+    known = text in plan.labels or text in plan.waiting
+    return (text,) if known else select(plan, text, option).labels
 
 
 def narrow(plan: Plan, only: Sequence[str]) -> Plan:
@@ -80,7 +86,19 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         selection = select(plan, text, "--only")
         labels.update(selection.labels)
         named.update(variant.id for variant in selection.variants)
-    keys = sub_plan(plan, [plan.labels[label] for label in labels]).steps.keys()
+    wanted = [plan.labels[label] for label in labels if label in plan.labels]
+    waiting = {label: one for label, one in plan.waiting.items() if label in labels}
+    # What is undecided is made so far; who is judged for it is, too.
+    wanted += (key for one in waiting.values() for key in one.needs)
+    picks = {
+        label: pick
+        for label, pick in plan.picks.items()
+        if label in labels
+        or any(label in one.picks for one in waiting.values())
+        or pick.chosen in wanted
+    }
+    wanted += (key for pick in picks.values() for key in pick.judged)
+    keys = sub_plan(plan, wanted).steps.keys()
     alphas = [one.alpha for one in plan.outputs if one.alpha and one.key in keys]
     keys = sub_plan(plan, [*keys, *alphas]).steps.keys()
     steps = {
@@ -109,6 +127,8 @@ def narrow(plan: Plan, only: Sequence[str]) -> Plan:
         sheets=sheets,
         digest=plan_digest(steps, outputs, sheets),
         only=tuple(only),
+        picks=picks,
+        waiting=waiting,
     )
 
 
@@ -144,6 +164,8 @@ def sub_plan(plan: Plan, keys: Iterable[str]) -> Plan:
         variants=(),
         outputs=(),
         sheets=(),
+        picks={},
+        waiting={},
         labels={step.label: key for key, step in found.items()},
         warnings=(),
         digest=plan_digest(found, ()),
@@ -193,11 +215,11 @@ def _takes_of(plan: Plan, label: str, takes: Sequence[str] | None) -> Iterator[s
     """The labels of a step's takes in one variant; the first's is the step's own."""
     step, values = parse_label(label)
     number = 1
-    while label in plan.labels:
+    while label in plan.labels or label in plan.waiting:
         if takes is None or _matching(takes, [str(number)]):
             yield label
         number += 1
-        label = make_label(step, {**values, TAKE: str(number)})
+        label = take_label(step, values, number)
 
 
 def _has_takes(plan: Plan) -> bool:
@@ -275,7 +297,7 @@ def _value(variant: PlannedVariant, axis: str) -> str | None:
 def _axes_by_step(plan: Plan) -> dict[str, tuple[str, ...]]:
     """The axes in each step's labels, takes apart; all labels of one step have the same."""
     axes: dict[str, tuple[str, ...]] = {}
-    for label in plan.labels:
+    for label in (*plan.labels, *plan.waiting):
         step, _, _ = label.partition("[")
         if step not in axes:  # of several takes the first comes first
             axes[step] = tuple(parse_label(label)[1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from flows.plan.keys import cutout_key, extended_key, step_key
-from flows.plan.step import ContextRef, ParentStep, Region, SourceImage, StepParams
+from flows.plan.step import ContextRef, Operation, ParentStep, Region, SourceImage, StepParams
 from flows.recipe.axes import Value
 from flows.recipe.graph import StepNode, look_up
 from flows.recipe.inputs import resolve_file
@@ -49,11 +49,16 @@ class Sizing:
                 region, geometry = self._region(node.id, *found, contexts), 1
                 size = self._size(contexts[0])
             more = {"geometry": geometry, "region": region}
-            plain = step_key(node.spec.op, params, contexts, self._model, self._numerics)
+            operation = cast("Operation", node.spec.op)  # a pick makes no picture
+            plain = step_key(operation, params, contexts, self._model, self._numerics)
             key = extended_key(plain, geometry, region)
         if size is not None:
             self._sizes[key] = size
         return key, more
+
+    def know(self, key: str, size: Size) -> None:
+        """The size of a picture that is not planned here."""
+        self._sizes[key] = size
 
     def _size(self, ref: ContextRef) -> Size | None:
         return self._sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from flows.decisions.decision import Slot
 from flows.recipe.naming import legible
 from flows.sources.place import Place, StoredSource
 from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
-Operation = Literal["generate", "edit", "cutout"]
+Operation = Literal["generate", "edit", "cutout", "judge"]
 Format = Literal["png", "jpeg", "webp", "avif", "tiff"]
 Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
 SheetFormat = Literal["pdf", "png", "html"]
@@ -80,13 +81,23 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """The model that made a picture, where it is not the plan's by itself."""
+
+    model: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One picture to make, named by its key (contract 1: a step's key names its pixels).
 
     ``label`` is what people and ``--reroll`` call it: ``beach[product=shoe,scene=snow]``.
     Several variants may share one step: ``variants`` lists the ids of all that use it. ``geometry``
     is the version of the rules by which its sizes moved (``kontext_engine.geometry``), ``method``
-    what a cutout is made by, with its versions.
+    what a cutout is made by or a judge looks by, with its versions. ``made`` is there of a picture
+    that a hand has picked and that the recipe, as it is now, would not make: it is in the store, or
+    it is nowhere.
     """
 
     key: str
@@ -99,6 +110,7 @@ class Step:
     geometry: int = 1
     region: Region | None = None
     method: str = ""
+    made: Made | None = None
 
     @property
     def pictures(self) -> tuple[ContextRef, ...]:
@@ -209,12 +221,51 @@ class PlannedVariant:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A picture that a pick chooses among: its label, and its key."""
+
+    label: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A pick in one variant, or in several that agree.
+
+    ``judge`` is who judges, with all that decides what is said, or nobody; ``judged`` are the keys
+    of the steps that judge, in the order of those candidates that are judged. ``chosen`` is the key
+    of what was picked, ``by`` who did.
+    """
+
+    label: str
+    slot: Slot
+    candidates: tuple[Candidate, ...]
+    judge: str = ""
+    judged: tuple[str, ...] = ()
+    chosen: str | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step that has no key yet: the labels of undecided ``picks`` above it, and the keyed steps
+    that it ``needs``.
+    """
+
+    picks: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All steps of a recipe, keyed before any model loads; ``steps`` is in topological order.
 
     ``labels`` maps every step's label to its key: two labels share one where the pixels would be
     the same. ``sets`` are the ``name=value`` pairs that changed the recipe, ``only`` the
-    selectors that narrowed it; ``warnings`` are for people.
+    selectors that narrowed it; ``warnings`` are for people. ``picks`` and ``waiting`` are by label:
+    what waits for an undecided pick, the pick itself among them, has no key and is no step.
+    ``numbers`` are the newest of what hands had decided, by the digests of slots;
+    ``depends`` has for steps, by their ids, what they depend on and was set to other than usual.
     """
 
     recipe: str
@@ -231,3 +282,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     sheets: tuple[PlannedSheet, ...] = ()
+    picks: Mapping[str, Pick] = field(default_factory=dict)
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    project: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    depends: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)

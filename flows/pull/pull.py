@@ -21,6 +21,7 @@ from pathlib import Path
 
 from flows.pull.target import Memory, PullError, Refused, clean, inside, target_errors
 from flows.recipe.naming import is_reserved
+from flows.run.approved import approved
 from flows.run.manifest import FILE_NAME as MANIFEST
 from flows.run.manifest import Manifest, parse_manifest
 from flows.run.outputs import OutputError, check_output_name
@@ -91,13 +92,15 @@ def pull(
     *,
     prefix: str = "",
     since: str = "",
+    only_approved: bool = False,
     jobs: int = JOBS,
     tell: Tell = ignore,
 ) -> Pulled:
     """Bring ``run`` to ``target``, so that both hold the same; files of others there stay.
 
     With ``prefix`` only the outputs whose path begins so, with ``since``, another run, only those
-    that it does not have the same; in both cases neither page nor manifest.
+    that it does not have the same, with ``only_approved`` only those whose pictures are approved as
+    they are; in all three cases neither page nor manifest.
 
     Raises:
         PullError: there is no such run or output, or the target cannot be written.
@@ -112,7 +115,8 @@ def pull(
                 f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here, so this run has not ended; "
                 "expected a finished run; wait for it, or run its recipe again"
             )
-        turn = _Pull(objects, run, target, held, _Part(prefix, before, bool(since)), tell)
+        part = _Part(prefix, before, bool(since), only_approved)
+        turn = _Pull(objects, run, target, held, part, tell)
         done = turn.work(jobs)
         if not turn.outdated:
             return done
@@ -126,16 +130,19 @@ def pull(
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What of a run is wanted: outputs below ``prefix`` that are not among those ``before``."""
+    """What of a run is wanted: outputs below ``prefix`` that are not among those ``before``, and
+    approved where that is asked for.
+    """
 
     prefix: str
     before: frozenset[tuple[str, str]]
     changed: bool
+    approved: bool
 
     @property
     def is_all(self) -> bool:
         """Whether that is the run as it is, with its page and manifest."""
-        return not self.prefix and not self.changed
+        return not (self.prefix or self.changed or self.approved)
 
 
 def _delivered(objects: Objects, run: str) -> frozenset[tuple[str, str]]:
@@ -167,6 +174,7 @@ class _Pull:
         self._prefix = part.prefix
         self._tell = tell
         self._manifest = parse_manifest(held.data, f"{objects.where}/{self._folder}{MANIFEST}")
+        self._approved = approved(self._manifest, objects) if part.approved else None
         self._memory = Memory(target)
         self._done = Pulled(run, target)
         self.outdated = False
@@ -191,10 +199,13 @@ class _Pull:
 
     def _outputs(self) -> list[Wanted]:
         found: list[Wanted] = []
-        unwritten = same = 0
+        unwritten = same = others = 0
         beginning = _beginning(self._prefix, self._manifest)
         for output in self._manifest.outputs:
             if not output.path.startswith(beginning):
+                continue
+            if self._approved is not None and output.path not in self._approved.paths:
+                others += 1
                 continue
             if output.sha256 is None:
                 unwritten += 1
@@ -206,7 +217,12 @@ class _Pull:
             self._done.notes.append(f"{unwritten} outputs were not made by this run")
         if same:
             self._done.notes.append(f"{same} outputs are as they were, and left out")
-        if self._prefix and not (found or unwritten or same or self._done.problems):
+        if self._approved is not None:
+            self._done.notes += self._approved.left
+            if more := others - len(self._approved.left):
+                self._done.notes.append(f"{more} outputs are not approved, and left out")
+        left = unwritten or same or others
+        if self._prefix and not (found or left or self._done.problems):
             where = f"{self._objects.where}/{self._folder[:-1]}"
             raise PullError(
                 f"{where}: no output begins with '{self._prefix}'; there are "

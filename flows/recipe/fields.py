@@ -34,6 +34,16 @@ def mistake(text: str, at: str = "") -> PydanticCustomError:
     return PydanticCustomError("recipe", "{text}", {"text": text, "at": at})
 
 
+def key_of(model: type[BaseModel], name: str) -> str:
+    """How a field is written in a recipe: 'from' is a word of Python's."""
+    return model.model_fields[name].alias or name
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """All keys that a mapping of this kind may have."""
+    return [key_of(model, name) for name in model.model_fields]
+
+
 def listed(value: Any) -> Any:
     """One entry as a list of one; whatever else as it is."""
     return [value] if isinstance(value, (str, dict)) else value

@@ -17,6 +17,7 @@ from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
 from flows.recipe.fields import is_template
 from flows.recipe.node import Loc, short
+from flows.recipe.picked import check_pick, pick_sources, stray
 from flows.recipe.protect import check_region, mask_source, region_of
 from flows.recipe.recipe import Recipe, setting_loc
 from flows.recipe.region import KINDS
@@ -41,7 +42,9 @@ class StepNode:
     any ancestor's use: on no other does its picture depend. ``negative`` is there where it has an
     effect. ``settings`` are those that are filled in for each variant. ``takes`` counts its
     pictures in a variant; ``family`` is the step that asked for them, itself or an ancestor. A
-    step or an input may be its ``mask``, or a file.
+    step or an input may be its ``mask``, or a file. A pick chooses ``among`` steps; its judge
+    compares with ``of`` and reads ``text``. ``variables`` are those that its own or any ancestor's
+    texts hold, ``ancestors`` the steps that it is made from, itself among them.
     """
 
     id: str
@@ -56,6 +59,11 @@ class StepNode:
     family: str | None = None
     mask: str | None = None
     mask_file: Template | None = None
+    among: tuple[str, ...] = ()
+    of: str | None = None
+    text: Template | None = None
+    variables: frozenset[str] = frozenset()
+    ancestors: frozenset[str] = frozenset()
 
 
 def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]:
@@ -66,8 +74,10 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
     images = {name: _images(review, name, spec, axes) for name, spec in specs.items()}
     sources = {name: _sources(review, name, images[name], axes) for name in specs}
     masks = {name: mask_source(review, name, spec) for name, spec in specs.items()}
+    picks = {name: pick_sources(review, name, spec) for name, spec in specs.items()}
     nodes: dict[str, StepNode] = {}
-    for name in _ordered(review, {name: own + masks[name] for name, own in sources.items()}):
+    read = {name: own + masks[name] + picks[name] for name, own in sources.items()}
+    for name in _ordered(review, read):
         _check_settings(review, name)
         check_region(review, name)
         prompt = read_template(review, ("steps", name, "prompt"), specs[name].prompt, axes)
@@ -80,20 +90,30 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
             loc = setting_loc(recipe, name, "negative_prompt")
             negative = read_template(review, loc, text, axes)
         settings = _templates(review, name, axes)
-        templates = [prompt, negative, mask_file, *settings.values()]
+        judged = None
+        if (by := specs[name].by) is not None and by.text is not None:
+            judged = read_template(review, ("steps", name, "by", "text"), by.text, axes)
+        templates = [prompt, negative, mask_file, judged, *settings.values()]
         templates += [image for image in images[name] if isinstance(image, Template)]
         used = {item.name for t in templates if t for item in t.placeholders}
-        reads = sources[name] + masks[name]
+        reads = read[name]
+        variables = used & recipe.variables.keys()
         for source in reads:
             used |= set(nodes[source].axes) if source in nodes else {source}
         depends = tuple(axis for axis in axes if axis in used)
+        above = [nodes[source] for source in reads if source in nodes]
         if "true_cfg" not in settings and (setting(recipe, name, "true_cfg") or 1) <= 1:
             negative = None
-        takes, family = _takes(review, name, [nodes[s] for s in reads if s in nodes])
+        takes, family = _takes(review, name, above)
         nodes[name] = StepNode(
             name, specs[name], prompt, negative, images[name], sources[name], depends, settings,
             takes, family, next(iter(masks[name]), None), mask_file,
+            tuple(specs[name].among or ()), by.of if by is not None else None, judged,
+            frozenset(variables).union(*(node.variables for node in above)),
+            frozenset({name}).union(*(node.ancestors for node in above)),
         )  # fmt: skip
+        if specs[name].op == "pick":
+            check_pick(review, name, nodes)
     return nodes
 
 
@@ -224,6 +244,8 @@ def _check_names(review: Review) -> None:
 def _takes(review: Review, name: str, reads: Sequence[StepNode]) -> tuple[int, str | None]:
     """How many pictures a step has in a variant, and which step asked for so many."""
     own = review.recipe.document.steps[name].takes or 1
+    if review.recipe.document.steps[name].op == "pick":
+        return 1, None
     families = dict.fromkeys(node.family for node in reads if node.family is not None)
     if own > 1 and families:
         text = (
@@ -243,7 +265,7 @@ def _takes(review: Review, name: str, reads: Sequence[StepNode]) -> tuple[int, s
 def _templates(review: Review, name: str, axes: Mapping[str, Axis]) -> dict[str, Template]:
     """The settings of a step that are filled in for each variant."""
     found: dict[str, Template] = {}
-    if review.recipe.document.steps[name].op == "cutout":
+    if review.recipe.document.steps[name].op in ("cutout", "pick"):
         return found  # has none
     for field in SETTING_TYPES:
         text = setting(review.recipe, name, field)
@@ -292,7 +314,7 @@ def _sources(
             f"step '{name}' generates from text but has an image; expected none; write 'op: edit'"
         )
         review.wrong((*loc, "image"), text, key=True)
-    if spec.op != "generate" and not images:
+    if spec.op in ("edit", "cutout") and not images:
         does = "edits" if spec.op == "edit" else "cuts out"
         text = (
             f"step '{name}' {does} but has no image; expected an input or a step; add 'image: ...'"
@@ -346,7 +368,9 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
     loc: Loc = ("steps", first)
     images = steps[first].image or []
     filled = [image for image in images if is_template(image)]
-    if path[1] in images:
+    if path[1] in (steps[first].among or ()):
+        loc = (*loc, "from")
+    elif path[1] in images:
         loc = (*loc, "image", images.index(path[1]))
     elif filled and region_of(steps[first]) is None:  # else it may be the mask's doing
         loc = (*loc, "image", images.index(filled[0]))
@@ -374,7 +398,7 @@ def _note_cut(review: Review, loc: Loc) -> None:
 def _check_cutout(review: Review, name: str) -> None:
     """A cut has no words and no steps: what is set for it alone is a mistake."""
     spec = review.recipe.document.steps[name]
-    for field in sorted(spec.model_fields_set - {"op", "image"} - set(KINDS)):
+    for field in sorted(spec.model_fields_set - {"op", "image", "among", "by"} - set(KINDS)):
         text = f"'{field}' has no effect on op 'cutout'; expected only 'image'; remove it"
         review.wrong(("steps", name, field), text, key=True)
     if len(spec.image or []) > 1:
@@ -384,6 +408,9 @@ def _check_cutout(review: Review, name: str) -> None:
 
 def _check_settings(review: Review, name: str) -> None:
     recipe, spec = review.recipe, review.recipe.document.steps[name]
+    stray(review, name)
+    if spec.op == "pick":
+        return
     if spec.op == "cutout":
         _check_cutout(review, name)
         return

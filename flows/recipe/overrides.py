@@ -26,7 +26,9 @@ from flows.recipe.schema import MAX_SEED
 from flows.recipe.source import read_source
 from kontext_engine.files import write_whole
 
-_HEADER = "# Seeds that 'kontext run --reroll' chose. Delete a line to have the first seed again.\n"
+_HEADER = (
+    "# Seeds that 'kontext run --reroll' chose; 'kontext decide RECIPE undo' takes one back.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.problems import Problem, did_you_mean, one_of
 from flows.recipe.compose import compose
 from flows.recipe.errors import RecipeError
 from flows.recipe.expand import Join, expand, settled
+from flows.recipe.fields import keys_of
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
 from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
@@ -27,7 +28,8 @@ class Recipe:
 
     ``written`` is the tree before tables and variables were filled in, ``source`` the one after;
     ``files`` are what was read beside the recipe; ``joins`` tell which values go together.
-    ``sets`` are the ``name=value`` pairs of the command line that changed it.
+    ``sets`` are the ``name=value`` pairs of the command line that changed it, ``given`` the
+    variables and settings that are not what they are without, by name.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Recipe:
     sets: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     files: tuple[Path, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -70,9 +73,11 @@ def load_parameters(path: Path, settings: Machine) -> Mapping[str, Parameter]:
     return validate_head(source).parameters
 
 
-def parse_recipe(text: str, path: Path, sets: Sequence[str] = ()) -> Recipe:
+def parse_recipe(
+    text: str, path: Path, sets: Sequence[str] = (), settings: Machine | None = None
+) -> Recipe:
     """``load_recipe`` for text that is already in memory; ``path`` is where it would lie."""
-    return _load(parse_source(text, str(path)), path, sets, None)
+    return _load(parse_source(text, str(path)), path, sets, settings)
 
 
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
@@ -111,7 +116,24 @@ def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | No
         tuple(sets),
         tuple(found.joins),
         (*files, *found.files),
+        _changed(source, head, variables, sets) if sets else {},
     )
+
+
+def _changed(
+    source: Source, head: Head, variables: Mapping[str, str], sets: Sequence[str]
+) -> dict[str, str]:
+    """What was set to something else than it is without."""
+    plain = {name: text for name, text in head.variables.items() if text is not None}
+    for name, parameter in head.parameters.items():
+        if parameter.default is not None:
+            plain[name] = ", ".join(parameter.values(parameter.default))
+    usual = settled(plain, source)
+    found = {name: text for name, text in variables.items() if usual.get(name) != text}
+    pairs = (pair.partition("=") for pair in sets)
+    names = {"model", *(n for n, _, _ in pairs if "." in n and not n.startswith("variables."))}
+    dotted = {name: value for name, _, value in (p.partition("=") for p in sets) if name in names}
+    return found | dotted
 
 
 def _values(
@@ -158,8 +180,8 @@ def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, 
     named = [f"steps.{step}" for step in (steps.fields if steps is not None else None) or {}]
     settable = [
         *_TOP_LEVEL,
-        *(f"defaults.{field}" for field in Settings.model_fields),
-        *(f"{step}.{field}" for step in named for field in StepSpec.model_fields),
+        *(f"defaults.{field}" for field in keys_of(Settings)),
+        *(f"{step}.{field}" for step in named for field in keys_of(StepSpec)),
     ]
     for pair in sets:
         origin = f"--set {pair}"

@@ -22,11 +22,13 @@ from flows.recipe.fields import (
     SizeField,
     Text,
     ValueName,
+    key_of,
     listed,
     templated,
 )
 from flows.recipe.handout import Output
 from flows.recipe.parameters import Parameter
+from flows.recipe.picking import ByField
 from flows.recipe.region import RegionField
 
 DEFAULT_MODEL = "kontext-mini"
@@ -245,22 +247,30 @@ class StepSpec(Settings):
         json_schema_extra={
             "allOf": [
                 {
-                    "if": {"properties": {"op": {"const": "generate"}}, "required": ["op"]},
+                    "if": {
+                        "properties": {"op": {"enum": ["generate", "pick"]}},
+                        "required": ["op"],
+                    },
                     "then": {"properties": {"image": False}},
                     "else": {"required": ["image"]},
                 },
                 {
-                    "if": {"properties": {"op": {"const": "cutout"}}, "required": ["op"]},
+                    "if": {"properties": {"op": {"enum": ["cutout", "pick"]}}, "required": ["op"]},
                     "then": {"properties": {"prompt": False}},
                     "else": {"required": ["prompt"]},
+                },
+                {
+                    "if": {"properties": {"op": {"const": "pick"}}, "required": ["op"]},
+                    "then": {"required": ["from", "by"]},
+                    "else": {"properties": {"from": False, "by": False}},
                 },
             ]
         }
     )
 
-    op: Literal["generate", "edit", "cutout"] = Field(
-        description="'generate' (a picture from the prompt alone), 'edit' (a picture changed) or "
-        "'cutout' (a picture's subject, on nothing)."
+    op: Literal["generate", "edit", "cutout", "pick"] = Field(
+        description="'generate' (a picture from the prompt alone), 'edit' (a picture changed), "
+        "'cutout' (a picture's subject, on nothing) or 'pick' (one of several pictures)."
     )
     image: (
         Annotated[
@@ -289,6 +299,25 @@ class StepSpec(Settings):
         description="What to make or to change. {scene}, {product.noun} and {variable} are filled "
         "in; {{ and }} stand for braces.",
     )
+    among: (
+        Annotated[
+            list[str],
+            Field(min_length=1),
+            BeforeValidator(
+                listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        alias="from",
+        description="Of a pick: the step whose takes it chooses from, or a list of steps.",
+    )
+    by: ByField | None = Field(
+        default=None,
+        description="Of a pick: who chooses: 'hand' (a person, with 'kontext decide') or "
+        "{score: NAME} (a judge: sharpness, preserved, identity, text).",
+    )
     keep: RegionField | None = Field(
         default=None,
         description="Of an edit: what must stay as it is in the first picture, pixel for pixel.",
@@ -299,8 +328,10 @@ class StepSpec(Settings):
 
     @model_validator(mode="after")
     def _has_prompt(self) -> Self:
-        if self.op != "cutout" and "prompt" not in self.model_fields_set:
-            raise PydanticCustomError("missing", "", {"field": "prompt"})
+        needed = {"pick": ("among", "by"), "cutout": ()}.get(self.op, ("prompt",))
+        for name in needed:
+            if name not in self.model_fields_set:
+                raise PydanticCustomError("missing", "", {"field": key_of(StepSpec, name)})
         return self
 
 

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from flows.problems import Mark, Problem, did_you_mean, unknown
 from flows.recipe.errors import RecipeError
-from flows.recipe.fields import IDENTIFIER_PATTERN
+from flows.recipe.fields import IDENTIFIER_PATTERN, keys_of
 from flows.recipe.handout import FILE, SHEET, OutputSpec, SheetSpec
 from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
 from flows.recipe.parameters import Parameter
+from flows.recipe.picking import ScoreSpec
 from flows.recipe.region import RegionSpec
 from flows.recipe.schema import (
     SETTING_TYPES,
@@ -250,7 +251,8 @@ def _missing(loc: Loc, model: type[BaseModel] | None) -> str:
         return "the recipe has no 'version'; expected 'version: 1'; add that line at the top"
     name = str(loc[-1])
     described = _model_at(loc[:-1], model)
-    field = described.model_fields.get(name) if described is not None else None
+    found = described.model_fields.items() if described is not None else ()
+    field = next((one for key, one in found if (one.alias or key) == name), None)
     about = re.split(r"[.;] |\.$", field.description if field and field.description else "a value")[
         0
     ]
@@ -286,9 +288,11 @@ def _container(loc: Loc) -> str:
 
 def _model_at(loc: Loc, model: type[BaseModel] | None) -> type[BaseModel] | None:
     """The model that describes the mapping at ``loc``."""
+    if model is None and len(loc) == 3 and loc[0] == "steps" and loc[2] == "by":
+        return ScoreSpec
     return model or _MODELS.get((str(loc[0]) if loc else "", len(loc)))
 
 
 def _known_keys(loc: Loc, model: type[BaseModel] | None) -> list[str]:
     found = _model_at(loc, model)
-    return list(found.model_fields) if found is not None else []
+    return keys_of(found) if found is not None else []

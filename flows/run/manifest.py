@@ -132,8 +132,26 @@ class OutputEntry:
     encoder: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickEntry:
+    """A pick: the labels of its candidates by their keys, the key that was chosen, and by whom.
+
+    ``by`` is ``hand``, a judge with its versions, or nobody yet.
+    """
+
+    label: str
+    candidates: Mapping[str, str]
+    chosen: str | None = None
+    by: str = ""
+    judge: str = ""
+
+
 class Manifest(BaseModel):
-    """A run."""
+    """A run.
+
+    ``waiting`` has the labels of what waits for picks, with these picks' labels: it has no key yet.
+    ``depends`` are, by step, those parameters that it depends on and that were not as usual.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -158,6 +176,10 @@ class Manifest(BaseModel):
     variants: tuple[VariantEntry, ...]
     sources: tuple[SourceEntry, ...]
     outputs: tuple[OutputEntry, ...] = ()
+    picks: tuple[PickEntry, ...] = ()
+    waiting: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    project: str | None = None
+    depends: Mapping[str, tuple[tuple[str, str], ...]] = Field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -225,6 +247,19 @@ def build_manifest(
             for ref in sources_of(plan)
         ),
         outputs=outputs,
+        picks=tuple(
+            PickEntry(
+                label=pick.label,
+                candidates={one.key: one.label for one in pick.candidates},
+                chosen=pick.chosen,
+                by=pick.by,
+                judge=pick.judge,
+            )
+            for pick in plan.picks.values()
+        ),
+        waiting={label: one.picks for label, one in plan.waiting.items()},
+        project=plan.project,
+        depends=plan.depends,
     )
 
 

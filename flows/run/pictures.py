@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,12 @@ class ContextPictures:
             BlobDamaged: a parent's picture is gone from the store.
         """
         params = step.params
+        if step.made is not None:
+            raise PictureError(
+                f"the picture that was picked ({step.label}) is gone from the store; pick again"
+            )
+        if step.operation == "judge":
+            return self._look(step)
         shown, mask = [self._on_white(ref) for ref in step.pictures], None
         if step.region is not None:
             named = self._mask(step.contexts[-1]) if step.region.masked else None
@@ -122,6 +129,18 @@ class ContextPictures:
             cutout=step.method,
         )
 
+    def _look(self, step: Step) -> EditRequest:
+        """What a judge is shown: the candidate, what it is compared with, and what was kept."""
+        shown = [self._on_white(ref) for ref in step.pictures]
+        mask = None
+        if step.region is not None:
+            named = self._mask(step.contexts[-1]) if step.region.masked else None
+            work = Work.begin(step.region, self._open(step.contexts[1]), named, sys.maxsize)
+            mask = work.kept
+        return EditRequest(
+            step.key, step.params.prompt, 0, 0, tuple(shown), mask=mask, judge=step.method
+        )
+
     def _mask(self, ref: ContextRef) -> Image.Image:
         """A mask; a cutout's is its alpha, whatever colours it has."""
         picture = self._open(ref)
@@ -140,6 +159,9 @@ class ContextPictures:
             alpha = ImageChops.darker(cut.getchannel("A"), result.image.convert("L"))
             cut.putalpha(alpha)
             return replace(result, image=cut), encode_png(cut)
+        if step.operation == "judge":  # its picture is the one that it looked at
+            seen = self._open(step.contexts[0])
+            return replace(result, image=seen), encode_png(seen)
         work = self._works.pop(step.key, None)
         if work is None:
             picture = result.image.convert("RGB")

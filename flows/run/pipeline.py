@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from flows.decisions.decided import read_decided
 from flows.engines.loading import engine_class
 from flows.plan.step import Plan
 from flows.recipe.naming import run_slug
+from flows.run.approved import approvals_of
 from flows.run.asking import CancelSignal, EngineFactory
 from flows.run.composing import Composer
 from flows.run.delivery import Delivered, Delivery
 from flows.run.events import Listener, ignore
 from flows.run.execute import Limits, never, run_plan
+from flows.run.judging import decided_since, join, judge_picks, open_picks, plan_again
 from flows.run.look import look
 from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
-from flows.run.outcome import Outcome
+from flows.run.outcome import Ending, Outcome
 from flows.run.report.links import PAGE, RELATIVE, Links
 from flows.run.signing import Signing
 from flows.run.table import FILE_NAME as TABLE_NAME
@@ -126,6 +129,7 @@ def plan_recipe(request: RunRequest) -> Plan:
     Raises:
         RecipeError: whatever is wrong with it.
         SettingsError: the settings are wrong.
+        StoreError: what was decided cannot be read.
     """
     from flows.plan.plan import make_plan
     from flows.recipe.recipe import load_recipe
@@ -133,32 +137,71 @@ def plan_recipe(request: RunRequest) -> Plan:
     settings = request.effective
     recipe = load_recipe(request.recipe, request.sets, settings)
     numerics = choose_numerics(request.dtype, settings.device)
-    return make_plan(recipe, numerics=numerics, only=request.only, settings=settings)
+    store = open_store(request.out, settings)
+    decided = read_decided(store, settings, recipe.name, recipe.path.name)
+    return make_plan(
+        recipe, numerics=numerics, only=request.only, settings=settings, decided=decided
+    )
 
 
 def run_recipe(plan: Plan, request: RunRequest, hooks: Hooks = Hooks()) -> Finished:
     """Make what is missing of ``plan``, pictures and files, and publish it under ``request.out``.
 
-    No clean-up takes what the plan needs from the first look on.
+    What judges pick opens the next stage of the same run. No clean-up takes what the plan needs
+    from the first look on.
 
     Raises:
         StoreError: the store is full, cannot be written, or is away; what is stored stays.
     """
     store = open_store(request.out, request.effective)
-    run, keys = run_folder(plan, store.objects), tuple(plan.steps)
-    with claim(store.objects, run=run.name, plan=plan.digest, keys=keys, say=hooks.say):
-        there = Delivered(run)
-        outcome = run_plan(
-            plan,
-            store,
-            hooks.factory(plan, request.out, request.effective.batch),
-            seen=look(plan, store, delivered=there.has),
-            on_event=hooks.on_event,
-            cancelled=hooks.cancelled,
-            limits=Limits(largest=request.effective.inputs.max_pixels),
-            signing=Signing.of(request.effective),
-        )
-        return publish(plan, outcome, store, run, request.effective, there)
+    earlier: Outcome | None = None
+    judged: list[str] = []
+    while True:
+        run, keys = run_folder(plan, store.objects), tuple(plan.steps)
+        with claim(store.objects, run=run.name, plan=plan.digest, keys=keys, say=hooks.say):
+            there = Delivered(run)
+            outcome = run_plan(
+                plan,
+                store,
+                hooks.factory(plan, request.out, request.effective.batch),
+                seen=look(plan, store, delivered=there.has),
+                on_event=hooks.on_event,
+                cancelled=hooks.cancelled,
+                limits=Limits(largest=request.effective.inputs.max_pixels),
+                signing=Signing.of(request.effective),
+            )
+            outcome = join(earlier, outcome) if earlier is not None else outcome
+            following = _next_stage(plan, outcome, store, request, judged)
+            if following is None:
+                _tell_decided(plan, store, request, hooks.say)
+                return publish(plan, outcome, store, run, request.effective, there)
+        plan, earlier = following, outcome
+
+
+def _next_stage(
+    plan: Plan, outcome: Outcome, store: KeyedStore, request: RunRequest, judged: list[str]
+) -> Plan | None:
+    """The plan with what judges have picked by now, whose labels are added to ``judged``."""
+    from flows.recipe.recipe import parse_recipe
+
+    if outcome.ending in (Ending.INTERRUPTED, Ending.STOPPED) or not open_picks(plan):
+        return None
+    settings = request.effective
+    decided = read_decided(store, settings, plan.recipe, plan.recipe_path.name)
+    found = judge_picks(plan, outcome, store, decided, judged)
+    if not found:
+        return None
+    judged += found
+    # By the recipe as it was planned, whatever has become of the file.
+    recipe = parse_recipe(plan.recipe_text, plan.recipe_path, plan.sets, settings)
+    return plan_again(plan, recipe, settings, store, plan.recipe_path.name)
+
+
+def _tell_decided(plan: Plan, store: KeyedStore, request: RunRequest, say: Say) -> None:
+    if plan.picks:
+        decided = read_decided(store, request.effective, plan.recipe, plan.recipe_path.name)
+        for line in decided_since(plan, decided):
+            say(line)
 
 
 def run_folder(plan: Plan, objects: Objects, day: date | None = None) -> RunFolder:
@@ -216,8 +259,9 @@ def publish(
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
-    run.write(TABLE_NAME, outputs_csv(manifest))
-    run.write(JSON_NAME, outputs_json(manifest))
+    approvals = approvals_of(manifest, store.objects)
+    run.write(TABLE_NAME, outputs_csv(manifest, approvals))
+    run.write(JSON_NAME, outputs_json(manifest, approvals))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)

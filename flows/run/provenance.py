@@ -81,7 +81,11 @@ def new_record(
         numerics=plain(asdict(plan.numerics)),
         parents=step.parents,
         sources=tuple(ref.digest for ref in step.contexts if isinstance(ref, SourceImage)),
-        geometry=plain(asdict(result.geometry) | ({"region": proof} if proof else {})),
+        geometry=plain(
+            asdict(result.geometry)
+            | ({"region": proof} if proof else {})
+            | ({"judged": asdict(result.judged)} if result.judged else {})
+        ),
         notes=tuple(result.notes),
         seconds=round(float(result.seconds), 4),
         created=now(),

@@ -69,6 +69,11 @@ class Work:
         shares = Image.fromarray(self.protection.share).crop(self.box)
         return shares.point([0] + [255] * 255)
 
+    @property
+    def kept(self) -> Image.Image:
+        """What stays of the source, white, at its size."""
+        return Image.fromarray(self.protection.share).point([255] + [0] * 255)
+
     def finished(self, made: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         """The picture to be stored, and what the caller should know."""
         picture = paste(self.protection, made, self.box)

@@ -45,20 +45,34 @@ def facts_of(plan: Plan, step: Step) -> dict[str, str]:
         "seed": params.seed,
         "steps": params.steps,
         "guidance": params.guidance,
-        "model": plan.model.name,
-        "model_digest": plan.model.digest,
+        **_model_of(plan, step),
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 
 
-def source_type(plan: Plan, step: Step) -> str:
-    """IPTC's address of the kind of source that a picture is, by all that it is made from."""
-    operations, sources, left = set(), False, [step]
+def _model_of(plan: Plan, step: Step) -> dict[str, str]:
+    """The model that made a picture: a pinned one may be of another than the plan's."""
+    made = step.made
+    if made is not None:
+        return {"model": made.model, "model_digest": made.digest}
+    return {"model": plan.model.name, "model_digest": plan.model.digest}
+
+
+def _above(plan: Plan, step: Step) -> list[Step]:
+    """A step and all that it is made from."""
+    found, left = [], [step]
     while left:
         one = left.pop()
-        operations.add(one.operation)
-        sources |= any(isinstance(ref, SourceImage) for ref in one.contexts)
+        found.append(one)
         left.extend(plan.steps[key] for key in one.parents)
+    return found
+
+
+def source_type(plan: Plan, step: Step) -> str:
+    """IPTC's address of the kind of source that a picture is, by all that it is made from."""
+    above = _above(plan, step)
+    operations = {one.operation for one in above}
+    sources = any(isinstance(ref, SourceImage) for one in above for ref in one.contexts)
     if operations == {"cutout"}:
         return f"{_SOURCE_TYPES}algorithmicallyEnhanced"
     made = "compositeWithTrainedAlgorithmicMedia" if sources else "trainedAlgorithmicMedia"
@@ -77,8 +91,7 @@ def told_words(plan: Plan, planned: PlannedOutput) -> Mapping[str, Any]:
         return facts_of(plan, step)
     if planned.credit.metadata == "none":
         return {"key": step.key}
-    system = {"model": plan.model.name, "model_digest": plan.model.digest}
-    return {"key": step.key, "source": source_type(plan, step), **system}
+    return {"key": step.key, "source": source_type(plan, step), **_model_of(plan, step)}
 
 
 def xmp_of(plan: Plan, planned: PlannedOutput, record: Record) -> bytes:
@@ -91,13 +104,19 @@ def xmp_of(plan: Plan, planned: PlannedOutput, record: Record) -> bytes:
         made = {"created": record.created, "software": record.software}
         facts = {name: legible(text) for name, text in (facts_of(plan, step) | made).items()}
         facts = fitting(facts)
-        decides = base64.b64encode(zlib.compress(canonical_json(deciding(plan, planned)), 9))
-        if sum(map(_bytes, facts.values())) + len(decides) <= MAX_FACTS:
-            facts[_DECIDES] = decides.decode("ascii")
+        # What a hand has pinned the recipe as it is now would not make: it is in the store alone.
+        if all(one.made is None for one in _above(plan, step)):
+            decides = base64.b64encode(zlib.compress(canonical_json(deciding(plan, planned)), 9))
+            if sum(map(_bytes, facts.values())) + len(decides) <= MAX_FACTS:
+                facts[_DECIDES] = decides.decode("ascii")
     source = source_type(plan, step)
     iptc = {"DigitalSourceType": source}
     if by_a_model(source):
-        iptc |= {"AISystemUsed": plan.model.name, "AISystemVersionUsed": plan.model.digest[:16]}
+        model = _model_of(plan, step)
+        iptc |= {
+            "AISystemUsed": model["model"],
+            "AISystemVersionUsed": model["model_digest"][:16],
+        }
     if prompt := facts.pop("prompt", ""):
         iptc["AIPromptInformation"] = prompt
     return _packet(iptc, facts, credit.creator, record)

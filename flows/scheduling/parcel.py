@@ -40,6 +40,7 @@ class _Parcel(BaseModel):
 
     recipe: str  # its file name
     files: dict[str, str]  # relative place -> SHA-256; the recipe itself among them
+    project: str | None = None  # of its folder
 
 
 def is_parcel(recipe: str) -> bool:
@@ -106,7 +107,8 @@ def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:
             text = f"'{path.name}' cannot be read ({why}); expected a file; check it"
             raise RecipeError([Problem(str(recipe.path), None, text)]) from None
         digests[place] = store.keep(data)
-    body = _Parcel(recipe=recipe.path.name, files=digests).model_dump_json(indent=1).encode()
+    parcel = _Parcel(recipe=recipe.path.name, files=digests, project=settings.project)
+    body = parcel.model_dump_json(indent=1, exclude_none=True).encode()
     digest = hashlib.sha256(body).hexdigest()
     name = f"{ORDERS}{digest}"
     # Made young again, so that no clean-up takes it; one that has just been taken is made anew.
@@ -147,7 +149,7 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
         (Path(root) / FILE_NAME).touch()
         roots = (*settings.inputs.roots, root)
         inputs = settings.inputs.model_copy(update={"roots": roots})
-        own = settings.model_copy(update={"inputs": inputs})
+        own = settings.model_copy(update={"inputs": inputs, "project": parcel.project})
         yield Found(folder / parcel.recipe, parcel.recipe, own)
 
 

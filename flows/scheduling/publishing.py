@@ -53,6 +53,8 @@ def publish_run(
         break
     manifest = finished.manifest
     counts = {state.value: n for state, n in manifest.counts.items() if n}
+    if manifest.waiting:
+        counts["waiting"] = len(manifest.waiting)
     link = run.link(page, seconds) if page else finished.report
     told = in_counts(counts)
     shown.end(manifest, told, link, seconds if page and signed else 0, finished.report)

@@ -11,21 +11,24 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.decisions.decided import read_decided
 from flows.plan.estimate import SAMPLE
 from flows.plan.plan import make_plan
 from flows.plan.step import Plan
 from flows.problems import Problem
 from flows.recipe.catalog import Catalog, Found
 from flows.recipe.errors import RecipeError
-from flows.recipe.recipe import load_recipe
+from flows.recipe.recipe import load_recipe, parse_recipe
 from flows.run.cutting import cut
 from flows.run.delivery import Delivered
 from flows.run.ends import gather
+from flows.run.judging import decided_since, join, judge_picks, plan_again
 from flows.run.look import look
 from flows.run.outcome import Ending, Outcome
 from flows.run.pipeline import run_folder
@@ -41,6 +44,7 @@ from flows.scheduling.progress import Told, made_so_far
 from flows.scheduling.publishing import publish_run
 from flows.scheduling.shown import Shown
 from flows.scheduling.statement import Fleet, FleetError, fleet
+from flows.settings.load import load_settings
 from flows.store.claims import claim
 from flows.store.leases import LEASES
 from flows.store.runfolder import RunFolder
@@ -72,14 +76,35 @@ class RecipeRun(ChunksParent):
             raise RecipeError([Problem(self.form.recipe, None, str(error))]) from error
 
     def _make(self) -> Mapping[str, Any]:
-        number = f"{self.round}-0"
+        """Stage by stage: what judges have picked opens the next."""
+        number, earlier, judged = 0, None, list[str]()
+        following: tuple[Plan, str] | None = None
+        while True:
+            ended = self._stage(number, following, earlier, judged)
+            if isinstance(ended, Mapping):
+                return ended
+            earlier, following, number = *ended, number + 1
+
+    def _stage(
+        self,
+        count: int,
+        following: tuple[Plan, str] | None,
+        earlier: Outcome | None,
+        judged: list[str],
+    ) -> Mapping[str, Any] | tuple[Outcome, tuple[Plan, str]]:
+        """One stage: the verdict's words after the last one, or else what came of it so far, and
+        the next one's plan with the recipe's digest.
+        """
+        number = f"{self.round}-{count}"
         stage = read_stage(self.objects, str(self.attempt.run), number)
         if stage is not None:
             plan, digest, folder = stage.plan, stage.sheet.recipe, stage.sheet.folder
-            self._compare(digest)
+            if not count:
+                self._compare(digest)
         else:
-            self.fleet = self._some_fleet()
-            plan, digest = self._plan()
+            if following is None:
+                self.fleet = self._some_fleet()
+            plan, digest = following or self._plan()
             folder = run_folder(plan, self.objects).name
         with self._folder(folder), self._claimed(folder, plan):
             self.stage = stage or self._cut(number, folder, plan, digest)
@@ -91,9 +116,37 @@ class RecipeRun(ChunksParent):
                 f"{len(sheet.chunks)} chunks",
             )
             self.recipe = plan.recipe
-            del plan, stage  # a large one's memory counts; its stage has what is needed
+            # A large one's memory counts; its stage has what is needed.
+            del plan, stage, following
             self.take(sheet.chunks)
-            return self.give(publish_run(self, self.stage, self._outcome(), self.shown))
+            outcome = self._outcome()
+            outcome = join(earlier, outcome) if earlier is not None else outcome
+            opened = self._following(outcome, judged)
+            if opened is not None:
+                return outcome, (opened, digest)
+            return self.give(publish_run(self, self.stage, outcome, self.shown))
+
+    def _following(self, outcome: Outcome, judged: list[str]) -> Plan | None:
+        """The plan with what judges have picked by now, whose labels are added to ``judged``."""
+        plan = self.stage.plan
+        ended = outcome.ending in (Ending.INTERRUPTED, Ending.STOPPED)
+        if not plan.picks or ended:
+            return None
+        with self._recipe() as (found, _):
+            file, settings = plan.recipe_path.name, found.settings
+            decided = read_decided(self.store, settings, plan.recipe, file)
+            made = judge_picks(plan, outcome, self.store, decided, judged)
+            if not made:
+                for line in decided_since(plan, decided):
+                    self.say(logging.INFO, line)
+                return None
+            judged += made
+            # By the recipe as it was planned, whatever has become of it.
+            recipe = parse_recipe(plan.recipe_text, found.path, self.form.sets, settings)
+            opened = plan_again(plan, recipe, settings, self.store, file)
+            put_sources(opened, self.store)
+        self.say(logging.INFO, f"judges have picked {len(made)}: the next stage begins")
+        return opened
 
     # --- before it begins
 
@@ -116,6 +169,11 @@ class RecipeRun(ChunksParent):
             recipe = Catalog(self.site.recipes, settings).fetched(self.form.recipe)
         with recipe as found:
             digest = ""
+            if not is_parcel(self.form.recipe):  # its folder says what it belongs to
+                near = load_settings(found.path.parent).project
+                project = near or found.settings.project
+                own = found.settings.model_copy(update={"project": project})
+                found = replace(found, settings=own)  # noqa: PLW2901 - the same, as it is here
             with contextlib.suppress(OSError):  # loading tells
                 digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
             yield found, digest
@@ -131,6 +189,7 @@ class RecipeRun(ChunksParent):
                 numerics=numerics,
                 only=tuple(self.form.only),
                 settings=found.settings,
+                decided=read_decided(self.store, found.settings, recipe.name, found.path.name),
             )
             # Before the recipe's folder goes, which may be here for planning only.
             put_sources(plan, self.store)

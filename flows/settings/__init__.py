@@ -69,6 +69,10 @@ class Settings(Section):
         default="recipes", min_length=1, json_schema_extra=said_by("--recipes", **BEGINS_AT_FILE)
     )
     """Where recipes are found by name: a folder or s3://bucket/prefix."""
+    project: str | None = Field(default=None, min_length=1, max_length=60)
+    """What the recipes beside it belong to: decisions of one project are not another's."""
+    author: str | None = Field(default=None, min_length=1, max_length=120)
+    """Who decides about pictures here; default: the system's user."""
     batch: int = Field(default=DEFAULT_BATCH, ge=1, json_schema_extra=said_by("--batch"))
     """The most pictures computed together."""
     device: Device = Field(default=Device.CPU, json_schema_extra=said_by("--device"))

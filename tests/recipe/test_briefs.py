@@ -25,11 +25,11 @@ FOLDER = ROOT / "recipes" / "briefs"
 BRIEFS = {
     "catalogue": (1800, 1800, "product=0000?"),
     "house-style": (7, 4, "mood=day"),
-    "localisation": (13, 12, "poster[language=de,take=1,take=2]"),
+    "localisation": (25, 12, "best[language=de]"),
     "nightly-folder": (24, 24, "picture=b*"),
     "remake": (4, 4, "again"),
     "social-pack": (8, 8, "post[platform=banner]"),
-    "storyboard": (50, 38, "frame[shot=09]"),
+    "storyboard": (50, 38, "chosen[shot=09]"),
     "style-comparison": (24, 24, "strength.cfg=1.5"),
 }
 

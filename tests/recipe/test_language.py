@@ -209,6 +209,7 @@ def test_what_a_recipe_extends_and_its_folders_defaults(folder: Path) -> None:
     (folder / "kontext.toml").unlink()
     with pytest.raises(RecipeError) as error:
         load_recipe(path)
-    assert "house/style.yaml:3:11: 'op' is the text 'edti'; expected 'generate', 'edit' or" in str(
-        error.value
+    assert (
+        "house/style.yaml:3:11: 'op' is the text 'edti'; expected 'generate', 'edit', 'cutout' or"
+        in str(error.value)
     )

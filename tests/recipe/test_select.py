@@ -190,7 +190,7 @@ def test_the_overrides_file_reads_well(recipe: Path) -> None:
     (done,) = reroll(load_recipe(recipe), ["on_scene[shoe,snow]"], model=MODEL)
     assert overrides_path(recipe) == recipe.with_name("r.overrides.yaml")
     assert overrides_path(recipe).read_text() == (
-        "# Seeds that 'kontext run --reroll' chose. Delete a line to have the first seed again.\n"
+        "# Seeds that 'kontext run --reroll' chose; 'kontext decide RECIPE undo' takes one back.\n"
         f'version: 1\nseeds:\n  "on_scene[p=shoe,scene=snow]": {done.seed}\n'
     )
     assert [item.name for item in recipe.parent.iterdir() if item.name.startswith(".")] == []

@@ -19,6 +19,7 @@ from tests.recipe import (
     wrong_matrix,
     wrong_meaning,
     wrong_outputs,
+    wrong_picks,
     wrong_regions,
     wrong_tables,
     wrong_yaml,
@@ -33,6 +34,7 @@ TABLES = (
     wrong_outputs,
     wrong_language,
     wrong_regions,
+    wrong_picks,
 )
 WRONG = {name: wrong_file(case) for table in TABLES for name, case in table.WRONG.items()}
 ROOT = Path(__file__).parents[2]

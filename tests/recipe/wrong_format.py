@@ -49,11 +49,11 @@ steps:
   s:
     prompt: hi
 """,
-        "3:3: step 's' has no 'op'; expected 'generate' (a picture from the prompt alone), 'edit' (a picture changed) or 'cutout' (a picture's subject, on nothing); add 'op: ...'",
+        "3:3: step 's' has no 'op'; expected 'generate' (a picture from the prompt alone), 'edit' (a picture changed), 'cutout' (a picture's subject, on nothing) or 'pick' (one of several pictures); add 'op: ...'",
     ),
     "bad-op": (
         "steps:\n  s: {op: genrate, prompt: hi}\n",
-        "3:11: 'op' is the text 'genrate'; expected 'generate', 'edit' or 'cutout'; did you mean 'generate'?",
+        "3:11: 'op' is the text 'genrate'; expected 'generate', 'edit', 'cutout' or 'pick'; did you mean 'generate'?",
     ),
     "quoted-int": (
         'defaults:\n  steps: "8"\n',

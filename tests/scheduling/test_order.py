@@ -75,6 +75,33 @@ def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, re
     assert json.loads(local.stdout)["counts"]["cached"] == 3
 
 
+PICKS = """\
+  fog: {op: edit, image: ground, prompt: in fog, steps: 2, takes: 2}
+  sharpest: {op: pick, from: fog, by: {score: sharpness}}
+  night: {op: edit, image: sharpest, prompt: at night, steps: 2}
+  mine: {op: pick, from: fog, by: hand}
+  snow: {op: edit, image: mine, prompt: in snow, steps: 2}
+"""
+
+
+def test_judges_open_the_next_stage_of_an_order_and_hands_are_waited_for(quick, recipe):
+    recipe.write_text(recipe.read_text().replace("outputs:", f"{PICKS}outputs:"))
+    cwd = recipe.parent
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    # Three as before, two of fog, two looks at them, one at night.
+    assert (told["counts"]["done"], set(told["waiting"])) == (8, {"mine", "snow"})
+    decided = kontext(quick, "decide", recipe, "pick", "mine", "2", cwd=cwd)
+    assert decided.returncode == 0, decided.stderr
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=cwd)
+    told = json.loads(done.stdout)
+    assert (told["counts"]["done"], told["counts"]["cached"], told["waiting"]) == (1, 8, {})
+    # In process the same is found, what judges and hands have chosen, too.
+    local = kontext(quick, "run", recipe, "--json", cwd=cwd)
+    assert json.loads(local.stdout)["counts"]["cached"] == 9
+
+
 def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):
     done = kontext(quick, "run", recipe, "--prefect", "--detach", cwd=recipe.parent.parent)
     assert done.returncode == 0, done.stderr

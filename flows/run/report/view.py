@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +75,21 @@ def page_of(manifest: Manifest, thumbs: Lookup) -> dict[str, Any]:
         "problems": problems,
         "blocked": blocked,
         "anchors": anchors,
+        "open": _open(manifest),
         "troubled": not _FINE.issuperset(step.state for step in manifest.steps),
         # One at a time: of 10^4 variants all tiles at once take hundreds of megabytes.
         "rows": (_row(anchors[one.id], one, tiles) for one in manifest.variants),
     }
+
+
+def _open(manifest: Manifest) -> list[tuple[str, str, list[str], int]]:
+    """Undecided picks: label, who picks, the candidates, and how many steps wait for it."""
+    behind = Counter(pick for picks in manifest.waiting.values() for pick in picks)
+    return [
+        (pick.label, pick.judge or "hand", list(pick.candidates.values()), behind[pick.label] - 1)
+        for pick in manifest.picks
+        if pick.chosen is None
+    ]
 
 
 def _headline(manifest: Manifest) -> tuple[str, str]:
@@ -91,7 +102,7 @@ def _headline(manifest: Manifest) -> tuple[str, str]:
         return f"{failed} failed", "bad"
     if not manifest.whole:
         return "Outputs missing", "warn"
-    return "All done", "good"
+    return ("Waiting for picks", "warn") if manifest.waiting else ("All done", "good")
 
 
 def _figures(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
@@ -105,6 +116,8 @@ def _figures(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
     ]
     rest = [(State.FAILED, "bad"), (State.BLOCKED, "warn"), (State.PENDING, "warn")]
     found = [(str(counts[s]), _STATE_WORDS[s], tone) for s, tone in rest if counts[s]]
+    if manifest.waiting:
+        found.append((str(len(manifest.waiting)), "waiting", "warn"))
     return (*always, *found, (duration(manifest.seconds), "wall time", ""))
 
 

@@ -1,0 +1,1 @@
+"""Decisions: what people and judges say of pictures, each a record of its own in the store."""
