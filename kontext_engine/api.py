@@ -52,10 +52,12 @@ class EditRequest:
     ``guidance`` ``None`` takes the model's default; a model without a guidance embedding answers
     a given value with a note in the result. ``true_cfg`` > 1 runs classifier-free guidance with
     ``negative_prompt`` (two forward passes a step; ``None`` is the empty prompt).
-    ``mask`` is for models that fill a region (channel-wise condition with a mask): white, at the
-    first context's size, is painted anew; other models refuse it.
-    ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``): no
-    model is asked then, and the answer is a mask of the context's size.
+    ``mask``, at the first context's size, is white where something new is painted. Models that fill
+    (channel-wise condition with a mask) need one and are shown it; those that see their contexts in
+    sequence are held, where it is black, on the first context's own trajectory.
+    ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``),
+    ``cutter`` the file of the model that does, if one does: no other is asked then, and the answer
+    is a mask of the context's size.
     """
 
     id: str
@@ -70,6 +72,7 @@ class EditRequest:
     true_cfg: float = 1.0
     mask: Image.Image | None = None
     cutout: str = ""
+    cutter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,29 +8,38 @@ from functools import partial
 from typing import Any
 
 from flows.plan.keys import cutout_key, extended_key, step_key
+from flows.plan.looking import Looking
 from flows.plan.step import ContextRef, ParentStep, Region, SourceImage, StepParams
-from flows.recipe.axes import Value
-from flows.recipe.graph import StepNode, look_up
-from flows.recipe.inputs import resolve_file
+from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
 from flows.recipe.protect import box_in_pixels, region_of, wrong_box
 from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
-from flows.sources.place import look_at
 from kontext_engine.cutout import cutout_method
 from kontext_engine.errors import GeometryError, ModelError
 from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
+from kontext_engine.saliency import Saliency
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
 class Sizing:
     """Keys steps with what they have besides their parameters; mistakes of theirs are noted."""
 
-    def __init__(self, review: Review, model: ModelSpec, numerics: NumericsProfile) -> None:
+    def __init__(
+        self,
+        review: Review,
+        model: ModelSpec,
+        numerics: NumericsProfile,
+        libraries: Mapping[str, str],
+        looking: Looking | None = None,
+    ) -> None:
         self._review = review
         self._model = model
         self._numerics = numerics
+        self._libraries = libraries
+        self._looking = looking
         self._sizes: dict[str, Size] = {}  # of pictures, by the keys of their steps
+        self._opaque: set[str] = set()  # steps whose pictures have no alpha
 
     def keyed(
         self, node: StepNode, params: StepParams, contexts: Sequence[ContextRef]
@@ -40,7 +49,7 @@ class Sizing:
         """
         found = region_of(node.spec)
         if node.spec.op == "cutout":
-            more: dict[str, Any] = {"method": self._method(node)}
+            more: dict[str, Any] = {"method": self._method(node, contexts)}
             key, size = cutout_key(contexts, more["method"]), self._size(contexts[0])
         else:
             size, geometry = self._sized(params, contexts)
@@ -51,6 +60,8 @@ class Sizing:
             more = {"geometry": geometry, "region": region}
             plain = step_key(node.spec.op, params, contexts, self._model, self._numerics)
             key = extended_key(plain, geometry, region)
+            if region is None or region.keeps:
+                self._opaque.add(key)
         if size is not None:
             self._sizes[key] = size
         return key, more
@@ -82,27 +93,27 @@ class Sizing:
             )
             self._review.wrong((*loc, "mask"), text)
         fit = Fit(said.fit) if said.fit is not None else None
-        return Region(kind == "keep", masked, box, said.feather, fit)
+        region = Region(kind == "keep", masked, box, said.feather, fit)
+        first, fits = contexts[0], mask == source or fit is not None or not (source and mask)
+        if said.alpha and isinstance(first, ParentStep) and first.key in self._opaque:
+            text = (
+                "the picture of a step that paints has no transparency; expected some; give a mask"
+            )
+            self._review.wrong((*loc, "alpha"), text)
+        elif self._looking and fits and (text := self._looking.wrong(region, contexts, source)):
+            self._review.wrong((*loc, "mask" if masked else "alpha"), text)
+        return region
 
-    def _method(self, node: StepNode) -> str:
+    def _method(self, node: StepNode, contexts: Sequence[ContextRef]) -> str:
+        said, ref = node.spec.cutout, contexts[-1]
+        model = None
+        if said is not None and isinstance(ref, SourceImage):
+            model = Saliency(ref.digest, (*said.mean,), (*said.std,))  # type: ignore[arg-type]
         try:
-            return cutout_method()
+            return cutout_method(self._libraries, model)
         except ModelError as error:
             self._review.wrong(("steps", node.id, "op"), str(error))
             return ""
-
-
-def mask_file(review: Review, node: StepNode, values: Mapping[str, Value]) -> list[SourceImage]:
-    """The file of a step's mask in one variant, if it has one; that it is not there is noted."""
-    found = region_of(node.spec)
-    if found is None or node.mask_file is None:
-        return []
-    text = node.mask_file.render(lambda item: look_up(review.recipe, item, values))
-    path = resolve_file(review, ("steps", node.id, found[0], "mask"), text)
-    if path is None:
-        return []
-    seen = look_at(path)
-    return [SourceImage(f"mask of {node.id}", path, seen.digest, seen.reading, seen.size)]
 
 
 @functools.lru_cache(maxsize=4096)

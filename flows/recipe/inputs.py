@@ -110,7 +110,7 @@ def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
 
 
 def resolve_file(review: Review, loc: Loc, text: str) -> Path | None:
-    """The one picture file that a text means; ``None`` when there is a problem, which is noted."""
+    """The one file that a text means; ``None`` when there is a problem, which is noted."""
     wrong = _refused(review, text)
     if wrong is None and is_remote(text):
         wrong = f"'{short(text)}' is in S3; expected a file here; name it under 'inputs'"

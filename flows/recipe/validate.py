@@ -13,7 +13,7 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
 from flows.recipe.parameters import Parameter
-from flows.recipe.region import RegionSpec
+from flows.recipe.region import CutoutSpec, RegionSpec
 from flows.recipe.schema import (
     SETTING_TYPES,
     TEXT_SECTIONS,
@@ -274,6 +274,8 @@ def _container(loc: Loc) -> str:
 
 def _model_at(loc: Loc, model: type[BaseModel] | None) -> type[BaseModel] | None:
     """The model that describes the mapping at ``loc``."""
+    if model is None and loc[:1] == ("steps",) and loc[2:] == ("cutout",):
+        return CutoutSpec
     return model or _MODELS.get((str(loc[0]) if loc else "", len(loc)))
 
 

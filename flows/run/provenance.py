@@ -38,11 +38,11 @@ def plain(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
-def sources_of(plan: Plan) -> list[SourceImage]:
-    """The pictures that a plan begins with, each once."""
+def sources_of(plan: Plan, *, seen: bool = False) -> list[SourceImage]:
+    """The files that a plan begins with, each once; ``seen``: of them those that are pictures."""
     found: dict[str, SourceImage] = {}
     for step in plan.steps.values():
-        for ref in step.contexts:
+        for ref in step.seen if seen else step.contexts:
             if isinstance(ref, SourceImage):
                 found.setdefault(ref.digest, ref)
     return list(found.values())

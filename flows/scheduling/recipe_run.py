@@ -131,6 +131,7 @@ class RecipeRun(ChunksParent):
                 numerics=numerics,
                 only=tuple(self.form.only),
                 settings=found.settings,
+                libraries=self.fleet.cutting(recipe.document.model),
             )
             # Before the recipe's folder goes, which may be here for planning only.
             put_sources(plan, self.store)
