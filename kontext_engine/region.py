@@ -59,7 +59,7 @@ def protect(source: Image.Image, white: Bytes, *, keeps: bool, feather: int) -> 
     """
     whole = np.asarray(source.convert("RGBA"))
     share = shares(white, keeps=keeps, feather=feather)
-    kept = share == 0
+    kept = (white if keeps else 255 - white) == 255
     alpha = whole[..., 3]
     mixed = np.zeros_like(kept)
     if keeps:

@@ -17,6 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw
 
+from flows.recipe.naming import legible
+from flows.run.manifest import Manifest
+from flows.run.outcome import State
+
 _NUMBER = count(1)
 
 
@@ -62,7 +66,7 @@ def _moving(form: str) -> bytes:
     return _made(form, save_all=True, append_images=[_new(), _new()])
 
 
-def claiming(width: int, height: int) -> bytes:
+def _claiming(width: int, height: int) -> bytes:
     """A PNG of one pixel whose header says otherwise: nothing may be decoded to find out."""
     file = io.BytesIO()
     Image.new("1", (1, 1)).save(file, "PNG")
@@ -172,11 +176,17 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut.gif": (lambda: _half(_made("GIF", size=(96, 96))), "damaged GIF picture"),
     "cut.tif": (lambda: _half(_made("TIFF", size=(96, 96))), "damaged"),
     "cut.avif": (lambda: _half(_made("AVIF", size=(96, 96))), ""),
-    "huge.png": (lambda: claiming(20_000, 20_000), "more than 80 million pixels"),
+    "huge.png": (lambda: _claiming(20_000, 20_000), "more than 80 million pixels"),
     "ribbon.png": (lambda: _made("PNG", size=(90, 10)), "sides differ by more than 8 to 1"),
     "floating.tif": (_floating, "floating-point pixels have no agreed white"),
     "signed.tif": (_signed, "signed pixels have no agreed white"),
 }
+ODD_RECIPE = """\
+version: 1
+inputs: {picture: odd/*}
+steps:
+  place: {op: edit, image: picture, prompt: put it on a beach, steps: 1}
+"""
 PASSED = {"raw.dng": b"II*\0", "notes.txt": b"hello", "layers.psd": b"8BPS", "README": b"hello"}
 
 
@@ -188,3 +198,18 @@ def draw_odd_files(folder: Path) -> None:
     for name, data in made.items():
         (folder / name).write_bytes(data)
     (folder / "folder.png").mkdir()
+
+
+def assert_odd(manifest: Manifest) -> None:
+    """Every good one was made, and every bad one failed with its reason in one line."""
+    sources = {source.digest: source.file for source in manifest.sources}
+    steps = {sources[step.contexts[0].name]: step for step in manifest.steps}
+    assert set(steps) == {legible(name) for name in (*GOOD, *BAD)}
+    for name in GOOD:
+        assert steps[legible(name)].state is State.DONE, steps[legible(name)]
+    for name, (_, reason) in BAD.items():
+        step = steps[name]
+        assert step.state is State.FAILED, step
+        assert reason in step.reason
+        assert "\n" not in step.reason
+        assert name in step.reason or name.partition(".")[0] in step.label

@@ -32,7 +32,7 @@ def model_file(review: Review, node: StepNode) -> list[SourceImage]:
     if spec.op != "cutout" or spec.cutout is None:
         return []
     loc = ("steps", node.id, "cutout", "model")
-    return _seen(review, loc, spec.cutout.model, f"model of {node.id}")
+    return _seen(review, loc, spec.cutout.model, f"model of {node.id}", "a model")
 
 
 def named_beside(recipe: Recipe) -> Iterator[tuple[Loc, str]]:
@@ -57,8 +57,10 @@ def files_beside(
     return found
 
 
-def _seen(review: Review, loc: Loc, text: str, name: str) -> list[SourceImage]:
-    path = resolve_file(review, loc, text)
+def _seen(
+    review: Review, loc: Loc, text: str, name: str, what: str = "a picture"
+) -> list[SourceImage]:
+    path = resolve_file(review, loc, text, what)
     if path is None:
         return []
     seen = look_at(path)

@@ -55,7 +55,7 @@ class Sizing:
             size, geometry = self._sized(params, contexts)
             region = None
             if found is not None:
-                region, geometry = self._region(node.id, *found, contexts), 1
+                region, geometry = self._region(node, *found, contexts), 1
                 size = self._size(contexts[0])
             more = {"geometry": geometry, "region": region}
             plain = step_key(node.spec.op, params, contexts, self._model, self._numerics)
@@ -76,16 +76,17 @@ class Sizing:
         return _sized(sizes, params.size, params.fit, self._model)
 
     def _region(
-        self, step: str, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
+        self, node: StepNode, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
     ) -> Region:
         source, masked = self._size(contexts[0]), said.mask is not None
-        loc: Loc = ("steps", step, kind)
+        loc: Loc = ("steps", node.id, kind)
+        at_hand = not masked or len(contexts) > len(node.images)  # else that was told
         box = None
         if said.box is not None:
             box = box_in_pixels(said.box, source)
             if source is not None and (wrong := wrong_box(box, source, kind, said.feather)):
                 self._review.wrong((*loc, "box"), wrong)
-        mask = self._size(contexts[-1]) if masked else None
+        mask = self._size(contexts[-1]) if masked and at_hand else None
         if source and mask and source != mask and said.fit is None:
             text = (
                 f"the mask is {mask} and the picture {source}; expected the same size; scale the "
@@ -100,7 +101,12 @@ class Sizing:
                 "the picture of a step that paints has no transparency; expected some; give a mask"
             )
             self._review.wrong((*loc, "alpha"), text)
-        elif self._looking and fits and (text := self._looking.wrong(region, contexts, source)):
+        elif (
+            self._looking
+            and at_hand
+            and fits
+            and (text := self._looking.wrong(region, contexts, source))
+        ):
             self._review.wrong((*loc, "mask" if masked else "alpha"), text)
         return region
 
