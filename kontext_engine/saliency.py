@@ -66,7 +66,7 @@ class Saliency:
         height, width = model.size
         small = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
         unit = np.asarray(small, np.float32) / np.float32(255)
-        shown = (unit - np.float32(self.mean)) / np.float32(self.std)
+        shown = (unit - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         levels = model.run(np.ascontiguousarray(shown.transpose(2, 0, 1)[None]))
         whole = Image.fromarray(levels).resize(picture.size, Image.Resampling.BILINEAR)
         return Image.fromarray((np.clip(np.asarray(whole), 0, 1) * 255 + 0.5).astype(np.uint8))
@@ -86,14 +86,14 @@ class _Model:
             (found,) = self.session.run([self.output], {self.input: shown})
         except Exception as error:  # a graph of anybody's may fail in any way
             raise RequestError(f"{self.name}: cannot be computed ({_line(error)})") from error
-        levels = np.squeeze(np.asarray(found, np.float32))
+        levels: NDArray[np.float32] = np.squeeze(np.asarray(found, np.float32))
         if levels.ndim != 2 or not np.isfinite(levels).all():
             raise RequestError(
                 f"{self.name}: gave an output of shape {np.shape(found)}; expected finite numbers "
                 "(1, 1, height, width); name a model of saliency or matting"
             )
         if levels.min() < -_TOLERANCE or levels.max() > 1 + _TOLERANCE:
-            levels = 1 / (1 + np.exp(-np.clip(levels, -60, 60)))
+            levels = (1 / (1 + np.exp(-np.clip(levels, -60, 60)))).astype(np.float32)
         return np.ascontiguousarray(levels, np.float32)
 
 

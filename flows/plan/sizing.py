@@ -95,20 +95,23 @@ class Sizing:
             self._review.wrong((*loc, "mask"), text)
         fit = Fit(said.fit) if said.fit is not None else None
         region = Region(kind == "keep", masked, box, said.feather, fit)
-        first, fits = contexts[0], mask == source or fit is not None or not (source and mask)
-        if said.alpha and isinstance(first, ParentStep) and first.key in self._opaque:
-            text = (
+        if at_hand and (fit is not None or mask in (None, source)):
+            told = self._told(region, contexts, source)
+            if told is not None:
+                self._review.wrong((*loc, "mask" if masked else "alpha"), told)
+        return region
+
+    def _told(
+        self, region: Region, contexts: Sequence[ContextRef], source: Size | None
+    ) -> str | None:
+        """Why a region that is neither a box nor of another size cannot be, if that is known."""
+        first = contexts[0]
+        own = not region.masked and region.box is None
+        if own and isinstance(first, ParentStep) and first.key in self._opaque:
+            return (
                 "the picture of a step that paints has no transparency; expected some; give a mask"
             )
-            self._review.wrong((*loc, "alpha"), text)
-        elif (
-            self._looking
-            and at_hand
-            and fits
-            and (text := self._looking.wrong(region, contexts, source))
-        ):
-            self._review.wrong((*loc, "mask" if masked else "alpha"), text)
-        return region
+        return self._looking.wrong(region, contexts, source) if self._looking else None
 
     def _method(self, node: StepNode, contexts: Sequence[ContextRef]) -> str:
         said, ref = node.spec.cutout, contexts[-1]
