@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from kontext_engine.api import EditRequest, EngineOptions
 from kontext_engine.catalogue import SHIPPED, resolve_model
@@ -35,6 +35,7 @@ from kontext_engine.training.placement import Stage
 KEPT = ("background",)  # the subject is kept; of the others a box is the region
 CATEGORIES = ("background", "recolour", "uncover", "object", "box")
 WAYS = ("free", "held")
+_SOLID = 0.9  # of alpha: resampling leaves less than all of it inside, too
 _MARGIN = 2  # pixels of the box around what is to change
 
 Levels = NDArray[np.float64]
@@ -91,10 +92,10 @@ def cases(cast: Cast, category: str, edge: int, limit: int) -> Iterator[Case]:
 
 
 def _subject(item: EditItem, edge: int) -> NDArray[np.uint8]:
-    """White where the subject's cut-out covers the picture wholly."""
+    """White where the subject is, without the rim that is mixed with its ground."""
     stage = Stage.place(item.subject, item.seed, (edge, edge))
     left, top, right, bottom = stage.box
-    solid = np.asarray(stage.actor)[..., 3] > 254.5 / 255
+    solid = np.asarray(stage.actor)[..., 3] > _SOLID
     white = np.zeros((edge, edge), np.uint8)
     inside = np.s_[max(0, top) : min(edge, bottom), max(0, left) : min(edge, right)]
     shown = np.s_[
@@ -102,7 +103,7 @@ def _subject(item: EditItem, edge: int) -> NDArray[np.uint8]:
         max(0, -left) : solid.shape[1] - max(0, right - edge),
     ]
     white[inside][solid[shown]] = 255
-    return white
+    return np.asarray(Image.fromarray(white).filter(ImageFilter.MinFilter(3)))
 
 
 def _changing(panel: Panel) -> NDArray[np.uint8]:
@@ -176,10 +177,11 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=24, help="items of each category")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--edge", type=int, default=128, help="pixels")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--pictures", type=Path, help="a folder: source, truth, free, held")
     asked = parser.parse_args()
     spec = resolve_model(asked.model)
-    engine = KontextEngine.load(spec, EngineOptions(NumericsProfile(), 16))
+    engine = KontextEngine.load(spec, EngineOptions(NumericsProfile(dtype=asked.dtype), 16))
     cast, seams = Cast.of(find_cutouts()), []
     for category in CATEGORIES:
         found = measure(
