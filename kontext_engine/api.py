@@ -53,10 +53,12 @@ class EditRequest:
     ``guidance`` ``None`` takes the model's default; a model without a guidance embedding answers
     a given value with a note in the result. ``true_cfg`` > 1 runs classifier-free guidance with
     ``negative_prompt`` (two forward passes a step; ``None`` is the empty prompt).
-    ``mask`` is for models that fill a region (channel-wise condition with a mask): white, at the
-    first context's size, is painted anew; other models refuse it.
-    ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``): no
-    model is asked then, and the answer is a mask of the context's size.
+    ``mask``, at the first context's size, is white where something new is painted. Models that fill
+    (channel-wise condition with a mask) need one and are shown it; those that see their contexts in
+    sequence are held, where it is black, on the first context's own trajectory.
+    ``cutout`` names what is to cut the first context's subject out (``kontext_engine.cutout``),
+    ``cutter`` the file of the model that does, if one does: no other is asked then, and the answer
+    is a mask of the context's size.
     ``judge`` names who is to look at the first context (``kontext_engine.judges``), which may be
     compared with the second; ``prompt`` is the text to be read, ``mask`` is white where nothing was
     to change. No model is asked then, and the answer has ``judged``.
@@ -74,6 +76,7 @@ class EditRequest:
     true_cfg: float = 1.0
     mask: Image.Image | None = None
     cutout: str = ""
+    cutter: str = ""
     judge: str = ""
 
 

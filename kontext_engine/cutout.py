@@ -1,11 +1,14 @@
-"""A picture's subject cut out of a plain ground, by OpenCV's GrabCut. Torch-free.
+"""A picture's subject cut out: of a plain ground by OpenCV's GrabCut, or by a model of the user's.
 
-OpenCV is loaded at the first cut only, and comes with the extra ``cutout``.
+Torch-free. OpenCV is loaded at the first cut only, and comes with the extra ``cutout``, as
+onnxruntime does, which models need (``kontext_engine.saliency``).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 
 import numpy as np
@@ -16,27 +19,40 @@ from kontext_engine.api import EditFailure, EditRequest, EditResult
 from kontext_engine.errors import ModelError, RequestError
 from kontext_engine.geometry import GeometryRecord, Size
 from kontext_engine.picture import picture_digest
+from kontext_engine.saliency import RUNTIME, Saliency
 
 PACKAGE = "opencv-python-headless"
 _AREA = 640 * 640  # pixels that a cut is found at; more are slow, and grounds are plain
 _GROUND = 24  # levels within which a colour is the ground's
 _RIM = 0.02  # of the shorter side is ground at each edge
 _ROUNDS = 5
+_NONE = "no subject was found"
 _VERSION = 1  # of what is done here
 
 
-def cutout_method() -> str:
-    """What cuts are made by here, with its versions: part of a cut's key.
+def cutout_libraries() -> Mapping[str, str]:
+    """The versions of the libraries that cuts are made with, as far as they are here."""
+    found: dict[str, str] = {}
+    for name in (PACKAGE, RUNTIME):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def cutout_method(libraries: Mapping[str, str], model: Saliency | None = None) -> str:
+    """What cuts are made by with these libraries, by their versions: part of a cut's key.
 
     Raises:
-        ModelError: it is not installed.
+        ModelError: one is not installed.
     """
-    try:
-        return f"grabcut {_VERSION}, {PACKAGE} {metadata.version(PACKAGE)}"
-    except metadata.PackageNotFoundError:
+    needed = RUNTIME if model else PACKAGE
+    version = libraries.get(needed)
+    if version is None:
         raise ModelError(
-            f"cutouts need {PACKAGE}, which is not installed; install kontext-pipeline[cutout]"
-        ) from None
+            f"cutouts{' by a model' if model else ''} need {needed}, which is not installed; "
+            "install kontext-pipeline[cutout], the same wherever they are made"
+        )
+    return model.method(version) if model else f"grabcut {_VERSION}, {PACKAGE} {version}"
 
 
 def answer_cutout(request: EditRequest) -> EditResult | EditFailure:
@@ -44,36 +60,43 @@ def answer_cutout(request: EditRequest) -> EditResult | EditFailure:
     began = time.perf_counter()
     picture = request.contexts[0]
     try:
-        mask = cut_out(picture, request.cutout)
+        mask = cut_out(picture, request.cutout, request.cutter)
     except (ModelError, RequestError) as error:
         return EditFailure(request.id, str(error))
     size = Size(*picture.size)
     return EditResult(request.id, mask, GeometryRecord(size, size), time.perf_counter() - began)
 
 
-def cut_out(picture: Image.Image, method: str) -> Image.Image:
+def cut_out(picture: Image.Image, method: str, file: str = "") -> Image.Image:
     """The mask of a picture's subject: mode L, of its size, 255 where it is.
 
-    The ground is what the picture's rim is made of. The same picture and method give the same
-    mask, whatever was cut before.
+    Without a model (its ``file``) the ground is what the picture's rim is made of. The same picture
+    and method give the same mask, whatever was cut before.
 
     Raises:
         RequestError: cuts are made by something else here, or there is no subject to be found.
+        ModelError: what they are made with is not installed.
     """
-    here = cutout_method()
+    model = Saliency.of(method)
+    here = cutout_method(cutout_libraries(), model)
     if here != method:
         raise RequestError(
             f"this cutout was planned with {method}, and here is {here}; expected the same "
             "everywhere; install it, or plan again"
         )
+    if model is not None:
+        mask = model.mask(picture, file)
+        if not mask.getbbox():
+            raise RequestError(f"{_NONE}; expected one that the model knows; give a mask instead")
+        return mask
     scale = min(1.0, (_AREA / (picture.width * picture.height)) ** 0.5)
     size = max(8, round(picture.width * scale)), max(8, round(picture.height * scale))
     small = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BOX))
     subject = _grab(small, int(picture_digest(picture)[:7], 16))
     if not subject.any() or subject.all():
         raise RequestError(
-            "no subject was found on a plain ground; expected one that differs from the picture's "
-            "rim; give a mask instead"
+            f"{_NONE} on a plain ground; expected one that differs from the picture's rim; give a "
+            "mask instead"
         )
     mask = Image.fromarray(subject.astype(np.uint8) * 255)
     if mask.size == picture.size:

@@ -32,6 +32,7 @@ from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
 from kontext_engine.judges import answer_judge
 from kontext_engine.load import Components, device_and_dtype, load_components
+from kontext_engine.masking import hold_of, mask_tensor
 from kontext_engine.picture import picture_digest, place_picture
 from kontext_engine.prepare import Prepared, grouped, prepare
 from kontext_engine.recent import Recent
@@ -122,7 +123,8 @@ class KontextEngine:
                 context.load()  # a lazily opened file may fail only here, not in its mates' batch
             except (OSError, ValueError, SyntaxError) as error:
                 raise RequestError(f"context picture {number}: damaged ({error})") from error
-        if self._masked != (request.mask is not None):
+        in_channels = self._spec.condition is Condition.CHANNEL
+        if in_channels and self._masked != (request.mask is not None):
             wanted = "needs a mask: white where to paint" if self._masked else "takes no mask"
             raise RequestError(f"mask: {self._spec.name} {wanted}")
         return prepared
@@ -167,7 +169,9 @@ class KontextEngine:
         grid = self._grid(batch[0].geometry.target)
         sigmas = sigma_schedule(steps, grid.tokens, self._shift).to(self._device)
         noise = pack(torch.cat([self._noise(item) for item in batch])).to(self._device)
-        tokens = denoise(self._transformer, noise, sigmas, conditions, report)
+        held = batch[0].shape.masked and not self._masked
+        hold = hold_of(batch, self._first, self._codec.scale) if held else None
+        tokens = denoise(self._transformer, noise, sigmas, conditions, report, hold)
         report(steps, Phase.DECODE)
         pictures = self._decode(unpack(tokens, grid))
         share = (time.perf_counter() - start) / len(batch)
@@ -226,14 +230,17 @@ class KontextEngine:
                 item.request.contexts, item.geometry.contexts, strict=True
             )
         ]
-        if item.request.mask is None:
+        if not self._masked:
             return torch.cat([pack(self._encode(picture)) for picture in placed], dim=1)
         # A region to fill is hidden from the model: mid-grey, 0 in -1..1.
-        mask = _mask_tensor(
-            place_picture(item.request.mask.convert("L").convert("RGB"), item.geometry.contexts[0])
-        )
+        mask = mask_tensor(item)
         hidden = self._codec.encode(to_tensor(placed) * (1.0 - mask))
         return torch.cat([pack(hidden), pack_mask(mask.to(hidden), self._codec.scale)], dim=2)
+
+    def _first(self, item: Prepared) -> Tensor:
+        """The latents of a request's first context, placed."""
+        first = item.request.contexts[0].convert("RGB")
+        return self._encode(place_picture(first, item.geometry.contexts[0]))
 
     def _encode(self, picture: Image.Image) -> Tensor:
         """A placed picture's latents (1, c, h, w), remembered: chains share their contexts."""
@@ -291,8 +298,3 @@ class KontextEngine:
 def _finite(values: Tensor) -> Tensor:
     """Which items of a batch (b, ...) hold only finite numbers: (b,) of bool."""
     return values.isfinite().flatten(1).all(dim=1)
-
-
-def _mask_tensor(mask: Image.Image) -> Tensor:
-    """A placed mask as (1, 1, height, width): 1 where to paint, 0 where to keep."""
-    return (to_tensor([mask])[:, :1] > 0.0).float()

@@ -94,8 +94,8 @@ def _check_contexts(request: EditRequest, spec: ModelSpec) -> None:
             f"{count} context pictures: {spec.name} takes at most {spec.max_contexts}"
         )
     if request.mask is not None:
-        if spec.condition is not Condition.CHANNEL:
-            raise RequestError(f"mask: {spec.name} takes no mask; only models that fill do")
+        if not count or request.fit is Fit.WHOLE:
+            raise RequestError("mask: there is no context picture that lies on the target")
         if request.mask.size != request.contexts[0].size:
             raise RequestError(
                 f"mask: its size {Size(*request.mask.size)} is not the context picture's, "

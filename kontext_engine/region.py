@@ -21,6 +21,7 @@ Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 
 _MARGIN = 2  # of a crop's side is a margin: a fourth of the changed part's on each side
+_SAME, _OTHER = (0, 96, 64), (255, 0, 0)  # kept pixels in a difference picture
 _WORTH = 2  # a crop is edited by itself if the picture has at least so many times its area
 
 
@@ -57,20 +58,8 @@ def protect(source: Image.Image, white: Bytes, *, keeps: bool, feather: int) -> 
         PictureError: the mask is empty or full, or the feather wider than what may change.
     """
     whole = np.asarray(source.convert("RGBA"))
-    stays = white if keeps else np.subtract(255, white, dtype=np.uint8)
-    kept = stays == 255
-    if not kept.any():
-        raise PictureError(_EMPTY if keeps else _FULL)
-    if kept.all():
-        raise PictureError(_FULL if keeps else _EMPTY)
-    share = 255 - stays
-    if feather:
-        soft = np.minimum(share, 255 - _ramp(kept, feather))
-        if soft.max() < share.max():
-            raise PictureError(
-                f"a feather of {feather} pixels is wider than what may change; make it smaller"
-            )
-        share = soft
+    share = shares(white, keeps=keeps, feather=feather)
+    kept = (white if keeps else 255 - white) == 255
     alpha = whole[..., 3]
     mixed = np.zeros_like(kept)
     if keeps:
@@ -81,6 +70,30 @@ def protect(source: Image.Image, white: Bytes, *, keeps: bool, feather: int) -> 
     edge = int(((share > 0) & (share < 255) & ~mixed).sum())
     counts = Counts(int(kept.sum()), int(mixed.sum()), edge)
     return Protection(whole, share, keeps, counts)
+
+
+def shares(white: Bytes, *, keeps: bool, feather: int) -> Bytes:
+    """The model's share of each pixel (height, width) by a mask alone, as ``protect`` begins.
+
+    Raises:
+        PictureError: the mask is empty or full, or the feather wider than what may change.
+    """
+    stays = white if keeps else np.subtract(255, white, dtype=np.uint8)
+    kept = stays == 255
+    if not kept.any():
+        raise PictureError(_EMPTY if keeps else _FULL)
+    if kept.all():
+        raise PictureError(_FULL if keeps else _EMPTY)
+    share = 255 - stays
+    if not feather:
+        return share
+    soft = np.minimum(share, 255 - _ramp(kept, feather))
+    if soft.max() < share.max():
+        raise PictureError(
+            f"a feather of {feather} pixels is wider than what may change; expected less; make it "
+            "smaller"
+        )
+    return soft
 
 
 _EMPTY = "the mask is empty; expected some of it white"
@@ -192,6 +205,20 @@ def differing(protection: Protection, stored: Image.Image) -> int:
         return protection.counts.kept
     kept = protection.share == 0
     return int((found[kept] != protection.source[kept]).any(axis=-1).sum())
+
+
+def difference(protection: Protection, stored: Image.Image) -> Image.Image:
+    """What became of each pixel of the source in a picture of its size, to look at.
+
+    Kept and the same is green, kept and another red; else the brighter, the more it has changed.
+    """
+    found = np.asarray(stored.convert("RGBA")).astype(np.int16)
+    apart = np.abs(found - protection.source)
+    kept = protection.share == 0
+    shown = np.repeat(apart[..., :3].max(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
+    shown[kept] = _SAME
+    shown[kept & apart.any(axis=-1)] = _OTHER
+    return Image.fromarray(shown)
 
 
 def _ramp(kept: NDArray[np.bool_], feather: int) -> Bytes:

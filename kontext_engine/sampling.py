@@ -109,6 +109,21 @@ class Conditions:
     scale: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What stays on its own trajectory: the clean ``source`` tokens (b, n, c), float32.
+
+    ``free`` (b, n, c) is 1 where the model decides, 0 where the source does.
+    """
+
+    source: Tensor
+    free: Tensor
+
+    def held(self, tokens: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """The tokens with the source, noised to level ``sigma``, where it is held."""
+        return torch.where(self.free > 0, tokens, (1.0 - sigma) * self.source + sigma * noise)
+
+
 # The part of diffusers' FluxTransformer2DModel that is used: keywords in, (prediction,) out.
 Transformer = Callable[..., tuple[Tensor, ...]]
 
@@ -154,8 +169,12 @@ def denoise(
     sigmas: Tensor,
     conditions: Conditions,
     on_step: Callable[[int], None] | None = None,
+    hold: Hold | None = None,
 ) -> Tensor:
     """From noise to latent tokens: x += (t_next - t) * v, from t = 1 (noise) to 0.
+
+    What is held is set, after each step, to the source at that step's level: the model sees what
+    is to stay as it will be, and paints the rest beside it.
 
     Args:
         transformer: the velocity model.
@@ -164,6 +183,7 @@ def denoise(
         sigmas: noise levels (steps + 1,), on the noise's device.
         conditions: what steers the batch.
         on_step: called with the number of steps done; what it raises stops the loop.
+        hold: what is not the model's to decide.
 
     Returns:
         Packed latents (b, n, c), float32.
@@ -172,6 +192,8 @@ def denoise(
     for step in range(len(sigmas) - 1):
         flow = velocity(transformer, tokens, sigmas[step], conditions)
         tokens = tokens + (sigmas[step + 1] - sigmas[step]) * flow
+        if hold is not None:
+            tokens = hold.held(tokens, noise, sigmas[step + 1])
         if on_step is not None:
             on_step(step + 1)
     return tokens

@@ -24,8 +24,9 @@ def check(
 ) -> None:
     """Check recipes: one line each, or every mistake with its line and column.
 
-    Nothing is made and no model is loaded. Input files must be there, but are not opened as
-    pictures: one that is broken fails its own steps only, when the recipe runs.
+    Nothing is made and no model is loaded. Input files must be there, but only masks are opened:
+    a picture that is broken fails its own steps only, when the recipe runs; one that is none by
+    its first bytes is noted here.
     """
     from flows.problems import few
     from flows.recipe.catalog import KEPT
@@ -61,7 +62,7 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
 
     model, missing = known_model(recipe)
     settings = load_settings(recipe.folder)
-    return make_plan(recipe, model=model, settings=settings), missing
+    return make_plan(recipe, model=model, settings=settings, look=True), missing
 
 
 def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:

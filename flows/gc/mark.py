@@ -209,4 +209,5 @@ def _is_ours(kind: Kind, entry: Entry, roots: Roots) -> bool:
 
 
 def _blobs(told: Iterable[Naming | None]) -> frozenset[str]:
-    return frozenset(naming.blob for naming in told if naming is not None)
+    there = [naming for naming in told if naming is not None]
+    return frozenset(digest for one in there for digest in (one.blob, one.shown) if digest)

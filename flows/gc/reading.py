@@ -59,16 +59,18 @@ class Reader(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What a record names: a step's key, and the SHA-256 of a blob."""
+    """What a record names: a step's key, the SHA-256 of a blob, and what else has a thumbnail."""
 
     step: str
     blob: str
+    shown: str = ""
 
 
 def of_record(data: bytes, key: str) -> Naming | None:
     """What the record of a step names; a damaged one nothing: its key is not done."""
     try:
-        return Naming(key, decode_record(data, key).blob)
+        record = decode_record(data, key)
+        return Naming(key, record.blob, record.geometry.get("region", {}).get("difference", ""))
     except RecordError:
         return None
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from flows.decisions.decided import UNDECIDED, Decided
+from flows.plan.beside import mask_file, model_file
 from flows.plan.keys import default_seed, plan_digest, take_seed
+from flows.plan.looking import Looking, note_unread
 from flows.plan.outputs import plan_outputs
 from flows.plan.picks import Picks
 from flows.plan.select import make_label, narrow, stale_label, take_label
 from flows.plan.sheets import plan_sheets
-from flows.plan.sizing import Sizing, mask_file
+from flows.plan.sizing import Sizing
 from flows.plan.step import (
     Candidate,
     ContextRef,
@@ -51,6 +53,7 @@ from flows.settings.load import load_settings
 from flows.sources.place import S3Object, Seen, look_at
 from flows.sources.remote import read_all
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
+from kontext_engine.cutout import cutout_libraries
 from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
 from kontext_engine.geometry import Fit, Size, check_target
@@ -65,6 +68,8 @@ def make_plan(
     only: Sequence[str] = (),
     overrides: Overrides | None = None,
     settings: Settings | None = None,
+    libraries: Mapping[str, str] | None = None,
+    look: bool = False,
     decided: Decided = UNDECIDED,
 ) -> Plan:
     """Plan a recipe.
@@ -77,6 +82,8 @@ def make_plan(
             of them selects, and their ancestors, are kept. Empty keeps all.
         overrides: seeds by label; default: the file beside the recipe.
         settings: where inputs may come from; default: those of this process.
+        libraries: versions of what cuts are made with; default: those here.
+        look: open masks as well, and tell which cannot be used; else their steps fail.
         decided: what people and judges have decided; default: nothing.
 
     Raises:
@@ -88,7 +95,14 @@ def make_plan(
     spec = model or _resolve_model(review)
     seeds = load_overrides(recipe.path) if overrides is None else overrides
     with _uncollected():
-        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds, decided).plan()
+        sizing = Sizing(
+            review,
+            spec,
+            numerics or NumericsProfile(),
+            cutout_libraries() if libraries is None else libraries,
+            Looking() if look else None,
+        )
+        plan = _Planner(review, spec, numerics or NumericsProfile(), seeds, sizing, decided).plan()
     return narrow(plan, only) if only else plan
 
 
@@ -101,6 +115,7 @@ class _Planner:
         model: ModelSpec,
         numerics: NumericsProfile,
         overrides: Overrides,
+        sizing: Sizing | None = None,
         decided: Decided = UNDECIDED,
     ) -> None:
         self.review = review
@@ -108,7 +123,9 @@ class _Planner:
         self.model = model
         self.numerics = numerics
         self.overrides = overrides
-        self.sizing = Sizing(review, model, numerics)
+        self.sizing = sizing or Sizing(review, model, numerics, cutout_libraries())
+        self.models: dict[str, tuple[ContextRef, ...]] = {}
+        self.unread: dict[str, list[str]] = {}  # files that are no pictures, by input
         self.remote: dict[S3Object, Seen] = {}  # objects that were read
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
@@ -139,6 +156,7 @@ class _Planner:
         note_unused(self.review, self.axes, self.nodes)
         note_silent(self.review, self.axes, self.nodes)
         note_long(self.review, self.model, self.steps.values())
+        note_unread(self.review, self.unread)
         return Plan(
             recipe=self.recipe.name,
             recipe_path=self.recipe.path,
@@ -309,6 +327,8 @@ class _Planner:
         )  # fmt: skip
         if node.mask is not None or node.mask_file is not None:
             contexts += self.mask(node, variant, keys, take)
+        if node.spec.cutout is not None:
+            contexts += self.model_of(node)
         key, more = self.sizing.keyed(node, params, contexts)
         self.labels[label] = key
         if key not in self.steps:
@@ -325,6 +345,12 @@ class _Planner:
             return tuple(mask_file(self.review, node, variant.values))
         return (self.context(node.mask, variant, keys, take),)
 
+    def model_of(self, node: StepNode) -> tuple[ContextRef, ...]:
+        """The file of the model that a step cuts with, if it names one."""
+        if node.id not in self.models:
+            self.models[node.id] = tuple(model_file(self.review, node))
+        return self.models[node.id]
+
     def context(
         self, name: str, variant: Variant, keys: Mapping[str, tuple[str, ...]], take: int
     ) -> ContextRef:
@@ -338,6 +364,8 @@ class _Planner:
         path = variant.values[name].path or Path()
         try:
             seen = self.remote[path] if isinstance(path, S3Object) else look_at(path)
+            if seen.size is None:
+                self.unread.setdefault(name, []).append(legible(path.name))
             return SourceImage(name, path, seen.digest, seen.reading, seen.size)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()

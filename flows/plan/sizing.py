@@ -8,29 +8,38 @@ from functools import partial
 from typing import Any, cast
 
 from flows.plan.keys import cutout_key, extended_key, step_key
+from flows.plan.looking import Looking
 from flows.plan.step import ContextRef, Operation, ParentStep, Region, SourceImage, StepParams
-from flows.recipe.axes import Value
-from flows.recipe.graph import StepNode, look_up
-from flows.recipe.inputs import resolve_file
+from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
 from flows.recipe.protect import box_in_pixels, region_of, wrong_box
 from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
-from flows.sources.place import look_at
 from kontext_engine.cutout import cutout_method
 from kontext_engine.errors import GeometryError, ModelError
 from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
+from kontext_engine.saliency import Saliency
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
 class Sizing:
     """Keys steps with what they have besides their parameters; mistakes of theirs are noted."""
 
-    def __init__(self, review: Review, model: ModelSpec, numerics: NumericsProfile) -> None:
+    def __init__(
+        self,
+        review: Review,
+        model: ModelSpec,
+        numerics: NumericsProfile,
+        libraries: Mapping[str, str],
+        looking: Looking | None = None,
+    ) -> None:
         self._review = review
         self._model = model
         self._numerics = numerics
+        self._libraries = libraries
+        self._looking = looking
         self._sizes: dict[str, Size] = {}  # of pictures, by the keys of their steps
+        self._opaque: set[str] = set()  # steps whose pictures have no alpha
 
     def keyed(
         self, node: StepNode, params: StepParams, contexts: Sequence[ContextRef]
@@ -40,18 +49,20 @@ class Sizing:
         """
         found = region_of(node.spec)
         if node.spec.op == "cutout":
-            more: dict[str, Any] = {"method": self._method(node)}
+            more: dict[str, Any] = {"method": self._method(node, contexts)}
             key, size = cutout_key(contexts, more["method"]), self._size(contexts[0])
         else:
             size, geometry = self._sized(params, contexts)
             region = None
             if found is not None:
-                region, geometry = self._region(node.id, *found, contexts), 1
+                region, geometry = self._region(node, *found, contexts), 1
                 size = self._size(contexts[0])
             more = {"geometry": geometry, "region": region}
             operation = cast("Operation", node.spec.op)  # a pick makes no picture
             plain = step_key(operation, params, contexts, self._model, self._numerics)
             key = extended_key(plain, geometry, region)
+            if region is None or region.keeps:
+                self._opaque.add(key)
         if size is not None:
             self._sizes[key] = size
         return key, more
@@ -70,16 +81,17 @@ class Sizing:
         return _sized(sizes, params.size, params.fit, self._model)
 
     def _region(
-        self, step: str, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
+        self, node: StepNode, kind: str, said: RegionSpec, contexts: Sequence[ContextRef]
     ) -> Region:
         source, masked = self._size(contexts[0]), said.mask is not None
-        loc: Loc = ("steps", step, kind)
+        loc: Loc = ("steps", node.id, kind)
+        at_hand = not masked or len(contexts) > len(node.images)  # else that was told
         box = None
         if said.box is not None:
             box = box_in_pixels(said.box, source)
             if source is not None and (wrong := wrong_box(box, source, kind, said.feather)):
                 self._review.wrong((*loc, "box"), wrong)
-        mask = self._size(contexts[-1]) if masked else None
+        mask = self._size(contexts[-1]) if masked and at_hand else None
         if source and mask and source != mask and said.fit is None:
             text = (
                 f"the mask is {mask} and the picture {source}; expected the same size; scale the "
@@ -87,27 +99,35 @@ class Sizing:
             )
             self._review.wrong((*loc, "mask"), text)
         fit = Fit(said.fit) if said.fit is not None else None
-        return Region(kind == "keep", masked, box, said.feather, fit)
+        region = Region(kind == "keep", masked, box, said.feather, fit)
+        if at_hand and (fit is not None or mask in (None, source)):
+            told = self._told(region, contexts, source)
+            if told is not None:
+                self._review.wrong((*loc, "mask" if masked else "alpha"), told)
+        return region
 
-    def _method(self, node: StepNode) -> str:
+    def _told(
+        self, region: Region, contexts: Sequence[ContextRef], source: Size | None
+    ) -> str | None:
+        """Why a region that is neither a box nor of another size cannot be, if that is known."""
+        first = contexts[0]
+        own = not region.masked and region.box is None
+        if own and isinstance(first, ParentStep) and first.key in self._opaque:
+            return (
+                "the picture of a step that paints has no transparency; expected some; give a mask"
+            )
+        return self._looking.wrong(region, contexts, source) if self._looking else None
+
+    def _method(self, node: StepNode, contexts: Sequence[ContextRef]) -> str:
+        said, ref = node.spec.cutout, contexts[-1]
+        model = None
+        if said is not None and isinstance(ref, SourceImage):
+            model = Saliency(ref.digest, (*said.mean,), (*said.std,))  # type: ignore[arg-type]
         try:
-            return cutout_method()
+            return cutout_method(self._libraries, model)
         except ModelError as error:
             self._review.wrong(("steps", node.id, "op"), str(error))
             return ""
-
-
-def mask_file(review: Review, node: StepNode, values: Mapping[str, Value]) -> list[SourceImage]:
-    """The file of a step's mask in one variant, if it has one; that it is not there is noted."""
-    found = region_of(node.spec)
-    if found is None or node.mask_file is None:
-        return []
-    text = node.mask_file.render(lambda item: look_up(review.recipe, item, values))
-    path = resolve_file(review, ("steps", node.id, found[0], "mask"), text)
-    if path is None:
-        return []
-    seen = look_at(path)
-    return [SourceImage(f"mask of {node.id}", path, seen.digest, seen.reading, seen.size)]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -23,7 +23,8 @@ Metadata = Literal["full", "credit", "none"]
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An input picture as a step's context: read at run time, named by its bytes' SHA-256.
+    """An input picture as a step's context: read at run time, named by its bytes' SHA-256. Or
+    another file that decides pixels (a model that cuts), which is ``seen`` by nobody.
 
     ``reading`` is the version of how its kind is read (``kontext_engine.picture``), ``size`` that
     of the upright picture, where it is known and the plan is not from a file.
@@ -114,9 +115,20 @@ class Step:
 
     @property
     def pictures(self) -> tuple[ContextRef, ...]:
-        """Its contexts without a mask."""
+        """Its contexts without a mask and without a model."""
         masked = self.region is not None and self.region.masked
-        return self.contexts[:-1] if masked else self.contexts
+        return self.contexts[:-1] if masked else self.seen
+
+    @property
+    def seen(self) -> tuple[ContextRef, ...]:
+        """Its contexts that are pictures: all but the model that it cuts with."""
+        return self.contexts[:1] if self.operation == "cutout" else self.contexts
+
+    @property
+    def cutter(self) -> SourceImage | None:
+        """The file of the model that it cuts with, if there is one: its last context."""
+        last = self.contexts[-1] if self.operation == "cutout" else None
+        return last if len(self.contexts) > 1 and isinstance(last, SourceImage) else None
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -154,6 +154,12 @@ def _moved_masks(step: Node, way: str) -> Node:
             else _each(Field(node.mark, node), moved, "mask").node
         )
 
+    def cutout(node: Node) -> Node:
+        if node.fields is None:
+            return _moved_text(node, way)
+        return _each(Field(node.mark, node), lambda one: _moved_text(one, way), "model").node
+
+    step = _each(Field(step.mark, step), cutout, "cutout").node
     return _each(Field(step.mark, step), region, *KINDS).node
 
 

@@ -398,7 +398,8 @@ def _note_cut(review: Review, loc: Loc) -> None:
 def _check_cutout(review: Review, name: str) -> None:
     """A cut has no words and no steps: what is set for it alone is a mistake."""
     spec = review.recipe.document.steps[name]
-    for field in sorted(spec.model_fields_set - {"op", "image", "among", "by"} - set(KINDS)):
+    own = {"op", "image", "cutout", "among", "by"} | set(KINDS)
+    for field in sorted(spec.model_fields_set - own):
         text = f"'{field}' has no effect on op 'cutout'; expected only 'image'; remove it"
         review.wrong(("steps", name, field), text, key=True)
     if len(spec.image or []) > 1:
@@ -414,6 +415,9 @@ def _check_settings(review: Review, name: str) -> None:
     if spec.op == "cutout":
         _check_cutout(review, name)
         return
+    if spec.cutout is not None:
+        text = f"'cutout' has no effect on op '{spec.op}'; expected op 'cutout'; remove it"
+        review.wrong(("steps", name, "cutout"), text, key=True)
     _note_cut(review, ("steps", name, "prompt"))
     _note_cut(review, setting_loc(recipe, name, "negative_prompt"))
     if not spec.prompt.strip():

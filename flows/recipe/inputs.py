@@ -109,13 +109,13 @@ def resolve_entry(review: Review, loc: Loc, entry: InputEntry) -> list[Value]:
     return [_value(entry, place, where) for place in places]
 
 
-def resolve_file(review: Review, loc: Loc, text: str) -> Path | None:
-    """The one picture file that a text means; ``None`` when there is a problem, which is noted."""
+def resolve_file(review: Review, loc: Loc, text: str, what: str = "a picture") -> Path | None:
+    """The one file that a text means; ``None`` when there is a problem, which is noted."""
     wrong = _refused(review, text)
     if wrong is None and is_remote(text):
         wrong = f"'{short(text)}' is in S3; expected a file here; name it under 'inputs'"
     path = _absolute(review.recipe, text)
-    wrong = wrong or _unusable(path, text)
+    wrong = wrong or _unusable(path, text, what)
     if wrong is not None:
         review.wrong(loc, wrong)
     return None if wrong else path
@@ -156,7 +156,7 @@ def _refused(review: Review, text: str) -> str | None:
     return refused(text, review.recipe.folder, review.settings)
 
 
-def _unusable(path: Path, text: str) -> str | None:
+def _unusable(path: Path, text: str, what: str = "a picture") -> str | None:
     try:
         if path.is_dir():
             every = f"{text.rstrip('/')}/*"
@@ -170,7 +170,7 @@ def _unusable(path: Path, text: str) -> str | None:
     folder = text[: len(text) - len(Path(text).name)]
     if hint := did_you_mean(text, [folder + name for name in siblings]):
         return f"no file '{text}': {hint}"
-    return f"no file '{text}'; expected a picture in '{path.parent.name}'; check the path"
+    return f"no file '{text}'; expected {what} in '{path.parent.name}'; check the path"
 
 
 def _matches(review: Review, pattern: str) -> tuple[list[Path], list[str]]:

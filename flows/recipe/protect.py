@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from flows.recipe.node import Loc
@@ -98,9 +99,22 @@ def wrong_box(box: tuple[int, int, int, int], size: Size, kind: str, feather: in
         )
     if box == (0, 0, *size):
         return f"the box is the whole picture ({size}); expected a part of it; make it smaller"
-    if kind == "region" and feather and 2 * feather >= min(right - left, bottom - top):
+    if feather and _room(box, size, kind) <= feather + feather % 2:
+        where = "the box" if kind == "region" else "what may change around the box"
         return (
-            f"a feather of {feather} pixels is wider than the box {list(box)}; expected less than "
-            "half of it; make it smaller"
+            f"a feather of {feather} pixels is wider than {where} {list(box)}; expected less; make "
+            "it smaller"
         )
     return None
+
+
+def _room(box: tuple[int, int, int, int], size: Size, kind: str) -> float:
+    """How far from all that is kept a pixel may lie, as a king walks."""
+    left, top, right, bottom = box
+    if kind == "keep":
+        return max(left, top, size.width - right, size.height - bottom)
+    rooms = []
+    for begin, end, side in ((left, right, size.width), (top, bottom, size.height)):
+        walls = (begin > 0) + (end < side)
+        rooms.append(math.ceil((end - begin) / walls) if walls else math.inf)
+    return min(rooms)

@@ -1,4 +1,4 @@
-"""The part of a picture that a step keeps, or that alone may change: what a recipe says of it."""
+"""Parts of pictures in a recipe: what a step keeps, what alone may change, what cuts them out."""
 
 from __future__ import annotations
 
@@ -49,6 +49,41 @@ class RegionSpec(Part):
         default=None,
         description="How a mask of another size is brought to the picture's; default: not at all.",
     )
+
+
+THREE = Annotated[list[Annotated[float, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+SPREAD = Annotated[
+    list[Annotated[float, Field(ge=0.001, le=255)]], Field(min_length=3, max_length=3)
+]
+
+
+def _three(value: Any) -> Any:
+    return value if isinstance(value, list) else [value] * 3
+
+
+class CutoutSpec(Part):
+    """The model that cuts a subject out, and how it wants its input."""
+
+    model: str = Field(
+        min_length=1,
+        description="An ONNX file of saliency or matting, a path from the recipe's folder.",
+    )
+    mean: Annotated[THREE, BeforeValidator(_three, json_schema_input_type=float | THREE)] = Field(
+        default=[0.5] * 3,
+        description="What is taken from the values of red, green and blue, each 0 to 1.",
+    )
+    std: Annotated[SPREAD, BeforeValidator(_three, json_schema_input_type=float | SPREAD)] = Field(
+        default=[1.0] * 3, description="What they are then divided by."
+    )
+
+
+def _cutout(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+CutoutField = Annotated[
+    CutoutSpec, BeforeValidator(_cutout, json_schema_input_type=str | CutoutSpec)
+]
 
 
 def _region(value: Any) -> Any:

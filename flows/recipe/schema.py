@@ -29,7 +29,7 @@ from flows.recipe.fields import (
 from flows.recipe.handout import Output
 from flows.recipe.parameters import Parameter
 from flows.recipe.picking import ByField
-from flows.recipe.region import RegionField
+from flows.recipe.region import CutoutField, RegionField
 
 DEFAULT_MODEL = "kontext-mini"
 SCHEMA_FILE = "recipe.schema.json"
@@ -324,6 +324,12 @@ class StepSpec(Settings):
     )
     region: RegionField | None = Field(
         default=None, description="Of an edit: what alone may change of the first picture."
+    )
+
+    cutout: CutoutField | None = Field(
+        default=None,
+        description="Of a cutout: the ONNX model that finds the subject; default: OpenCV's "
+        "GrabCut, for plain grounds.",
     )
 
     @model_validator(mode="after")

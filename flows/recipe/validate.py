@@ -15,7 +15,7 @@ from flows.recipe.handout import FILE, SHEET, OutputSpec, SheetSpec
 from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
 from flows.recipe.parameters import Parameter
 from flows.recipe.picking import ScoreSpec
-from flows.recipe.region import RegionSpec
+from flows.recipe.region import CutoutSpec, RegionSpec
 from flows.recipe.schema import (
     SETTING_TYPES,
     TEXT_SECTIONS,
@@ -288,8 +288,9 @@ def _container(loc: Loc) -> str:
 
 def _model_at(loc: Loc, model: type[BaseModel] | None) -> type[BaseModel] | None:
     """The model that describes the mapping at ``loc``."""
-    if model is None and len(loc) == 3 and loc[0] == "steps" and loc[2] == "by":
-        return ScoreSpec
+    own: dict[str, type[BaseModel]] = {"by": ScoreSpec, "cutout": CutoutSpec}
+    if model is None and len(loc) == 3 and loc[0] == "steps" and loc[2] in own:
+        return own[str(loc[2])]
     return model or _MODELS.get((str(loc[0]) if loc else "", len(loc)))
 
 

@@ -48,10 +48,10 @@ class Keeper:
     cancelled: CancelSignal
     signing: Signing = UNSIGNED
     problems: dict[str, str] = field(default_factory=dict)
-    shown: set[str] = field(default_factory=set)  # digests of sources that have thumbnails
+    shown: set[str] = field(default_factory=set)  # digests of those that have thumbnails
 
     def opened(self, digest: str, picture: Image.Image) -> None:
-        """A source picture was opened: its thumbnail is made."""
+        """A source, or what differs from one, is in hand: its thumbnail is made."""
         if digest not in self.shown:
             self.shown.add(digest)
             self._thumbnail(digest, picture)

@@ -244,7 +244,7 @@ def build_manifest(
                 file=ref.file,
                 problem=problems.get(ref.digest, ""),
             )
-            for ref in sources_of(plan)
+            for ref in sources_of(plan, seen=True)
         ),
         outputs=outputs,
         picks=tuple(
@@ -275,7 +275,7 @@ def _step(step: Step, end: StepOutcome) -> StepEntry:
         label=step.label,
         operation=step.operation,
         params=plain(asdict(step.params)),
-        contexts=tuple(map(_context, step.contexts)),
+        contexts=tuple(map(_context, step.seen)),
         variants=step.variants,
         state=end.state,
         reason=end.reason,

@@ -16,15 +16,17 @@ from flows.plan.step import ContextRef, ParentStep, SourceImage, Step
 from flows.run.asking import describe
 from flows.run.board import Board
 from flows.run.regions import Work, told
+from flows.sources.cache import default_folder
 from flows.sources.place import Place, S3Object, SourceGone, StoredSource
 from flows.sources.remote import RemoteError, read_planned
 from flows.store.keyed import KeyedStore
 from kontext_engine.api import EditRequest, EditResult
 from kontext_engine.errors import PictureError
+from kontext_engine.files import write_whole
 from kontext_engine.geometry import MAX_PIXELS
 from kontext_engine.picture import open_picture
 from kontext_engine.region import on_white
-from kontext_engine.spec import Condition, ModelSpec
+from kontext_engine.spec import ModelSpec
 
 _FLAT = " on white"  # beside the name of a picture that has an alpha
 
@@ -34,7 +36,8 @@ Opened = Callable[[str, Image.Image], None]
 class ContextPictures:
     """Opens what steps look at, and holds the latest pictures while there is room for them.
 
-    ``opened`` is told each source picture by its digest; ``room`` is in pixels, and so is
+    ``opened`` is told each picture to look at by its digest: sources, and what differs from one
+    whose parts are kept; ``room`` is in pixels, and so is
     ``largest``, the most that a source may have. ``proofs`` tell, by key, what regions kept.
     """
 
@@ -112,8 +115,7 @@ class ContextPictures:
                 raise PictureError(f"{_kind(step)}: {error}") from None
             self._works[step.key] = work
             shown[0] = work.view(source)
-            if self._model.condition is Condition.CHANNEL:
-                mask = work.mask
+            mask = work.mask
         return EditRequest(
             id=step.key,
             prompt=params.prompt,
@@ -127,6 +129,7 @@ class ContextPictures:
             true_cfg=params.true_cfg,
             mask=mask,
             cutout=step.method,
+            cutter=_cutter_file(step.cutter) if step.cutter else "",
         )
 
     def _look(self, step: Step) -> EditRequest:
@@ -168,7 +171,9 @@ class ContextPictures:
             return replace(result, image=picture), encode_png(picture)
         picture, notes = work.finished(result.image.convert("RGB"))
         blob = encode_png(picture)
-        self.proofs[step.key] = proof = work.proof(blob)
+        proof, shown = work.proof(blob)
+        self.proofs[step.key] = proof
+        self._tell(proof["difference"], shown)
         return replace(result, image=picture, notes=(*result.notes, *notes, *told(proof))), blob
 
     def _on_white(self, ref: ContextRef) -> Image.Image:
@@ -264,6 +269,16 @@ def decode_png(data: bytes) -> Image.Image:
     """A stored picture: RGB, or RGBA where it has an alpha."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return image.convert("RGBA" if image.mode == "RGBA" else "RGB")
+
+
+def _cutter_file(ref: SourceImage) -> str:
+    """A model that cuts, where an engine process of this machine can open it."""
+    if isinstance(ref.path, Path):
+        return str(ref.path.absolute())  # whoever opens it looks at its digest
+    file = default_folder().with_name("models") / f"{ref.digest}.onnx"
+    if not file.is_file():
+        write_whole(file, read_source(ref))
+    return str(file)
 
 
 def _kind(step: Step) -> str:

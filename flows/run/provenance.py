@@ -46,11 +46,14 @@ def rules_of(step: Step) -> dict[str, Any]:
     return rules | ({"method": step.method} if step.method else {})
 
 
-def sources_of(plan: Plan) -> list[SourceImage]:
-    """The files that a plan begins with, each once: pictures, and fonts of contact sheets."""
-    found = {one.font.digest: one.font for one in plan.sheets if one.font is not None}
+def sources_of(plan: Plan, *, seen: bool = False) -> list[SourceImage]:
+    """The files that a plan begins with, each once: pictures, masks, models that cut, and fonts of
+    contact sheets; ``seen``: of them those that are pictures.
+    """
+    fonts = [] if seen else [one.font for one in plan.sheets if one.font is not None]
+    found = {font.digest: font for font in fonts}
     for step in plan.steps.values():
-        for ref in step.contexts:
+        for ref in step.seen if seen else step.contexts:
             if isinstance(ref, SourceImage):
                 found.setdefault(ref.digest, ref)
     return list(found.values())

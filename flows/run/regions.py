@@ -13,11 +13,13 @@ from PIL import Image
 from flows.plan.step import Region
 from kontext_engine.errors import PictureError
 from kontext_engine.geometry import Size
+from kontext_engine.picture import picture_digest
 from kontext_engine.region import (
     Box,
     Protection,
     box_levels,
     crop_box,
+    difference,
     differing,
     mask_levels,
     on_white,
@@ -65,7 +67,7 @@ class Work:
 
     @property
     def mask(self) -> Image.Image:
-        """What the model is to paint of it, white, for models that are told."""
+        """What the model is to paint of it, white; the rest is held, or shown to it as given."""
         shares = Image.fromarray(self.protection.share).crop(self.box)
         return shares.point([0] + [255] * 255)
 
@@ -85,20 +87,23 @@ class Work:
             notes.append(f"what it made ({Size(*made.size)}) was enlarged by Lanczos")
         return picture, tuple(notes)
 
-    def proof(self, blob: bytes) -> Mapping[str, Any]:
-        """The counts, once every kept pixel of a stored picture has been compared.
+    def proof(self, blob: bytes) -> tuple[Mapping[str, Any], Image.Image]:
+        """The counts, once every kept pixel of a stored picture has been compared, and a picture of
+        what differs, which they name by its digest.
 
         Raises:
             PromiseBroken: some are not the source's.
         """
         with Image.open(io.BytesIO(blob), formats=["PNG"]) as stored:
             wrong = differing(self.protection, stored)
-        if wrong:
+            shown = difference(self.protection, stored) if not wrong else None
+        if shown is None:
             raise PromiseBroken(
                 f"{wrong:,} of {self.protection.counts.kept:,} kept pixels would not be identical; "
                 "nothing was stored; report it with the recipe"
             )
-        return {"kept": asdict(self.protection.counts), "box": list(self.box)}
+        counts = {"kept": asdict(self.protection.counts), "box": list(self.box)}
+        return counts | {"difference": picture_digest(shown)}, shown
 
 
 def told(proof: Mapping[str, Any]) -> tuple[str, ...]:

@@ -72,7 +72,14 @@ def order(
         _check_reachable(address, workers)
     if workers.workers:  # as they will plan it
         model, numerics = workers.model(recipe.document.model)
-        make_plan(recipe, model=model, numerics=numerics, only=request.only, settings=settings)
+        make_plan(
+            recipe,
+            model=model,
+            numerics=numerics,
+            only=request.only,
+            settings=settings,
+            libraries=workers.cutting(recipe.document.model),
+        )
     store = open_store(request.out, settings)
     store.prepare()
     form = RunForm(

@@ -16,12 +16,15 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.plan.beside import files_beside, named_beside
 from flows.plan.presets import FILE as PRESETS
 from flows.problems import Problem
 from flows.recipe.catalog import Found
 from flows.recipe.errors import RecipeError
+from flows.recipe.graph import build_graph
 from flows.recipe.handout import SheetSpec
-from flows.recipe.matrix import build_axes
+from flows.recipe.matrix import build_axes, build_variants
+from flows.recipe.node import Loc
 from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
@@ -61,34 +64,45 @@ def files_of(recipe: Recipe, settings: Settings) -> dict[str, Path]:
     if kept.is_file():
         found[kept.name] = kept
     folder = Path(os.path.normpath(Path.cwd() / recipe.folder))
-    if (presets := recipe.folder / PRESETS).is_file():
-        found[PRESETS] = presets
-    for output in recipe.document.outputs:
-        if isinstance(output, SheetSpec) and output.font is not None:
-            font = Path.cwd() / recipe.folder / output.font
-            if font.is_file():  # planning tells, if it is not
-                found[PurePosixPath(os.path.relpath(font, folder)).as_posix()] = font
-    for path in recipe.files:  # tables, what it extends, the folder's defaults
+    for path in (*recipe.files, *_of_outputs(recipe)):  # also tables, and what it extends
         place = os.path.relpath(Path.cwd() / path, folder)
         found[PurePosixPath(place).as_posix()] = path
     for name, entries in recipe.document.inputs.items():
         for index, entry in enumerate(entries):
-            if Path(entry.file).is_absolute():
-                node = recipe.source.node(("inputs", name))
-                listed = node is not None and node.items is not None
-                loc = ("inputs", name, index) if listed else ("inputs", name)
-                text = (
-                    f"'{entry.file}' means nothing on another machine; expected a place relative "
-                    "to the recipe, or s3://bucket/key; change it, or run without --prefect"
-                )
-                review.wrong(loc, text)
+            node = recipe.source.node(("inputs", name))
+            listed = node is not None and node.items is not None
+            loc: Loc = ("inputs", name, index) if listed else ("inputs", name)
+            _refuse_absolute(review, loc, entry.file)
     for axis in axes.values():
         for value in axis.values:
             if isinstance(value.path, Path) and value.path != Path():
                 place = os.path.relpath(value.path, folder)
                 found[PurePosixPath(place).as_posix()] = value.path
+    for loc, text in named_beside(recipe):
+        _refuse_absolute(review, loc, text)
+    variants, nodes = build_variants(review, axes), build_graph(review, axes)
+    review.stop_if_wrong()
+    for path in files_beside(review, nodes.values(), variants):
+        found[PurePosixPath(os.path.relpath(path, folder)).as_posix()] = path
     review.stop_if_wrong()
     return found
+
+
+def _of_outputs(recipe: Recipe) -> Iterator[Path]:
+    """The folder's presets and the fonts of sheets, as far as they are there: planning tells."""
+    fonts = [one.font for one in recipe.document.outputs if isinstance(one, SheetSpec) and one.font]
+    for place in (PRESETS, *fonts):
+        if (recipe.folder / place).is_file():
+            yield recipe.folder / place
+
+
+def _refuse_absolute(review: Review, loc: Loc, text: str) -> None:
+    if Path(text).is_absolute():
+        told = (
+            f"'{text}' means nothing on another machine; expected a place relative to the recipe, "
+            "or s3://bucket/key; change it, or run without --prefect"
+        )
+        review.wrong(loc, told)
 
 
 def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:

@@ -190,6 +190,7 @@ class RecipeRun(ChunksParent):
                 only=tuple(self.form.only),
                 settings=found.settings,
                 decided=read_decided(self.store, found.settings, recipe.name, found.path.name),
+                libraries=self.fleet.cutting(recipe.document.model),
             )
             # Before the recipe's folder goes, which may be here for planning only.
             put_sources(plan, self.store)

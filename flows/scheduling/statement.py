@@ -26,11 +26,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flows.plan.planbody import read_model
 from flows.scheduling.names import CHUNKS_POOL
 from flows.store.words import here
+from kontext_engine.cutout import PACKAGE
+from kontext_engine.saliency import RUNTIME
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 WORKER = "kontext_worker_"
 MODEL = "kontext_model_"
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
+CUTTING = (PACKAGE, RUNTIME)
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", *CUTTING)
 MOST = 5000  # characters of a variable's value
 
 Told = TypeVar("Told", bound=BaseModel)
@@ -89,12 +92,7 @@ class Fleet:
         Raises:
             FleetError: nobody serves it, or they do not agree.
         """
-        last = PurePath(name).name
-        served = [
-            one
-            for one in self.models
-            if name in {one.spec["name"], one.spec["source"]} or last == one.spec["name"]
-        ]
+        served = self._named(name)
         if not served:
             known = sorted({str(one.spec["name"]) for one in self.models})
             has = f"served: {', '.join(known)}" if known else "no worker is online"
@@ -115,6 +113,23 @@ class Fleet:
                         f"{one}, '{other.worker}' {two}; install the same on both, or stop one"
                     )
         return first.model()
+
+    def cutting(self, name: str) -> dict[str, str]:
+        """The libraries that cuts are made with, in one version wherever the model is served."""
+        have = [one.libraries for one in self._named(name)]
+        return {
+            library: have[0][library]
+            for library in CUTTING
+            if have and library in have[0] and len({one.get(library) for one in have}) == 1
+        }
+
+    def _named(self, name: str) -> list[ModelStatement]:
+        last = PurePath(name).name
+        return [
+            one
+            for one in self.models
+            if name in {one.spec["name"], one.spec["source"]} or last == one.spec["name"]
+        ]
 
 
 def place_of_process() -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from tests.oddities import noise
 
 RECIPE = """\
 version: 1
@@ -20,13 +19,6 @@ steps:
   red: {{op: edit, image: product, prompt: make it red}}
 """
 STEPS = 30
-
-
-def noise(number: int, size: tuple[int, int] = (48, 48)) -> Image.Image:
-    """A picture like no other: coarse noise."""
-    dice = np.random.default_rng(number)
-    coarse = dice.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def write_ten_products(folder: Path, model: Path) -> Path:

@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .conftest import Kontext, Results, labels
 from .samples import STEPS, write_ten_products
@@ -100,3 +100,40 @@ def test_two_runs_at_once_share_a_store(undisturbed, kontext, model, tmp_path):
     for output in written:
         shown = values((folder / output.path).read_bytes())
         assert np.array_equal(shown, values(results.picture(output.key)))
+
+
+KEPT = """\
+version: 1
+inputs: {p: shoe.png}
+steps:
+  cut: {op: cutout, image: p}
+  one: {op: edit, image: p, prompt: on a beach, keep: {mask: cut, feather: 3}}
+  two: {op: edit, image: one, prompt: make it snow, keep: {mask: cut}}
+  three: {op: edit, image: two, prompt: make it night, keep: {mask: cut}}
+"""
+
+
+def test_what_is_kept_stays_kept_over_a_chain_that_is_killed_at_every_moment(kontext, tmp_path):
+    shoe = Image.new("RGB", (96, 80), (236, 234, 230))
+    ImageDraw.Draw(shoe).ellipse((20, 20, 70, 64), fill=(40, 60, 160))
+    shoe.save(tmp_path / "shoe.png")
+    (tmp_path / "chain.yaml").write_text(KEPT)
+    kontext, results = kontext.at(tmp_path, {}, fake=0.0), Results(tmp_path / "out")
+    for moment in (3, 4, 3):  # some after a blob was written, some after its record was
+        done = results.recorded
+        assert kontext("run", "chain.yaml", die=moment).status == -signal.SIGKILL
+        assert done <= results.recorded
+    assert 0 < len(results.recorded) < 4
+    ended = kontext("run", "chain.yaml")
+    assert ended.status == 0, ended.err
+    steps = {step.name: step for step in results.manifest.steps}
+    with Image.open(io.BytesIO(results.picture(steps["cut"].key))) as cut:
+        kept = np.asarray(cut.getchannel("A")) == 255
+    assert kept.sum() > 1000
+    whole = values(results.picture(steps["cut"].key))
+    for name in ("one", "two", "three"):
+        made = values(results.picture(steps[name].key))
+        assert int((made[kept] != whole[kept]).sum()) == 0
+        assert (made[~kept] != whole[~kept]).any()
+        count = f"{int(kept.sum()):,}"
+        assert f"kept {count} of {count} pixels identical" in steps[name].notes

@@ -206,7 +206,9 @@ def test_a_bad_request_fails_alone(full_engine):
             edit("seed", seed=-1),
             edit("guidance", guidance=float("nan")),
             edit("thin", contexts=(gradient((1000, 3)),)),
-            edit("mask", mask=Image.new("L", (64, 64))),
+            edit("mask", mask=Image.new("L", (64, 48))),
+            edit("nothing to hold", mask=Image.new("L", (64, 64)), contexts=()),
+            edit("not on the target", mask=Image.new("L", (64, 64)), fit=Fit.WHOLE),
         ],
     )
     reasons = {name: getattr(answer, "reason", None) for name, answer in made.items()}
@@ -219,7 +221,9 @@ def test_a_bad_request_fails_alone(full_engine):
         "guidance": "guidance: nan is not a finite number of at least 0",
         "thin": "context picture 1 is 1000x3: sides differ by more than 8 to 1, "
         "which the model cannot place; crop it first",
-        "mask": "mask: tiny takes no mask; only models that fill do",
+        "mask": "mask: its size 64x48 is not the context picture's, 64x64",
+        "nothing to hold": "mask: there is no context picture that lies on the target",
+        "not on the target": "mask: there is no context picture that lies on the target",
     }
 
 
@@ -330,3 +334,39 @@ def test_bfloat16_makes_the_same_kind_of_picture(full_spec):
     close = levels(picture(rough, request), picture(exact, request)).mean()
     other = levels(picture(exact, replace(request, seed=9)), picture(exact, request)).mean()
     assert 0 < close < other / 4
+
+
+def test_what_a_mask_leaves_black_is_held_on_the_source(full_spec, monkeypatch):
+    """All held, the source comes out as the autoencoder has it; half held, its half of latents."""
+    engine, latents = KontextEngine.load(full_spec), []
+    decode = engine._codec.decode
+    monkeypatch.setattr(engine._codec, "decode", lambda x: latents.append(x) or decode(x))
+    source = gradient((64, 64))
+    own = engine._encode(source)
+    scale = engine._codec.scale
+    half = Image.new("L", (64, 64))
+    half.paste(255, (32 + scale - 1, 0, 64, 64))  # begins within a latent pixel, which is free
+    two = (source, gradient((96, 48), 2.0))
+    for mask, contexts in ((Image.new("L", (64, 64)), (source,)), (half, (source,)), (half, two)):
+        picture(engine, edit(mask=mask, contexts=contexts))
+    everything, one, several = latents
+    middle = 32 // scale
+    assert torch.allclose(everything, own, atol=1e-6)
+    for made in (one, several):
+        assert torch.allclose(made[..., :middle], own[..., :middle], atol=1e-6)
+        assert (made[..., middle:] - own[..., middle:]).abs().amax(dim=(0, 1, 2)).min() > 1e-3
+    latents.clear()
+    picture(engine, edit(mask=Image.new("L", (64, 64), 255)))
+    picture(engine, edit())
+    assert torch.equal(*latents)
+
+
+def test_held_requests_do_not_depend_on_their_mates(full_spec):
+    masks = [Image.new("L", (64, 64)) for _ in range(3)]
+    for number, mask in enumerate(masks):
+        mask.paste(255, (8 * number, 8, 8 * number + 30, 50))
+    edits = [replace(one, mask=mask) for one, mask in zip(varied_edits(), masks, strict=False)]
+    edits.append(varied_edits()[3])
+    alone = answers(KontextEngine.load(full_spec, EngineOptions(max_batch=1)), edits)
+    together = answers(KontextEngine.load(full_spec, EngineOptions(max_batch=8)), edits)
+    assert_same_pictures(alone, together)

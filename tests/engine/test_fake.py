@@ -26,6 +26,7 @@ CHANGES = {
     "guidance": 1.0,
     "negative_prompt": "night",
     "true_cfg": 2.0,
+    "mask": Image.new("L", (40, 20)),
 }
 
 
@@ -46,8 +47,8 @@ def test_every_field_changes_the_picture(name):
 
 
 def test_no_field_is_forgotten():
-    # A mask is refused by the fake's model; its part in the hash is checked by no picture.
-    assert set(CHANGES) | {"id", "mask"} == {item.name for item in fields(EditRequest)}
+    # A cut is no picture of the model's.
+    assert set(CHANGES) | {"id", "cutout", "cutter"} == {item.name for item in fields(EditRequest)}
 
 
 def test_faults_sizes_and_refusals():

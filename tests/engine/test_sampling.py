@@ -6,7 +6,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from kontext_engine.api import Cancelled, ModelError
-from kontext_engine.sampling import Conditions, Prompt, Shift, denoise, sigma_schedule
+from kontext_engine.sampling import Conditions, Hold, Prompt, Shift, denoise, sigma_schedule
 
 FLUX = {"use_dynamic_shifting": True, "shift": 3.0}
 
@@ -120,3 +120,23 @@ def test_what_the_step_callback_raises_stops_within_one_step():
             transformer, torch.zeros(2, 3, 4), sigma_schedule(9, 3, Shift()), conditions(), stop
         )
     assert len(calls) == 2
+
+
+def test_what_is_held_is_the_noised_source_at_every_level():
+    noise, source = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    free = torch.zeros(2, 3, 4)
+    free[0, 0], free[1, :, 1] = 1.0, 1.0
+    sigmas, seen = sigma_schedule(5, 3, Shift.from_config(FLUX)), []
+
+    def transformer(hidden_states, timestep, **_):
+        seen.append(hidden_states)
+        return (torch.full((2, 3, 4), 7.0),)
+
+    hold = Hold(source, free)
+    latents = denoise(transformer, noise, sigmas, conditions(), hold=hold)
+    loose = denoise(transformer, noise, sigmas, conditions())
+    kept = free == 0
+    for sigma, tokens in zip(sigmas, [*seen[:5], latents], strict=True):
+        assert torch.equal(tokens[kept], ((1.0 - sigma) * source + sigma * noise)[kept])
+    assert torch.equal(latents[kept], source[kept])
+    assert torch.equal(latents[~kept], loose[~kept])  # this velocity does not look around

@@ -24,9 +24,11 @@ FOLDER = ROOT / "recipes" / "briefs"
 # Each brief: its steps, its outputs, and a few of them to run.
 BRIEFS = {
     "catalogue": (1800, 1800, "product=0000?"),
+    "exact-product": (4, 4, "exact"),
     "house-style": (7, 4, "mood=day"),
     "localisation": (25, 12, "best[language=de]"),
     "nightly-folder": (24, 24, "picture=b*"),
+    "red-box": (3, 3, "placed"),
     "remake": (4, 4, "again"),
     "social-pack": (8, 8, "post[platform=banner]"),
     "storyboard": (50, 38, "chosen[shot=09]"),

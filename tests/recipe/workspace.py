@@ -43,6 +43,11 @@ def make_samples(folder: Path) -> None:
     (folder / "masks").mkdir()
     Image.new("L", (8, 8), 255).save(folder / "masks" / "shoe.png")
     Image.new("L", (4, 8), 255).save(folder / "small.png")
+    Image.new("L", (8, 8)).save(folder / "none.png")
+    half = Image.new("L", (8, 8))
+    half.paste(255, (0, 0, 4, 8))
+    half.save(folder / "half.png")
+    Image.new("RGB", (8, 8), "red").save(folder / "other.png")
     (folder / "other").mkdir()
     Image.new("RGB", (8, 8), "white").save(folder / "other" / "shoe.png")
 

@@ -62,7 +62,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "feather-wide": (
         edit("region: {box: [1, 1, 5, 5], feather: 2}"),
-        "4:53: a feather of 2 pixels is wider than the box [1, 1, 5, 5]; expected less than half of it; make it smaller",
+        "4:53: a feather of 2 pixels is wider than the box [1, 1, 5, 5]; expected less; make it smaller",
     ),
     "mask-other-size": (
         "inputs: {p: samples/shoe.png, m: small.png}\nsteps: {s: {op: edit, image: p, prompt: hi, keep: {mask: m}}}\n",
@@ -70,11 +70,34 @@ WRONG: dict[str, Wrong] = {
     ),
     "mask-of-a-variant-missing": (
         'inputs: {p: [samples/shoe.png, samples/camera.png]}\nsteps: {s: {op: edit, image: p, prompt: hi, keep: {mask: "masks/{p}.png"}}}\n',
-        "3:58: no file 'masks/camera.png': did you mean 'masks/shoe.png'?",
+        [
+            "3:58: shoe.png: the mask is full; expected some of it black",
+            "3:58: no file 'masks/camera.png': did you mean 'masks/shoe.png'?",
+        ],
     ),
     "mask-variable": (
         edit('keep: {mask: "masks/{q}.png"}'),
         "4:59: unknown variable 'q' in mask; expected 'p'; declare it under 'variables:'",
+    ),
+    "mask-empty": (
+        edit("region: {mask: none.png}"),
+        "4:54: none.png: the mask is empty; expected some of it white",
+    ),
+    "mask-coloured": (
+        edit("keep: other.png"),
+        "4:45: other.png: the mask is coloured; expected white, black and grey",
+    ),
+    "mask-and-feather": (
+        edit("region: {mask: half.png, feather: 8}"),
+        "4:54: half.png: a feather of 8 pixels is wider than what may change; expected less; make it smaller",
+    ),
+    "mask-of-no-picture": (
+        edit("keep: {mask: samples/notes.txt}"),
+        "4:52: notes.txt: not a picture that can be read; expected one of PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, JPEG2000, PPM, TGA, HEIF, JXL; export it as one of them, 8 bits a channel",
+    ),
+    "alpha-without": (
+        edit("keep: {alpha: true}"),
+        "4:53: shoe.png has no transparency; expected some; give a mask",
     ),
     "mask-outside": (
         edit('keep: {mask: "../../m.png"}'),
@@ -98,6 +121,33 @@ WRONG: dict[str, Wrong] = {
     "cutout-of-nothing": (
         "steps: {s: {op: cutout}}\n",
         "2:9: step 's' cuts out but has no image; expected an input or a step; add 'image: ...'",
+    ),
+    "cutout-of-an-edit": (
+        edit("cutout: small.png"),
+        "4:39: 'cutout' has no effect on op 'edit'; expected op 'cutout'; remove it",
+    ),
+    "cutout-model-missing": (
+        "inputs: {p: samples/shoe.png}\nsteps: {s: {op: cutout, image: p, cutout: nowhere/no.onnx}}\n",
+        "3:43: no file 'nowhere/no.onnx'; expected a model in 'nowhere'; check the path",
+    ),
+    "cutout-key": (
+        "inputs: {p: samples/shoe.png}\nsteps: {s: {op: cutout, image: p, cutout: {modell: x}}}\n",
+        [
+            "3:35: 'cutout' has no 'model'; expected an ONNX file of saliency or matting, a path from the recipe's folder; add 'model: ...'",
+            "3:44: unknown key 'modell' in 'cutout': did you mean 'model'?",
+        ],
+    ),
+    "cutout-std": (
+        "inputs: {p: samples/shoe.png}\nsteps: {s: {op: cutout, image: p, cutout: {model: small.png, std: [1, 0, 1]}}}\n",
+        "3:71: entry 2 of 'std' is the number 0; expected at least 0.001; choose a number in the range",
+    ),
+    "keep-feather-wide": (
+        edit("keep: {box: [0, 0, 6, 8], feather: 2}"),
+        "4:51: a feather of 2 pixels is wider than what may change around the box [0, 0, 6, 8]; expected less; make it smaller",
+    ),
+    "alpha-of-an-edit": (
+        "inputs: {p: samples/shoe.png}\nsteps:\n  a: {op: edit, image: p, prompt: hi}\n  s: {op: edit, image: a, prompt: hi, keep: {alpha: true}}\n",
+        "5:53: the picture of a step that paints has no transparency; expected some; give a mask",
     ),
     "mask-cycle": (
         "steps:\n  a: {op: edit, image: c, prompt: hi}\n  c: {op: cutout, image: a}\n",

@@ -40,6 +40,8 @@ outputs:
   - {step: cut, name: cut.jpg}
 """
 
+METHOD = cutout.cutout_method(cutout.cutout_libraries())
+
 
 def packshot(size=(96, 80), at=0) -> Image.Image:
     """A two-coloured thing on a plain ground."""
@@ -256,7 +258,7 @@ def test_a_cutouts_key_holds_its_versions_and_no_model(workspace, monkeypatch):
 
 def test_the_same_cut_comes_after_others_and_beside_others():
     def cut(picture: Image.Image) -> bytes:
-        return cutout.cut_out(picture, cutout.cutout_method()).tobytes()
+        return cutout.cut_out(picture, METHOD).tobytes()
 
     alone = cut(packshot())
     others = [packshot(at=at % 20) for at in range(50)]
@@ -269,8 +271,8 @@ def test_the_same_cut_comes_after_others_and_beside_others():
 def test_no_subject_is_said():
     plain = Image.new("RGB", (64, 64), "grey")
     with pytest.raises(RequestError, match="no subject was found"):
-        cutout.cut_out(plain, cutout.cutout_method())
-    request = EditRequest("k", "", 0, 0, (plain,), cutout=cutout.cutout_method())
+        cutout.cut_out(plain, METHOD)
+    request = EditRequest("k", "", 0, 0, (plain,), cutout=METHOD)
     assert isinstance(cutout.answer_cutout(request), EditFailure)
     request = replace(request, contexts=(packshot((900, 700)),))
     answer = cutout.answer_cutout(request)

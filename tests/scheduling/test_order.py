@@ -13,10 +13,17 @@ from PIL import Image
 from prefect.states import Paused
 
 from flows.run.outcome import Ending, State
+from flows.run.pipeline import RunRequest, plan_recipe
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
+from flows.settings import Settings
+from flows.store.local import LocalStore
 from tests.chaos.city import KONTEXT, PATIENCE
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
+from tests.oddities import ODD_RECIPE, assert_odd, draw_odd_files
+from tests.run.samples import WatchedEngine, run
+from tests.run.test_cutters import graph
+from tests.run.test_regions import packshot
 
 from .quick import Run, below
 
@@ -100,6 +107,59 @@ def test_judges_open_the_next_stage_of_an_order_and_hands_are_waited_for(quick, 
     # In process the same is found, what judges and hands have chosen, too.
     local = kontext(quick, "run", recipe, "--json", cwd=cwd)
     assert json.loads(local.stdout)["counts"]["cached"] == 9
+
+
+KEPT = """\
+version: 1
+name: {name}
+inputs: {{product: pictures/*.png}}
+steps:
+  cut: {{op: cutout, image: product}}
+  own: {{op: cutout, image: product, cutout: {{model: ../shared/dark.onnx, mean: 0}}}}
+  one: {{op: edit, image: product, prompt: on a beach, steps: 2, keep: {{mask: cut, feather: 2}}}}
+  two: {{op: edit, image: one, prompt: at night, steps: 2, keep: "masks/{{product}}.png"}}
+  three: {{op: edit, image: two, prompt: in snow {name}, steps: 2, region: {{mask: own}}}}
+"""
+
+
+def test_what_is_kept_is_kept_by_workers_as_it_is_in_process(quick, recipe, tmp_path):
+    """Masks and the model that cuts travel; the pictures are those of one process, bit by bit."""
+    name, folder = recipe.read_text().partition("name: ")[2].partition("\n")[0], recipe.parent
+    (folder / "masks").mkdir()
+    for n in range(2):
+        packshot(at=9 * n).save(folder / "pictures" / f"p{n}.png")
+        mask = Image.new("L", (96, 80))
+        mask.paste(255, (30 + 9 * n, 30, 60, 50))
+        mask.save(folder / "masks" / f"p{n}.png")
+    (folder.parent / "shared" / "dark.onnx").write_bytes(graph())
+    recipe.write_text(KEPT.format(name=name))
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["done"] == 10
+    settings = Settings(inputs={"roots": [str(folder.parent)]})
+    plan = plan_recipe(RunRequest(recipe, settings=settings))
+    here = run(plan, tmp_path / "here", engine=WatchedEngine(spec=plan.model)).manifest
+    there = quick.home.manifest(plan)
+    store = LocalStore(tmp_path / "here")
+    for step, other in zip(here.steps, there.steps, strict=True):
+        assert (step.key, step.blob, step.notes) == (other.key, other.blob, other.notes)
+        assert quick.home.get(f"blobs/{step.blob}") == store.read(store.find(step.key))
+        kept = [note for note in other.notes if note.endswith("pixels identical")]
+        assert len(kept) == (step.operation == "edit")
+        if kept:
+            shown = other.geometry["region"]["difference"]
+            assert any(name.startswith(f"thumbs/{shown}-") for name in quick.home.names("thumbs/"))
+
+
+def test_of_sixty_odd_files_workers_make_every_good_one_and_name_every_bad_one(quick, recipe):
+    draw_odd_files(recipe.parent / "odd")
+    named = ODD_RECIPE.replace("version: 1", f"version: 1\nname: odd-{time.time_ns() % 10**9}")
+    recipe.write_text(named)
+    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    manifest = quick.home.manifest(plan_recipe(RunRequest(recipe, settings=Settings())))
+    assert_odd(manifest)
 
 
 def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):

@@ -28,6 +28,8 @@ inputs:
 steps:
   scene: {op: edit, image: product, prompt: on the beach}
   other: {op: edit, image: logo, prompt: at night}
+  kept: {op: edit, image: product, prompt: on sand, keep: "masks/{product}.png"}
+  cut: {op: cutout, image: product, cutout: ../../brand/any.onnx}
 """
 
 
@@ -39,6 +41,10 @@ def recipe(tmp_path) -> Path:
     for n in range(3):
         Image.new("RGB", (64, 64), (n, 0, 0)).save(folder / "pictures" / f"p{n}.png")
     Image.new("RGB", (64, 64), "blue").save(tmp_path / "brand" / "logo.png")
+    (folder / "masks").mkdir()
+    for n in range(3):
+        Image.new("L", (64, 64), n).save(folder / "masks" / f"p{n}.png")
+    (tmp_path / "brand" / "any.onnx").write_bytes(b"a model")
     path = folder / "r.yaml"
     path.write_text(TEXT)
     (folder / "r.overrides.yaml").write_text("version: 1\nseeds: {other: 3}\n")
@@ -78,6 +84,10 @@ def test_the_same_pictures_are_found_where_the_recipe_never_was(
         assert values(found.path, found.settings) == before
         assert found.path.read_text() == TEXT
         assert (found.path.parent / "r.overrides.yaml").is_file()
+        assert sorted(path.name for path in (found.path.parent / "masks").iterdir()) == [
+            "p0.png", "p1.png", "p2.png",
+        ]  # fmt: skip
+        assert (found.path.parents[2] / "brand" / "any.onnx").read_bytes() == b"a model"
         place = found.path
     assert not place.exists()
 
@@ -142,3 +152,27 @@ def test_what_cannot_be_trusted_is_not_used(recipe, settings, store, wrong, told
     name = wrong(store, put_parcel(load_recipe(recipe), settings, store), recipe)
     with pytest.raises(RecipeError, match=told), unpacked(name, store.objects, Settings()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "masks/{product}.png",
+            "/masks/m.png",
+            r"r\.yaml:8:59: '/masks/m.png' means nothing on an",
+        ),
+        ("masks/{product}.png", "masks/{product}.jpg", r"r\.yaml:8:59: no file 'masks/p0.jpg'"),
+        (
+            "../../brand/any.onnx",
+            "/any.onnx",
+            r"r\.yaml:9:45: '/any.onnx' means nothing on another",
+        ),
+    ],
+)
+def test_what_is_named_beside_inputs_is_found_elsewhere_or_refused(
+    recipe, settings, store, before, after, told
+):
+    recipe.write_text(TEXT.replace(before, after))
+    with pytest.raises(RecipeError, match=told):
+        put_parcel(load_recipe(recipe), settings, store)

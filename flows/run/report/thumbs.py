@@ -74,11 +74,12 @@ def bring_sources(
     Raises:
         StoreError: the home fails.
     """
-    lacking = {ref.digest: ref for ref in sources_of(plan) if thumbs.get(ref.digest) is None}
+    sources = sources_of(plan, seen=True)
+    lacking = {ref.digest: ref for ref in sources if thumbs.get(ref.digest) is None}
     problems: dict[str, str] = {}
     looked_at: set[str] = set()  # by steps that were made
     for key, end in outcome.steps.items():
-        for ref in plan.steps[key].contexts:
+        for ref in plan.steps[key].seen:
             if isinstance(ref, SourceImage):
                 if end.record is not None:
                     looked_at.add(ref.digest)

@@ -28,7 +28,7 @@ _STATE_WORDS = {
 class Tile:
     """One picture in a strip: a step's, or a source's. ``follows``: it reads the one before it.
 
-    ``files`` are the names of its outputs.
+    ``files`` are the names of its outputs, ``difference`` shows what a region kept.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Tile:
     origin: str = ""
     facts: Facts = ()
     files: tuple[str, ...] = ()
+    difference: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class _Tiles:
             origin="" if reads == [before] else " + ".join(self._names(reads)),
             facts=(*_step_facts(step), *self._kept[step.key]),
             files=tuple(self._files[step.key]),
+            difference=self._thumbs(shown.digest) if (shown := difference_of(step)) else None,
         )
 
     def _names(self, reads: list[str]) -> Iterator[str]:
@@ -205,6 +207,14 @@ class _Tiles:
                 yield self._steps[name].name
             elif name in self._sources:
                 yield self._sources[name].file
+
+
+def difference_of(step: StepEntry) -> Thumbnail | None:
+    """The picture that shows what a step with a region kept of its source."""
+    digest = step.geometry.get("region", {}).get("difference")
+    if not digest or not step.width or not step.height:
+        return None
+    return Thumbnail.of(digest, step.width, step.height)
 
 
 def _step_facts(step: StepEntry) -> Facts:

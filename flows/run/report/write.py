@@ -15,7 +15,7 @@ from flows.run.asking import describe
 from flows.run.manifest import Manifest, StepEntry
 from flows.run.report.links import PAGE, RELATIVE, SHARED, Links
 from flows.run.report.thumbs import Thumbnails
-from flows.run.report.view import page_of
+from flows.run.report.view import difference_of, page_of
 from flows.run.thumbs import Thumbnail
 from flows.store.base import StoreError
 from flows.store.keyed import KeyedStore
@@ -51,6 +51,8 @@ def write_report(
 
 
 def _bring(step: StepEntry, thumbs: Thumbnails, store: KeyedStore) -> None:
+    if (shown := difference_of(step)) and not thumbs.get(shown.digest):
+        thumbs.bring(store.objects, shown)
     if step.blob is None or thumbs.get(step.blob):
         return
     if step.width and step.height:
