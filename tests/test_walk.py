@@ -11,8 +11,8 @@ FILL = "recipe: Template.render.<locals>.<genexpr> -> plan"
 FILLED = {
     # How a placeholder is filled in: the language knows templates, the plan what stands for what.
     f"{FILL}: _Planner.make.<locals>.fill",
-    f"{FILL}: _render.<locals>.fill",
-    f"{FILL}: _unsafe.<locals>.<lambda>",
+    f"{FILL}: rendered.<locals>.fill",
+    f"{FILL}: unsafe.<locals>.<lambda>",
 }
 HEARD = {
     # How people are told, and stop a run.
