@@ -253,7 +253,9 @@ def publish(
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
-    run.write(TABLE_NAME, outputs_csv(manifest, approvals_of(manifest, store.objects)))
+    # Where nobody had decided anything when it was planned, nobody is asked.
+    approvals = approvals_of(manifest, store.objects) if plan.numbers else {}
+    run.write(TABLE_NAME, outputs_csv(manifest, approvals))
     run.write("recipe.yaml", plan.recipe_text)
     run.write(MANIFEST_NAME, manifest.to_json())
     return Finished(run, manifest)
