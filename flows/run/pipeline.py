@@ -259,7 +259,8 @@ def publish(
     problems = bring_sources(plan, outcome, thumbs, store.objects, settings.inputs.max_pixels)
     manifest = build_manifest(plan, outcome, outputs, problems)
     write_report(run, manifest, store, links or links_for(run, settings), thumbs, shared)
-    approvals = approvals_of(manifest, store.objects)
+    # Where nobody had decided anything when it was planned, nobody is asked.
+    approvals = approvals_of(manifest, store.objects) if plan.numbers else {}
     run.write(TABLE_NAME, outputs_csv(manifest, approvals))
     run.write(JSON_NAME, outputs_json(manifest, approvals))
     run.write("recipe.yaml", plan.recipe_text)

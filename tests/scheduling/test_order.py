@@ -93,7 +93,7 @@ PICKS = """\
 
 def test_judges_open_the_next_stage_of_an_order_and_hands_are_waited_for(quick, recipe):
     recipe.write_text(recipe.read_text().replace("outputs:", f"{PICKS}outputs:"))
-    cwd = recipe.parent
+    cwd = recipe.parent.parent
     done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=cwd)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
