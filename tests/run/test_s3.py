@@ -132,7 +132,7 @@ def test_no_picture_passes_through_whoever_publishes(s3_place, settings, product
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     assert moved == []
     assert finished.manifest.whole
-    assert len(files(finished)) == 3 + 9 + 4
+    assert len(files(finished)) == 3 + 9 + 5
     for entry in finished.manifest.outputs:
         assert hashlib.sha256(finished.run.read(entry.path)).hexdigest() == entry.sha256
 
