@@ -124,12 +124,17 @@ def _compare(file: Path, target: Path, data: bytes) -> None:
     if before.size == after.size and before.mode == after.mode:
         from PIL import ImageChops
 
-        changed = ImageChops.difference(before, after).convert("RGB").point(lambda v: v and 255)
+        apart = ImageChops.difference(before, after)
+        most = max(high for _, high in apart.getextrema())
+        changed = apart.convert("RGB").point(lambda v: v and 255)
         count = sum(changed.convert("L").point(lambda v: v and 1).histogram()[1:])
-        why = f"{count:,} of {before.width * before.height:,} pixels differ"
+        why = (
+            f"{count:,} of {before.width * before.height:,} pixels differ, by {most} of 255 at most"
+        )
     typer.echo(
-        f"{target}: not as {file.name}: {why}; the file was changed since, or made with other "
-        "libraries",
+        f"{target}: not as {file.name}: {why}; it was made in a batch of another size (a level), "
+        "was changed since, or made with other libraries; without --anew the store's picture is "
+        "taken",
         err=True,
     )
     raise typer.Exit(ExitCode.FAILED)

@@ -132,7 +132,7 @@ def test_no_picture_passes_through_whoever_publishes(s3_place, settings, product
     finished = publish(plan, outcome, store, run_folder(plan, store.objects))
     assert moved == []
     assert finished.manifest.whole
-    assert len(files(finished)) == 3 + 9 + 4
+    assert len(files(finished)) == 3 + 9 + 5
     for entry in finished.manifest.outputs:
         assert hashlib.sha256(finished.run.read(entry.path)).hexdigest() == entry.sha256
 
@@ -213,7 +213,7 @@ def test_a_run_with_nothing_to_do_asks_for_a_record_a_picture(s3_place, settings
     with reads.counted(faults) as counts:
         reads.again(reads.pictures(12), s3_place.url, watched)
     asked = {kind: n for kind, n in counts.items() if kind not in CLAIMED | {"LIST tmp"}}
-    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 4}
+    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 5}
 
 
 def test_a_chain_in_chunks_reads_what_other_chunks_made_and_publishing_reads_nothing(
