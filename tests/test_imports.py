@@ -23,7 +23,7 @@ TORCH_FREE = {
         "", ".api", ".calllog", ".catalogue", ".cutout", ".digest", ".errors", ".fake", ".files",
         ".folder", ".geometry", ".numerics", ".picture", ".picture.formats", ".picture.header",
         ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
-        ".picture.samples", ".prepare", ".recent", ".region", ".spec", ".textlength",
+        ".picture.samples", ".prepare", ".recent", ".region", ".saliency", ".spec", ".textlength",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}
