@@ -24,7 +24,7 @@ TORCH_FREE = {
         ".folder", ".geometry", ".judges", ".judges.legible", ".judges.preserved",
         ".judges.sharpness", ".numerics", ".picture", ".picture.formats", ".picture.header",
         ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
-        ".picture.samples", ".prepare", ".recent", ".region", ".spec", ".textlength",
+        ".picture.samples", ".prepare", ".recent", ".region", ".saliency", ".spec", ".textlength",
     )
 }  # fmt: skip
 PIPELINES_MAY = {"kontext_engine.bench"}

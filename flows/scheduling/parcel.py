@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,6 +25,7 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.graph import build_graph
 from flows.recipe.handout import SheetSpec
 from flows.recipe.matrix import build_axes, build_variants
+from flows.recipe.naming import is_text
 from flows.recipe.node import Loc
 from flows.recipe.overrides import overrides_path
 from flows.recipe.recipe import Recipe
@@ -35,6 +37,7 @@ from flows.store.objects import Objects
 
 ORDERS = "orders/"
 SCHEME = "order:"
+_BYTES = "\0bytes:"
 DEEPEST = 32  # folders above the recipe's that its pictures may lie in
 
 
@@ -120,7 +123,7 @@ def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:
             why = (error.strerror or type(error).__name__).lower()
             text = f"'{path.name}' cannot be read ({why}); expected a file; check it"
             raise RecipeError([Problem(str(recipe.path), None, text)]) from None
-        digests[place] = store.keep(data)
+        digests[_spelt(place)] = store.keep(data)
     parcel = _Parcel(recipe=recipe.path.name, files=digests, project=settings.project)
     body = parcel.model_dump_json(indent=1, exclude_none=True).encode()
     digest = hashlib.sha256(body).hexdigest()
@@ -150,7 +153,7 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
     with tempfile.TemporaryDirectory(prefix="kontext-order-") as root:
         folder = _folder(Path(root), parcel.files)
         folder.mkdir(parents=True)
-        for place, blob in parcel.files.items():
+        for place, blob in ((_place(text), blob) for text, blob in parcel.files.items()):
             path = Path(os.path.normpath(folder / place))
             if not path.is_relative_to(root):
                 raise _wrong(name, "names a file outside of itself; order it anew")
@@ -165,6 +168,17 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
         inputs = settings.inputs.model_copy(update={"roots": roots})
         own = settings.model_copy(update={"inputs": inputs, "project": parcel.project})
         yield Found(folder / parcel.recipe, parcel.recipe, own)
+
+
+def _spelt(place: str) -> str:
+    """A place as JSON holds it: one that is not UTF-8 by its bytes, after a sign that none has."""
+    return place if is_text(place) else _BYTES + quote_from_bytes(os.fsencode(place))
+
+
+def _place(text: str) -> str:
+    if not text.startswith(_BYTES):
+        return text
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(_BYTES)))
 
 
 def _folder(root: Path, files: Mapping[str, str]) -> Path:

@@ -27,7 +27,7 @@ from tests.store.batch import (
     write_run,
     write_stage,
 )
-from tests.store.samples import digest
+from tests.store.samples import digest, make_record
 
 from .samples import AUTUMN, DAY, OLD_RUNS, POLICY, WINTER, all_of, gone
 
@@ -412,3 +412,16 @@ def test_a_look_changes_nothing_and_tells_why_things_stay(objects, store):
         "blobs/: named by a record that stays": 3,
         "runs/: finished": 1,
     }
+
+
+def test_what_shows_a_regions_difference_stays_with_its_record(objects, store):
+    for name in ("needed", "forgotten"):
+        region = {"region": {"difference": digest(f"difference of {name}")}}
+        data = f"picture of {name}".encode()
+        record = store.put(make_record(digest(name), data, label=name, geometry=region), data)
+        objects.create(thumb_name(region["region"]["difference"]), b"thumbnail")
+        if name == "needed":
+            write_run(objects, AUTUMN, [record], {})
+    age_all(objects, 10 * DAY)
+    assert gone(objects) == {Kind.RECORDS: 1, Kind.THUMBS: 1, Kind.BLOBS: 1}
+    assert names(objects, "thumbs/") == {thumb_name(digest("difference of needed"))}

@@ -116,6 +116,16 @@ def test_files_say_whether_they_hold_what_was_kept(workspace):
     page = (folder / "report.html").read_text()
     assert "pixels identical" in page
     assert "kept until delivery" in page
+    shown = [step.geometry["region"]["difference"] for step in finished.manifest.steps
+             if step.operation == "edit"]  # fmt: skip
+    assert page.count("what differs from its source") == len(shown) == 3
+    for digest in shown:
+        (thumb,) = (folder / "thumbs").glob(f"{digest}-*.webp")
+        assert f"thumbs/{thumb.name}" in page
+        with Image.open(thumb) as image:
+            levels = np.asarray(image.convert("RGB")).astype(int)
+        assert np.abs(levels[40, 45] - (0, 96, 64)).max() < 24  # kept
+        assert np.ptp(levels[5, 5]) < 16  # changed: grey
     with Image.open(folder / "cut.png") as image:
         assert image.mode == "RGBA"
         assert image.getpixel((2, 2))[3] == 0

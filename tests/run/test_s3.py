@@ -213,7 +213,9 @@ def test_a_run_with_nothing_to_do_asks_for_a_record_a_picture(s3_place, settings
     with reads.counted(faults) as counts:
         reads.again(reads.pictures(12), s3_place.url, watched)
     asked = {kind: n for kind, n in counts.items() if kind not in CLAIMED | {"LIST tmp"}}
-    assert asked == {"GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 5}
+    assert asked == {
+        "GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 5, "LIST decisions": 3,
+    }  # fmt: skip
 
 
 def test_a_chain_in_chunks_reads_what_other_chunks_made_and_publishing_reads_nothing(

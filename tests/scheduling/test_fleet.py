@@ -13,6 +13,7 @@ from flows.scheduling.statement import (
     FleetError,
     ModelStatement,
     WorkerStatement,
+    versions,
 )
 from kontext_engine.catalogue import HUB_MODELS, resolve_model
 from kontext_engine.spec import NumericsProfile
@@ -21,9 +22,12 @@ MINI = resolve_model("kontext-mini")
 USUAL = NumericsProfile()
 
 
-def statement(worker, spec=MINI, numerics=USUAL):
+def statement(worker, spec=MINI, numerics=USUAL, **libraries):
     told = ModelStatement(
-        worker=worker, spec=asdict(spec), numerics=asdict(numerics), libraries={"torch": "2.13.0"}
+        worker=worker,
+        spec=asdict(spec),
+        numerics=asdict(numerics),
+        libraries={"torch": "2.13.0"} | libraries,
     )
     # As it comes back from a variable.
     return ModelStatement.model_validate_json(told.model_dump_json())
@@ -47,6 +51,15 @@ def test_a_model_comes_back_as_it_was_stated():
     assert found == MINI
     assert numerics == NumericsProfile()
     assert fleet(statement("a"), statement("b")).engines == 4
+
+
+def test_cuts_are_keyed_by_what_all_workers_have_in_one_version():
+    one = statement("a", onnxruntime="1.32.0", **{"opencv-python-headless": "5.0"})
+    other = statement("b", onnxruntime="1.31.0", **{"opencv-python-headless": "5.0"})
+    assert fleet(one, other).cutting("kontext-mini") == {"opencv-python-headless": "5.0"}
+    assert set(fleet(one).cutting("kontext-mini")) == {"onnxruntime", "opencv-python-headless"}
+    assert fleet(one, statement("c")).cutting("kontext-mini") == {}
+    assert {"onnxruntime", "opencv-python-headless", "torch"} <= versions().keys()
 
 
 @pytest.mark.parametrize("name", ["/models/kontext-mini", "./kontext-mini", MINI.source])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -176,3 +177,16 @@ def test_what_is_named_beside_inputs_is_found_elsewhere_or_refused(
     recipe.write_text(TEXT.replace(before, after))
     with pytest.raises(RecipeError, match=told):
         put_parcel(load_recipe(recipe), settings, store)
+
+
+def test_a_name_that_is_not_utf_8_is_the_same_elsewhere(recipe, settings, store):
+    odd = Path(os.fsdecode(b"caf\xe9.png"))
+    recipe.write_text("version: 1\ninputs: {p: pictures/*}\nsteps: {s: {op: edit, image: p, "
+                      "prompt: hi}}\n")  # fmt: skip
+    Image.new("RGB", (64, 64), "red").save(recipe.parent / "pictures" / odd)
+    before = values(recipe, settings)
+    assert len(before["p"]) == 4
+    name = put_parcel(load_recipe(recipe), settings, store)
+    with unpacked(name, store.objects, Settings()) as found:
+        assert values(found.path, found.settings) == before
+        assert (found.path.parent / "pictures" / odd).is_file()
