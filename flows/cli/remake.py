@@ -125,7 +125,7 @@ def _compare(file: Path, target: Path, data: bytes) -> None:
         from PIL import ImageChops
 
         apart = ImageChops.difference(before, after)
-        most = max(high for _, high in apart.getextrema())
+        most = max(apart.tobytes())
         changed = apart.convert("RGB").point(lambda v: v and 255)
         count = sum(changed.convert("L").point(lambda v: v and 1).histogram()[1:])
         why = (

@@ -214,7 +214,7 @@ def test_a_run_with_nothing_to_do_asks_for_a_record_a_picture(s3_place, settings
         reads.again(reads.pictures(12), s3_place.url, watched)
     asked = {kind: n for kind, n in counts.items() if kind not in CLAIMED | {"LIST tmp"}}
     assert asked == {
-        "GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 5, "LIST decisions": 3,
+        "GET records": 12, "LIST runs": 1, "GET runs": 1, "PUT runs": 5,
     }  # fmt: skip
 
 
