@@ -14,6 +14,7 @@ from flows.recipe.node import to_plain
 from flows.recipe.recipe import parse_recipe
 from flows.recipe.schema import RecipeFile, json_schema, json_schema_text
 from flows.recipe.source import parse_source
+from tests.language import PAGE, page
 from tests.recipe.test_wrong import WRONG
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -70,6 +71,10 @@ def valid(text: str) -> bool:
 def test_the_file_is_in_sync() -> None:
     shipped = (RECIPES / "recipe.schema.json").read_text()
     assert shipped == json_schema_text(), "run: kontext schema --out recipes/recipe.schema.json"
+
+
+def test_the_page_of_the_language_is_in_sync() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run: python -m tests.language"
 
 
 def test_the_schema_is_a_schema() -> None:
