@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import random
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 
 from flows.run.manifest import Manifest
+from flows.run.telling import read_xmp
 from flows.store.s3 import S3Objects
 
 from ..run.samples import manifest_in
@@ -32,6 +35,8 @@ RECIPES = {
     "storyboard": (["character=raccoon", "face[character=monkey]"], 4),
 }
 # What of a manifest may differ from run to run; and of an output's own provenance.
+TABLES = {"outputs.csv", "outputs.json"}
+BESIDE = {"manifest.json", "recipe.yaml", "report.html", *TABLES}
 TIMES = {"created", "written", "seconds", "load_seconds", "sha256", "size"}
 
 
@@ -180,7 +185,8 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
     assert {step.blob for step in manifest.steps} == {
         step.blob for step in manifest_in(theirs).steps
     }
-    for name in mine.keys() - {"manifest.json", "report.html"}:
+    assert [*rows(ours)] == [*rows(theirs)]
+    for name in mine.keys() - {"manifest.json", "report.html", *TABLES}:
         if name == "recipe.yaml" or name.startswith("thumbs/"):
             assert mine[name] == other[name], name
         else:
@@ -190,7 +196,17 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
         assert hashlib.sha256(mine[output.path]).hexdigest() == output.sha256
     page = mine["report.html"].decode()
     for name in mine:
-        assert name in {"manifest.json", "recipe.yaml", "report.html"} or f'"{name}"' in page, name
+        assert name in BESIDE or f'"{name}"' in page, name
+
+
+def rows(run: Path) -> Iterator[dict[str, str]]:
+    """The tables' rows, the same in both, but for what follows from times in the files."""
+    told = json.loads((run / "outputs.json").read_text())
+    with (run / "outputs.csv").open(newline="") as table:
+        written = list(csv.DictReader(table))
+    assert [{name: str(cell) for name, cell in row.items()} for row in told] == written
+    for row in written:
+        yield {name: cell for name, cell in row.items() if name not in {"bytes", "sha256"}}
 
 
 def timeless(manifest: Manifest):
@@ -210,7 +226,8 @@ def pixels(data: bytes) -> np.ndarray:
 def provenance(data: bytes) -> dict[str, str]:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
-        return {name: text for name, text in image.text.items() if name != "kontext:created"}
+        facts = read_xmp(image.info["xmp"])
+    return {name: text for name, text in facts.items() if name != "created"}
 
 
 def assert_no_secret(ended: Ended) -> None:
