@@ -50,7 +50,8 @@ outputs:
   - {step: night, name: "{product}/night"}
 """
 STEPS = 6
-FILES = STEPS + 3 + STEPS + 3  # outputs, thumbnails of sources and steps, page, recipe, manifest
+# Outputs, thumbnails of sources and steps, page, recipe, manifest, two tables.
+FILES = STEPS + 3 + STEPS + 5
 IMPATIENT = {"KONTEXT_S3__ATTEMPTS": "2", "KONTEXT_S3__PATIENCE": "0.5"}
 # SeaweedFS takes one second where 8 writers race, and more where the machine is busy.
 NO_TIME = {"KONTEXT_S3__READ_TIMEOUT": "6"}
