@@ -205,7 +205,7 @@ def _server(folder: StateFolder, sheet: Sheet, database: str) -> Program:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             # A night that fell due while the machine slept is told of when it wakes.
-            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "3600",
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT1H",
         },
     )
     command = (
