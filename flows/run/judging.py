@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from flows.decisions.decided import Decided, read_decided
 from flows.decisions.decision import Decision, Score
 from flows.decisions.ledger import Refused, add
 from flows.plan.plan import make_plan
 from flows.plan.step import Pick, Plan
-from flows.recipe.recipe import Recipe
+from flows.recipe.recipe import parse_recipe
 from flows.run.outcome import Outcome, State
 from flows.settings import Settings
 from flows.store.keyed import KeyedStore
@@ -83,18 +84,34 @@ def _number(said: Score | None) -> float:
     return said.score if said is not None else float("-inf")
 
 
-def plan_again(
-    plan: Plan, recipe: Recipe, settings: Settings, store: KeyedStore, file: str
-) -> Plan:
-    """The plan of the next stage: the same recipe, with what has been decided by now.
+def next_plan(
+    plan: Plan,
+    outcome: Outcome,
+    store: KeyedStore,
+    settings: Settings,
+    decided: Decided,
+    judged: list[str],
+    path: Path,
+    libraries: Mapping[str, str] | None = None,
+) -> Plan | None:
+    """The plan of the next stage, if judges have picked something by now; their picks' labels are
+    added to ``judged``.
+
+    It is of the recipe as it was planned, at ``path``, whatever has become of the file; cuts are
+    made with ``libraries``.
 
     Raises:
         RecipeError, StoreError: as ``make_plan``.
     """
-    decided = read_decided(store, settings, recipe.name, file)
+    found = judge_picks(plan, outcome, store, decided, judged)
+    if not found:
+        return None
+    judged += found
+    recipe = parse_recipe(plan.recipe_text, path, plan.sets, settings)
     return make_plan(
         recipe, model=plan.model, numerics=plan.numerics, only=plan.only, settings=settings,
-        decided=decided,
+        decided=read_decided(store, settings, plan.recipe, plan.recipe_path.name),
+        libraries=libraries,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from flows.run.composing import Composer
 from flows.run.delivery import Delivered, Delivery
 from flows.run.events import Listener, ignore
 from flows.run.execute import Limits, never, run_plan
-from flows.run.judging import decided_since, join, judge_picks, open_picks, plan_again
+from flows.run.judging import decided_since, join, next_plan, open_picks
 from flows.run.look import look
 from flows.run.manifest import FILE_NAME as MANIFEST_NAME
 from flows.run.manifest import Manifest, build_manifest
@@ -182,19 +182,11 @@ def _next_stage(
     plan: Plan, outcome: Outcome, store: KeyedStore, request: RunRequest, judged: list[str]
 ) -> Plan | None:
     """The plan with what judges have picked by now, whose labels are added to ``judged``."""
-    from flows.recipe.recipe import parse_recipe
-
     if outcome.ending in (Ending.INTERRUPTED, Ending.STOPPED) or not open_picks(plan):
         return None
     settings = request.effective
     decided = read_decided(store, settings, plan.recipe, plan.recipe_path.name)
-    found = judge_picks(plan, outcome, store, decided, judged)
-    if not found:
-        return None
-    judged += found
-    # By the recipe as it was planned, whatever has become of the file.
-    recipe = parse_recipe(plan.recipe_text, plan.recipe_path, plan.sets, settings)
-    return plan_again(plan, recipe, settings, store, plan.recipe_path.name)
+    return next_plan(plan, outcome, store, settings, decided, judged, plan.recipe_path)
 
 
 def _tell_decided(plan: Plan, store: KeyedStore, request: RunRequest, say: Say) -> None:

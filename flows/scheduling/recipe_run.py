@@ -24,11 +24,11 @@ from flows.plan.step import Plan
 from flows.problems import Problem
 from flows.recipe.catalog import Catalog, Found
 from flows.recipe.errors import RecipeError
-from flows.recipe.recipe import load_recipe, parse_recipe
+from flows.recipe.recipe import load_recipe
 from flows.run.cutting import cut
 from flows.run.delivery import Delivered
 from flows.run.ends import gather
-from flows.run.judging import decided_since, join, judge_picks, plan_again
+from flows.run.judging import decided_since, join, next_plan, open_picks
 from flows.run.look import look
 from flows.run.outcome import Ending, Outcome
 from flows.run.pipeline import run_folder
@@ -133,20 +133,26 @@ class RecipeRun(ChunksParent):
         if not plan.picks or ended:
             return None
         with self._recipe() as (found, _):
-            file, settings = plan.recipe_path.name, found.settings
-            decided = read_decided(self.store, settings, plan.recipe, file)
-            made = judge_picks(plan, outcome, self.store, decided, judged)
-            if not made:
+            settings, before = found.settings, len(judged)
+            decided = read_decided(self.store, settings, plan.recipe, plan.recipe_path.name)
+            libraries = self._cutting(plan.model.name) if open_picks(plan) else None
+            opened = next_plan(
+                plan, outcome, self.store, settings, decided, judged, found.path, libraries
+            )
+            if opened is None:
                 for line in decided_since(plan, decided):
                     self.say(logging.INFO, line)
                 return None
-            judged += made
-            # By the recipe as it was planned, whatever has become of it.
-            recipe = parse_recipe(plan.recipe_text, found.path, self.form.sets, settings)
-            opened = plan_again(plan, recipe, settings, self.store, file)
             put_sources(opened, self.store)
-        self.say(logging.INFO, f"judges have picked {len(made)}: the next stage begins")
+        made = len(judged) - before
+        self.say(logging.INFO, f"judges have picked {made}: the next stage begins")
         return opened
+
+    def _cutting(self, model: str) -> Mapping[str, str]:
+        """The libraries that the workers of a model cut with."""
+        if not self.fleet.models:  # a revived body goes on without having asked
+            self.fleet = self._some_fleet()
+        return self.fleet.cutting(model)
 
     # --- before it begins
 
@@ -190,7 +196,7 @@ class RecipeRun(ChunksParent):
                 only=tuple(self.form.only),
                 settings=found.settings,
                 decided=read_decided(self.store, found.settings, recipe.name, found.path.name),
-                libraries=self.fleet.cutting(recipe.document.model),
+                libraries=self._cutting(recipe.document.model),
             )
             # Before the recipe's folder goes, which may be here for planning only.
             put_sources(plan, self.store)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from flows.plan.planfile import decode_plan, encode_plan
+from flows.run.judging import next_plan
 from flows.run.outcome import State
 from kontext_engine import judges
 from kontext_engine.api import Judged
+from kontext_engine.cutout import PACKAGE, cutout_method
 from tests.decisions.board import PICK, RECIPE, Board
 from tests.run.samples import WatchedEngine
 
@@ -117,3 +120,21 @@ def test_a_judge_of_somebody_else_is_found_by_its_entry_point(judged, monkeypatc
 
 def redness(shown: judges.Shown) -> Judged:
     return Judged(float(shown.picture.resize((1, 1)).getpixel((0, 0))[0]), "how red it is")
+
+
+def test_the_next_stage_cuts_by_the_libraries_that_it_is_told(judged):
+    """Those of the workers, whatever is installed where the run is planned."""
+    judged.change("  final:", "  cut: {op: cutout, image: chosen}\n  final:")
+    judged.run()
+    plan = judged.plan()
+    open_now = replace(
+        plan, picks={label: replace(pick, chosen=None) for label, pick in plan.picks.items()}
+    )
+    outcome = SimpleNamespace(steps={})
+    told = next_plan(
+        open_now, outcome, judged.store, judged.settings, judged.decided(), [], judged.path,
+        {PACKAGE: "1.2.3"},
+    )  # fmt: skip
+    methods = {step.method for step in told.steps.values() if step.operation == "cutout"}
+    assert methods == {cutout_method({PACKAGE: "1.2.3"})}
+    assert methods.isdisjoint(step.method for step in plan.steps.values())
