@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from flows.decisions.decided import UNDECIDED, Decided
 from flows.plan.beside import mask_file, model_file
@@ -21,6 +21,7 @@ from flows.plan.looking import Looking, note_unread
 from flows.plan.outputs import plan_outputs
 from flows.plan.picks import Picks
 from flows.plan.select import make_label, narrow, stale_label, take_label
+from flows.plan.settling import Settling
 from flows.plan.sheets import plan_sheets
 from flows.plan.sizing import Sizing
 from flows.plan.step import (
@@ -32,22 +33,18 @@ from flows.plan.step import (
     PlannedVariant,
     SourceImage,
     Step,
-    StepParams,
 )
 from flows.plan.told import note_long, note_unused
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import StepNode, build_graph, check_limits, look_up, setting
+from flows.recipe.graph import StepNode, build_graph, check_limits, look_up
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
-from flows.recipe.node import Loc
 from flows.recipe.notes import note_silent
 from flows.recipe.overrides import Overrides, load_overrides
-from flows.recipe.protect import region_of
-from flows.recipe.recipe import Recipe, setting_loc
+from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder
-from flows.recipe.validate import typed
 from flows.settings import Settings
 from flows.settings.load import load_settings
 from flows.sources.place import S3Object, Seen, look_at
@@ -56,7 +53,6 @@ from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.cutout import cutout_libraries
 from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
-from kontext_engine.geometry import Fit, Size, check_target
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 
@@ -129,8 +125,7 @@ class _Planner:
         self.remote: dict[S3Object, Seen] = {}  # objects that were read
         self.axes: dict[str, Axis] = {}
         self.nodes: dict[str, StepNode] = {}
-        self.settled: dict[tuple[str, ...], partial[StepParams]] = {}  # by what was filled in
-        self.wrong_settings: dict[tuple[Loc, str], list[str]] = {}  # the steps by place and cause
+        self.settling = Settling(review, model)
         self.labels: dict[str, str] = {}
         # Step id and values it depends on -> the keys of its takes.
         self.made: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -144,9 +139,7 @@ class _Planner:
         variants = self.prepare()
         self.read_remote()
         keys = [self.keys(variant) for variant in variants]
-        for (loc, text), labels in self.wrong_settings.items():
-            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
-            self.review.wrong(loc, f"{text} ({labels[0]}{more})")
+        self.settling.tell()
         shown = [name for name, axis in self.axes.items() if axis.shown]
         order = self.recipe.document.steps
         made = list(zip(variants, keys, strict=True))
@@ -277,14 +270,17 @@ class _Planner:
 
     def reads(self, node: StepNode, variant: Variant) -> Iterator[str]:
         """The steps that a step reads in this variant."""
-        names = [
+        names = (*self.images(node, variant), node.mask, node.of, *node.among)
+        yield from (name for name in names if name in self.nodes)
+
+    def images(self, node: StepNode, variant: Variant) -> list[str]:
+        """The inputs and steps that a step edits in this variant, by name."""
+        return [
             image
             if isinstance(image, str)
             else image.render(lambda item: look_up(self.recipe, item, variant.values)).strip()
             for image in node.images
         ]
-        more = (node.mask, node.of, *node.among)
-        yield from (name for name in (*names, *more) if name in self.nodes)
 
     def make(
         self,
@@ -302,11 +298,7 @@ class _Planner:
 
         names = {axis: variant.values[axis].name for axis in node.axes}
         label = take_label(node.id, shown, take)
-        texts = tuple([template.render(fill) for template in node.settings.values()])
-        settled = self.settled.get((node.id, *texts))
-        if settled is None:
-            settled = self.settle(node, dict(zip(node.settings, texts, strict=True)), label)
-            self.settled[(node.id, *texts)] = settled
+        settled = self.settling.of(node, fill, label)
         said = settled.keywords["seed"]
         if (seed := seeds.get(take, said)) < 0:  # nobody said one
             seed = default_seed(node.id, names)
@@ -319,12 +311,8 @@ class _Planner:
             seed=seed,
         )
         contexts: tuple[ContextRef, ...] = tuple(
-            [
-                self.context(image if isinstance(image, str) else image.render(fill).strip(),
-                             variant, keys, take)
-                for image in node.images
-            ]
-        )  # fmt: skip
+            [self.context(name, variant, keys, take) for name in self.images(node, variant)]
+        )
         if node.mask is not None or node.mask_file is not None:
             contexts += self.mask(node, variant, keys, take)
         if node.spec.cutout is not None:
@@ -372,50 +360,6 @@ class _Planner:
             text = f"'{legible(path.name)}' cannot be read ({reason}); expected a picture; "
             self.review.wrong(("inputs", name), f"{text}check the file")
             return SourceImage(name, path, "")
-
-    def settle(self, node: StepNode, filled: Mapping[str, str], label: str) -> partial[StepParams]:
-        """All of a step's parameters but its texts; ``filled`` are settings of this variant.
-
-        A seed that nobody said is -1.
-        """
-        found = dict(self.typed(node, filled, label))
-
-        def first(field: str, default: Any) -> Any:
-            value = found.get(field, setting(self.recipe, node.id, field))
-            return default if value is None or field in filled.keys() - found else value
-
-        model = self.model
-        if node.spec.op == "cutout":
-            return partial(StepParams, seed=-1, steps=0)
-        size = first("size", "match")
-        if size == "match":
-            size = model.default_size if node.spec.op == "generate" else None
-        return partial(
-            StepParams,
-            seed=first("seed", -1),
-            steps=first("steps", model.default_steps),
-            guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),
-            true_cfg=first("true_cfg", 1.0),
-            size=size,
-            # A part that is pasted back is neither cut nor stretched on the way.
-            fit=Fit.PAD if region_of(node.spec) else Fit(first("fit", Fit.CROP)),
-        )
-
-    def typed(
-        self, node: StepNode, filled: Mapping[str, str], label: str
-    ) -> Iterator[tuple[str, Any]]:
-        """Settings from the texts that they became in a variant; wrong ones are noted."""
-        for field, text in filled.items():
-            try:
-                value = typed(field, text)
-                if isinstance(value, Size):
-                    check_target(value, self.model.pixel_area, self.model.multiple)
-                if value == "match" and node.spec.op == "generate":
-                    raise ValueError("size 'match' has no image to match; expected such as 128x128")
-                yield field, value
-            except ValueError as error:
-                loc = setting_loc(self.recipe, node.id, field)
-                self.wrong_settings.setdefault((loc, str(error)), []).append(label)
 
     def stale_overrides(self) -> Iterator[str]:
         for label in self.overrides.seeds:

@@ -1,0 +1,91 @@
+"""Settings of steps: what a recipe says, typed once filled in, or else the model's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from flows.plan.step import StepParams
+from flows.recipe.graph import StepNode, setting
+from flows.recipe.node import Loc
+from flows.recipe.protect import region_of
+from flows.recipe.recipe import setting_loc
+from flows.recipe.review import Review
+from flows.recipe.template import Placeholder
+from flows.recipe.validate import typed
+from kontext_engine.geometry import Fit, Size, check_target
+from kontext_engine.spec import ModelSpec
+
+
+class Settling:
+    """Settles the parameters of steps, once for all variants that are told the same."""
+
+    def __init__(self, review: Review, model: ModelSpec) -> None:
+        self._review = review
+        self._model = model
+        self._known: dict[tuple[str, ...], partial[StepParams]] = {}  # by what was filled in
+        self._wrong: dict[tuple[Loc, str], list[str]] = {}  # the steps by place and cause
+
+    def of(
+        self, node: StepNode, fill: Callable[[Placeholder], str], label: str
+    ) -> partial[StepParams]:
+        """A step's parameters in a variant, all but its texts. A seed that nobody said is -1."""
+        texts = tuple([template.render(fill) for template in node.settings.values()])
+        found = self._known.get((node.id, *texts))
+        if found is None:
+            found = self._settled(node, dict(zip(node.settings, texts, strict=True)), label)
+            self._known[(node.id, *texts)] = found
+        return found
+
+    def tell(self) -> None:
+        """Note what was wrong, one line a cause."""
+        for (loc, text), labels in self._wrong.items():
+            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            self._review.wrong(loc, f"{text} ({labels[0]}{more})")
+
+    def _settled(
+        self, node: StepNode, filled: Mapping[str, str], label: str
+    ) -> partial[StepParams]:
+        """All of a step's parameters but its texts; ``filled`` are settings of this variant.
+
+        A seed that nobody said is -1.
+        """
+        found = dict(self._typed(node, filled, label))
+
+        def first(field: str, default: Any) -> Any:
+            value = found.get(field, setting(self._review.recipe, node.id, field))
+            return default if value is None or field in filled.keys() - found else value
+
+        model = self._model
+        if node.spec.op == "cutout":
+            return partial(StepParams, seed=-1, steps=0)
+        size = first("size", "match")
+        if size == "match":
+            size = model.default_size if node.spec.op == "generate" else None
+        return partial(
+            StepParams,
+            seed=first("seed", -1),
+            steps=first("steps", model.default_steps),
+            guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),
+            true_cfg=first("true_cfg", 1.0),
+            size=size,
+            # A part that is pasted back is neither cut nor stretched on the way.
+            fit=Fit.PAD if region_of(node.spec) else Fit(first("fit", Fit.CROP)),
+        )
+
+    def _typed(
+        self, node: StepNode, filled: Mapping[str, str], label: str
+    ) -> Iterator[tuple[str, Any]]:
+        """Settings from the texts that they became in a variant; wrong ones are noted."""
+        for field, text in filled.items():
+            try:
+                value = typed(field, text)
+                if isinstance(value, Size):
+                    check_target(value, self._model.pixel_area, self._model.multiple)
+                if value == "match" and node.spec.op == "generate":
+                    raise ValueError("size 'match' has no image to match; expected such as 128x128")
+                yield field, value
+            except ValueError as error:
+                loc = setting_loc(self._review.recipe, node.id, field)
+                self._wrong.setdefault((loc, str(error)), []).append(label)
