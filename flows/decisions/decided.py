@@ -137,11 +137,7 @@ class Decided:
         """The decisions of another file that hold of a slot, to be taken over."""
         row = self.ledger.of("hands", slot)
         file = row[-1].file if row else self.file
-        state = replay([one for one in row if one.file == file])
-        if state.pick is not None:
-            yield state.pick
-        for some in (state.seeds, state.approved, state.rejected):
-            yield from some.values()
+        yield from replay([one for one in row if one.file == file])
 
 
 UNDECIDED = Decided()

@@ -41,8 +41,12 @@ class SlotState:
     approved: Mapping[str, Decision] = field(default_factory=dict)
     rejected: Mapping[str, Decision] = field(default_factory=dict)
 
-
-NOTHING = SlotState()
+    def __iter__(self) -> Iterator[Decision]:
+        """Every decision that holds."""
+        if self.pick is not None:
+            yield self.pick
+        for some in (self.seeds, self.approved, self.rejected):
+            yield from some.values()
 
 
 @dataclass(frozen=True, slots=True)

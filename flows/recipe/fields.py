@@ -159,6 +159,11 @@ Length = Annotated[
 ExcludeValue = Annotated[
     list[str], BeforeValidator(listed, json_schema_input_type=Text | list[Text])
 ]
+Names = Annotated[  # one, or several, of what a recipe has names for
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]),
+]
 IncludeValue = Annotated[
     str | dict[str, str],
     PlainValidator(_read_choice, json_schema_input_type=Text | dict[str, Text]),

@@ -18,6 +18,7 @@ from flows.recipe.fields import (
     ExcludeValue,
     Identifier,
     IncludeValue,
+    Names,
     Part,
     SizeField,
     Text,
@@ -272,16 +273,7 @@ class StepSpec(Settings):
         description="'generate' (a picture from the prompt alone), 'edit' (a picture changed), "
         "'cutout' (a picture's subject, on nothing) or 'pick' (one of several pictures)."
     )
-    image: (
-        Annotated[
-            list[str],
-            Field(min_length=1),
-            BeforeValidator(
-                listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]
-            ),
-        ]
-        | None
-    ) = Field(
+    image: Names | None = Field(
         default=None,
         description="The picture to edit: an input or another step; a list for several, the one "
         "to edit first.",
@@ -299,16 +291,7 @@ class StepSpec(Settings):
         description="What to make or to change. {scene}, {product.noun} and {variable} are filled "
         "in; {{ and }} stand for braces.",
     )
-    among: (
-        Annotated[
-            list[str],
-            Field(min_length=1),
-            BeforeValidator(
-                listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]
-            ),
-        ]
-        | None
-    ) = Field(
+    among: Names | None = Field(
         default=None,
         alias="from",
         description="Of a pick: the step whose takes it chooses from, or a list of steps.",

@@ -6,7 +6,6 @@ any output, and made where it is not there yet; what cannot be made is told, and
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +80,8 @@ class Composer:
         sign = self.signing.for_output(self.plan, planned)
         picture, alpha = self._picture(record), self._picture(other)
         data = encode_output(self.plan, planned, record, picture, alpha, sign)
-        blob, media = hashlib.sha256(data).hexdigest(), MEDIA_TYPES[planned.format]
-        files.put(OutputRecord(key, record.key, record.blob, blob, len(data), media), data)
+        media = MEDIA_TYPES[planned.format]
+        files.put(OutputRecord.of(key, record.key, record.blob, data, media), data)
         return ""
 
     def _draw(self, sheet: PlannedSheet, seen: SheetSeen) -> str:
@@ -97,8 +96,8 @@ class Composer:
         frames = [self._frame(sheet, tile) for tile in sheet.tiles]
         font = None if sheet.font is None else read_source(sheet.font)
         data = draw(sheet, frames, font)
-        blob, media = hashlib.sha256(data).hexdigest(), MEDIA_TYPES[sheet.format]
-        files.put(OutputRecord(seen.key, seen.key, seen.frames, blob, len(data), media), data)
+        media = MEDIA_TYPES[sheet.format]
+        files.put(OutputRecord.of(seen.key, seen.key, seen.frames, data, media), data)
         return ""
 
     def _frame(self, sheet: PlannedSheet, tile: Tile) -> Frame:

@@ -82,7 +82,7 @@ _DECIDING = TypeAdapter(Deciding)
 
 def deciding(plan: Plan, planned: PlannedOutput) -> dict[str, Any]:
     """What decides the pixels of a planned file."""
-    numbers = _numbered(planned.keys, lambda key: plan.steps[key].parents)
+    numbers = numbered(planned.keys, lambda key: plan.steps[key].parents)
 
     def context(ref: ContextRef) -> dict[str, Any]:
         if isinstance(ref, ParentStep):
@@ -109,7 +109,7 @@ def deciding_of(manifest: Manifest, entry: OutputEntry) -> dict[str, Any]:
     if entry.key not in steps:
         raise DecidingError("is a contact sheet; run its recipe again to remake it")
     try:
-        numbers = _numbered(
+        numbers = numbered(
             (entry.key, entry.alpha) if entry.alpha else (entry.key,),
             lambda key: [one.name for one in steps[key].contexts if one.kind == "step"],
         )
@@ -215,7 +215,7 @@ def _told(
     return told | ({"alpha": numbers[file.alpha]} if file.alpha else {})
 
 
-def _numbered(keys: Iterable[str], parents: Callable[[str], Iterable[str]]) -> dict[str, int]:
+def numbered(keys: Iterable[str], parents: Callable[[str], Iterable[str]]) -> dict[str, int]:
     """The keys and all above them, each after its parents, by their place."""
     found: dict[str, int] = {}
     below = list(keys)[::-1]

@@ -181,18 +181,11 @@ class Desk:
     def in_force(self) -> Iterator[Decision]:
         """What hands have decided and not undone, and what judges have."""
         for slot in self.decided.ledger.slots().values():
-            yield from self._holds(slot)
+            yield from self.decided.state(slot)
         for pick in self.plan.picks.values():
             said = self.decided.judged(pick.slot, pick.judge, pick.judged) if pick.judged else None
             if said is not None:
                 yield said
-
-    def _holds(self, slot: Slot) -> Iterator[Decision]:
-        state = self.decided.state(slot)
-        if state.pick is not None:
-            yield state.pick
-        for some in (state.seeds, state.approved, state.rejected):
-            yield from some.values()
 
     def adopt(self) -> list[Decision]:
         """Take over what was decided from another file of this recipe's name.

@@ -6,7 +6,6 @@ missing. What cannot be encoded is noted, and ends nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -88,9 +87,8 @@ class Keeper:
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
         sign = self.signing.for_output(self.plan, planned)
         data = encode_output(self.plan, planned, record, picture, sign=sign)
-        blob = hashlib.sha256(data).hexdigest()
         media = MEDIA_TYPES[planned.format]
-        file = OutputRecord(key, record.key, record.blob, blob, len(data), media)
+        file = OutputRecord.of(key, record.key, record.blob, data, media)
         OutputStore(self.store).put(file, data)
 
     def _thumbnail(self, digest: str, picture: Image.Image) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
 from flows.plan.fonts import SHIPPED
 from flows.plan.step import AS_IT_IS, PlannedSheet
 from flows.run.encoders import encoded
+from flows.run.page import templates
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
@@ -260,13 +260,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 
 def _html(sheet: PlannedSheet, frames: Sequence[Frame]) -> bytes:
-    environment = Environment(
-        loader=PackageLoader("flows.run", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("flows.run")
     tiles = [
         (frame.caption, frame.picture and base64.b64encode(_jpeg(frame.picture)).decode("ascii"))
         for frame in frames

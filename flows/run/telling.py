@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from flows.plan.step import Plan, PlannedOutput, SourceImage, Step
-from flows.run.deciding import deciding
+from flows.run.deciding import deciding, numbered
 from flows.store.record import Record, canonical_json
 
 MAX_FACTS = 60_000  # bytes of all facts as XMP has them, beside some 2,000 around them
@@ -59,13 +59,8 @@ def _model_of(plan: Plan, step: Step) -> dict[str, str]:
 
 
 def _above(plan: Plan, step: Step) -> list[Step]:
-    """A step and all that it is made from."""
-    found, left = [], [step]
-    while left:
-        one = left.pop()
-        found.append(one)
-        left.extend(plan.steps[key] for key in one.parents)
-    return found
+    """A step and all that it is made from, each once."""
+    return [plan.steps[key] for key in numbered((step.key,), lambda key: plan.steps[key].parents)]
 
 
 def source_type(plan: Plan, step: Step) -> str:

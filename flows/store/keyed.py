@@ -111,16 +111,17 @@ class KeyedStore:
     def _listed(self, most: int) -> set[str] | None:
         """The keys of all records, or nothing where there are more, or nobody may list them."""
         with contextlib.suppress(StoreError):
-            found = {
-                entry.name.rpartition("/")[2]
-                for entry in itertools.islice(self.objects.list("records/"), most + 1)
-            }
+            found = set(itertools.islice(self._digests("records"), most + 1))
             return found if len(found) <= most else None
         return None
 
+    def _digests(self, folder: str) -> Iterator[str]:
+        """What a folder has names of."""
+        return (entry.name.rpartition("/")[2] for entry in self.objects.list(f"{folder}/"))
+
     def failures(self, keys: Iterable[str]) -> Iterator[tuple[str, FailureNote | None]]:
         """``last_failure`` for each key that has one: they are few, and listed."""
-        noted = {entry.name.rpartition("/")[2] for entry in self.objects.list("failures/")}
+        noted = set(self._digests("failures"))
         return in_lanes(self.last_failure, [key for key in keys if key in noted], self.lanes)
 
     def read(self, record: Record) -> bytes:

@@ -41,6 +41,12 @@ class OutputRecord:
     size: int
     media_type: str
 
+    @classmethod
+    def of(cls, key: str, step: str, picture: str, data: bytes, media_type: str) -> OutputRecord:
+        """The record of a file with these bytes."""
+        blob = hashlib.sha256(data).hexdigest()
+        return cls(key, step, picture, blob, len(data), media_type)
+
 
 _RECORD = TypeAdapter(OutputRecord)
 

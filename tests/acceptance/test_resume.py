@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from ..run.test_regions import KEPT_CHAIN
 from .conftest import Kontext, Results, labels
 from .samples import STEPS, write_ten_products
 
@@ -102,22 +103,11 @@ def test_two_runs_at_once_share_a_store(undisturbed, kontext, model, tmp_path):
         assert np.array_equal(shown, values(results.picture(output.key)))
 
 
-KEPT = """\
-version: 1
-inputs: {p: shoe.png}
-steps:
-  cut: {op: cutout, image: p}
-  one: {op: edit, image: p, prompt: on a beach, keep: {mask: cut, feather: 3}}
-  two: {op: edit, image: one, prompt: make it snow, keep: {mask: cut}}
-  three: {op: edit, image: two, prompt: make it night, keep: {mask: cut}}
-"""
-
-
 def test_what_is_kept_stays_kept_over_a_chain_that_is_killed_at_every_moment(kontext, tmp_path):
     shoe = Image.new("RGB", (96, 80), (236, 234, 230))
     ImageDraw.Draw(shoe).ellipse((20, 20, 70, 64), fill=(40, 60, 160))
     shoe.save(tmp_path / "shoe.png")
-    (tmp_path / "chain.yaml").write_text(KEPT)
+    (tmp_path / "chain.yaml").write_text(KEPT_CHAIN)
     kontext, results = kontext.at(tmp_path, {}, fake=0.0), Results(tmp_path / "out")
     for moment in (3, 4, 3):  # some after a blob was written, some after its record was
         done = results.recorded

@@ -25,7 +25,7 @@ from tests.recipe.workspace import plan_text
 
 from .samples import WatchedEngine, manifest_in, run
 
-CHAIN = """\
+KEPT_CHAIN = """\
 version: 1
 inputs: {p: shoe.png}
 steps:
@@ -33,12 +33,17 @@ steps:
   one: {op: edit, image: p, prompt: on a beach, keep: {mask: cut, feather: 3}}
   two: {op: edit, image: one, prompt: make it snow, keep: {mask: cut}}
   three: {op: edit, image: two, prompt: make it night, keep: {mask: cut}}
+"""
+CHAIN = (
+    KEPT_CHAIN
+    + """\
 outputs:
   - {step: three, name: night.png}
   - {step: three, name: night.jpg}
   - {step: cut, name: cut.png}
   - {step: cut, name: cut.jpg}
 """
+)
 
 METHOD = cutout.cutout_method(cutout.cutout_libraries())
 

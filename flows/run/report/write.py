@@ -7,12 +7,12 @@ import hashlib
 import io
 import logging
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from flows.run.asking import describe
 from flows.run.manifest import Manifest, StepEntry
+from flows.run.page import templates
 from flows.run.report.links import PAGE, RELATIVE, SHARED, Links
 from flows.run.report.thumbs import Thumbnails
 from flows.run.report.view import difference_of, page_of
@@ -73,13 +73,7 @@ def _bring(step: StepEntry, thumbs: Thumbnails, store: KeyedStore) -> None:
 
 def render(manifest: Manifest, thumbs: Thumbnails, links: Links) -> bytes:
     """The page. Everything that comes from a recipe is escaped."""
-    environment = Environment(
-        loader=PackageLoader("flows.run.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("flows.run.report")
     source, _, _ = environment.loader.get_source(environment, "report.js.j2")  # type: ignore[union-attr]
     script = source.strip()
     # Only this script may run and only the run's pictures be fetched, whatever a prompt contains.
