@@ -11,11 +11,13 @@ T = TypeVar("T")
 
 
 def until(wanted: Callable[[], T], seconds: float, why: Callable[[], str] = str) -> T:
-    """The first true answer."""
+    """The first true answer. Looks come slower by and by: each may cost a server 20 ms."""
     end = time.monotonic() + seconds
+    pause = 0.1
     while not (found := wanted()):
         assert time.monotonic() < end, f"not within {seconds:.0f} s. {why()}"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 1.0)
     return found
 
 

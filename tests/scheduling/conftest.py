@@ -17,17 +17,14 @@ from .quick import EDIT, TEMPO, write_night, write_twelve
 
 @pytest.fixture(scope="package")
 def quick(tmp_path_factory):
-    """Servers, a parents' worker and one chunks' worker, for all tests of what people do.
-
-    They end with the folder: what waits takes a fifth of a processor.
-    """
+    """Servers, a parents' worker and one chunks' worker, for all tests of what people do."""
     folder = tmp_path_factory.mktemp("quick")
     recipes = folder / "recipes"
     # Without the briefs, which are nothing for a night: one has 1,800 steps.
     shutil.copytree(ROOT / "recipes", recipes, ignore=shutil.ignore_patterns("briefs"))
     write_twelve(recipes)
-    write_night(recipes / "tiny")
-    write_night(recipes / "six")
+    write_night(recipes / "four", 4)
+    write_night(recipes / "three", 3)
     with City(folder / "city", tempo=TEMPO, ui=True) as city:
         city.deploy("--recipes", str(recipes))
         city.start_parents("parents", "--recipes", str(recipes))

@@ -81,23 +81,23 @@ def next_of(hook, subject):
 
 
 def test_a_night_that_ended_and_one_that_failed_are_told_with_counts_and_links(quick, told):
-    night = quick.night(concurrency=2, recipes="tiny")
+    night = quick.night(concurrency=2, recipes="four")
     text = next_of(told, ENDED)
     lines = text.splitlines()
-    assert lines[0] == "Completed: 6 Completed"
-    assert lines[1] in {"pictures: 60 done", "pictures: 60 cached"}
+    assert lines[0] == "Completed: 4 Completed"
+    assert lines[1] in {"pictures: 16 done", "pictures: 16 cached"}
     ui = quick.prefect.api.removesuffix("/api")
     assert lines[2] == f"{ui}/runs/flow-run/{night}"
-    assert len(lines[3:]) == 6
+    assert len(lines[3:]) == 4
     assert all("shared.html?X-Amz-" in line and ADMIN.key in line for line in lines[3:])
     assert SECRET not in text
     assert ADMIN.secret not in text
 
     quick.deploy("--notify", BLOCK, *where(quick))  # from now on without them
-    failed = quick.night(recipes="tiny", deadline_hours=1e-6)
+    failed = quick.night(recipes="four", deadline_hours=1e-6)
     text = next_of(told, FAILED)
     assert text.splitlines() == [
-        "Failed: 6 not begun; the deadline has passed",
+        "Failed: 4 not begun; the deadline has passed",
         f"{ui}/runs/flow-run/{failed}",
     ]
     with pytest.raises(Empty):

@@ -208,7 +208,7 @@ def recipes_of(city, night):
 
 
 def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
-    night = quick.night(concurrency=2, recipes="tiny")
+    night = quick.night(concurrency=2, recipes="four")
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
     quick.cancel(night)
     asked = time.monotonic()
@@ -221,8 +221,8 @@ def test_a_cancelled_night_cancels_all_below_it_and_begins_no_more(quick):
 
 
 def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
-    """Two recipes of six at once, in one order; its children are run-recipes."""
-    night = quick.night(concurrency=2, recipes="tiny")
+    """Two recipes of four at once, in one order; its children are run-recipes."""
+    night = quick.night(concurrency=2, recipes="four")
     ran = set()
 
     def over() -> bool:
@@ -235,19 +235,19 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     until(over, PATIENCE, quick.said)
     run = quick.flow_run(night)
     assert run.state.name == "Completed", (run.state.message, quick.said())
-    assert run.state.message == "6 Completed"
-    assert len(ran) == 6
+    assert run.state.message == "4 Completed"
+    assert len(ran) == 4
     assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id
 
 
-def test_an_urgent_run_passes_a_night_of_six_that_goes_one_by_one(quick):
-    night = quick.night(concurrency=1, recipes="six")
+def test_an_urgent_run_passes_a_night_that_goes_one_by_one(quick):
+    night = quick.night(concurrency=1, recipes="three")
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)
     urgent = Run(quick, seed=time.time_ns() % 10**9)
     urgent.assert_whole()
     assert not quick.flow_run(night).state.is_final()
-    assert len(recipes_of(quick, night)) < 6
-    assert quick.ended(night).state.message == "6 Completed", quick.said()
+    assert len(recipes_of(quick, night)) < 3
+    assert quick.ended(night).state.message == "3 Completed", quick.said()
     ran = sorted(recipes_of(quick, night), key=lambda run: run.created)
     for before, after in itertools.pairwise(ran):
         assert before.end_time <= after.created
@@ -274,14 +274,14 @@ def test_a_suspended_nights_recipes_go_on_when_it_is_resumed(quick):
 def test_a_night_waits_for_the_one_before_and_names_it(quick):
     first = quick.night(concurrency=1, recipes="")
     until(lambda: recipes_of(quick, first), PATIENCE, quick.said)
-    second = quick.night(recipes="tiny")
+    second = quick.night(recipes="four")
     name = quick.flow_run(first).name
     until(lambda: f"the night before, '{name}', is under way" in quick.said(), PATIENCE)
     assert recipes_of(quick, second) == []
     quick.cancel(first)
     assert quick.ended(first).state.name == "Cancelled"
     assert quick.ended(second).state.name == "Completed", quick.said()
-    assert len(recipes_of(quick, second)) == 6
+    assert len(recipes_of(quick, second)) == 4
 
 
 def test_at_its_deadline_a_night_begins_nothing_more_and_publishes_what_it_has(quick):
@@ -308,7 +308,7 @@ def test_at_its_deadline_a_night_begins_nothing_more_and_publishes_what_it_has(q
     assert pending
     assert len(done) + len(pending) == len(plan.steps)
     # A night whose deadline is over before it begins orders nothing.
-    night = quick.ended(quick.night(recipes="tiny", deadline_hours=1e-6))
+    night = quick.ended(quick.night(recipes="four", deadline_hours=1e-6))
     assert night.state.name == "Failed"
-    assert night.state.message == "6 not begun; the deadline has passed"
+    assert night.state.message == "4 not begun; the deadline has passed"
     assert recipes_of(quick, night.id) == []
