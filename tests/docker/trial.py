@@ -126,6 +126,9 @@ class Trial:
             "kontext run in the worker image, 5 pictures",
             lambda: self.once("worker", "kontext", "run", RECIPE, *only, "--out", "/tmp/out"),
         )
+        extras = (ROOT / "tests" / "docker" / "extras.py").read_text("utf-8")
+        self.note("the worker's extras", self.once("worker", "python3", "-c", extras))
+        self.once("slim", "python3", "-c", "import c2pa, cryptography, pillow_heif, pillow_jxl")
         self.step("images hold what they should, and no more")
 
     # --- services
