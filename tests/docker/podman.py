@@ -131,8 +131,12 @@ class Podman:
         lines, folders = ["[global]"], []
         for key in sorted(settings.keys() - {"constraint", "cert"}):
             lines.append(f"{key} = {settings[key]}")
-            places = (place.removeprefix("file://") for place in settings[key].split())
-            folders += [place for place in places if place.startswith("/") and Path(place).is_dir()]
+            for place in settings[key].split():
+                # A local index leads to files beside it.
+                folder = (
+                    Path(place) if place[0] == "/" else Path(place.removeprefix("file://")).parent
+                )
+                folders += [folder] if folder.is_absolute() and folder.is_dir() else []
         certificates = Path("/etc/ssl/certs/ca-certificates.crt")
         options = []
         if certificates.exists():
