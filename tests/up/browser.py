@@ -1,7 +1,7 @@
 """``python -m tests.up.browser [--pictures FOLDER]``: ``kontext up`` as a person sees it.
 
-The sample storyboard's twelve pictures are ordered from the dashboard's form in Debian's chromium,
-made by the shipped miniature on this machine's processor, and looked at in the report, which a click
+The sample storyboard's twelve pictures are ordered from the dashboard's form in a real browser, made
+by the shipped miniature on this machine's processor, and looked at in the report, which a click
 opens. Times are of this machine at this moment; pictures of the pages go into FOLDER.
 """
 
@@ -118,7 +118,9 @@ def visit(house: House, visitor: Visitor) -> None:
     report = visitor.report(f"{dashboard}/runs/flow-run/{run.id}")
     widths = report.evaluate("[...document.images].map(image => image.naturalWidth)")
     assert widths and min(widths) > 0, widths
-    say(f"report: {len(widths)} pictures, each of them shown; {report.locator('footer').inner_text()}")
+    say(
+        f"report: {len(widths)} pictures, each of them shown; {report.locator('footer').inner_text()}"
+    )
     report.close()
     visitor.page.goto(f"{dashboard}/dashboard")
     visitor.page.get_by_text("Flow Runs").first.wait_for()
