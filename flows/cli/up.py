@@ -157,7 +157,7 @@ def _show(folder: StateFolder, made: Plan, seconds: float, detach: bool) -> None
         ("health", ", ".join(f"{at[name]}/health/ready" for name in ("worker", "parents"))),
         ("report", _newest_report(settings)),
         ("logs", str(folder.logs)),
-        ("order", "in the dashboard: Deployments, run-recipe, Run; or in another terminal:"),
+        ("order", "in the dashboard: Deployments, run-recipe, Run, Custom run; or in a terminal:"),
         ("", f". {folder / 'environment'}; kontext run RECIPE.yaml --prefect"),
         ("stop", "kontext down" if detach else "Ctrl-C"),
     ]

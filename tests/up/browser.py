@@ -1,8 +1,8 @@
 """``python -m tests.up.browser [--pictures FOLDER]``: ``kontext up`` as a person sees it.
 
-The sample storyboard's twelve pictures are ordered from the dashboard's form in a real browser, made
-by the shipped miniature on this machine's processor, and looked at in the report, which a click
-opens. Times are of this machine at this moment; pictures of the pages go into FOLDER.
+The sample storyboard's twelve pictures are ordered from the dashboard's form in a real browser,
+made by the shipped miniature, and looked at in the report, which a click opens. Times are of this
+machine at this moment; pictures of the pages go into FOLDER.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ class Visitor:
             small = shot.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
             small.save(self.folder / f"{name}.jpg", quality=85)
 
-    def order(self, dashboard: str) -> None:
+    def order(self) -> None:
         """To the form by clicks, filled in and sent."""
         page = self.page
-        page.goto(dashboard)
-        page.get_by_role("link", name="Deployments").click()
-        page.get_by_role("link", name="run-recipe").last.click()
+        page.get_by_role("button", name="Not now").click()  # the server's other dashboard
+        page.locator("a[href='/deployments']").click()
+        listed = page.locator("a[href^='/deployments/deployment/']")
+        listed.filter(has_text="run-recipe").first.click()
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()
+        page.get_by_text("Output prefix").wait_for()
         page.locator(".p-select-button__icon").first.click()
         page.locator(".p-select-option__text").get_by_text(RECIPE, exact=True).click()
         self.keep("form")
@@ -99,13 +101,13 @@ def visit(house: House, visitor: Visitor) -> None:
     dashboard = re.search(r"dashboard  (\S+)", told)[1]
     metrics = re.search(r"health +(\S+)/health/ready", told)[1] + "/metrics"
     visitor.page.goto(dashboard)
-    visitor.page.get_by_text("Flow Runs").first.wait_for()
+    visitor.page.get_by_text("Run a task or flow to get started").wait_for()
     say(f"from command to 'all is up' {up:.1f} s, to the dashboard in the browser "
         f"{time.monotonic() - began:.1f} s")  # fmt: skip
-    visitor.order(dashboard)
+    visitor.order()
     ordered = time.monotonic()
     with house.client as client:
-        runs = until(lambda: client.read_flow_runs(), 60, house.said)
+        runs = until(client.read_flow_runs, 60, house.said)
     until(lambda: made(metrics) > 0, PATIENCE, house.said)
     first = time.monotonic() - ordered
     until(lambda: made(metrics) >= PICTURES, PATIENCE, house.said)
@@ -118,9 +120,8 @@ def visit(house: House, visitor: Visitor) -> None:
     report = visitor.report(f"{dashboard}/runs/flow-run/{run.id}")
     widths = report.evaluate("[...document.images].map(image => image.naturalWidth)")
     assert widths and min(widths) > 0, widths
-    say(
-        f"report: {len(widths)} pictures, each of them shown; {report.locator('footer').inner_text()}"
-    )
+    until_when = report.locator("footer").inner_text()
+    say(f"report: {len(widths)} pictures, each of them shown; {until_when}")
     report.close()
     visitor.page.goto(f"{dashboard}/dashboard")
     visitor.page.get_by_text("Flow Runs").first.wait_for()
