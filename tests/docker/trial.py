@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +167,9 @@ class Trial:
                 lambda s=service: self.podman.healthy(self.name(s)),
             )
         self.until("deployed", self.deployed)
+        for page in ("", "/dashboard", "/ui-settings"):
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{page}", timeout=30).close()
+        self.step("the dashboard answers")
 
     tag = "trial"
 
