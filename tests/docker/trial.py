@@ -167,7 +167,7 @@ class Trial:
                 lambda s=service: self.podman.healthy(self.name(s)),
             )
         self.until("deployed", self.deployed)
-        for page in ("", "/dashboard", "/ui-settings"):
+        for page in ("/", "/ui-settings"):
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}{page}", timeout=30).close()
         self.step("the dashboard answers")
 
