@@ -73,7 +73,7 @@ def folder_digest(folder: Path) -> str:
     """
     remembered = _load_cache()
     fresh: dict[str, _Entry] = {}
-    contents = _stated(folder)
+    contents = stated(folder)
     for path in model_files(folder):
         contents[path.relative_to(folder)] = _file_digest(path, remembered, fresh)
     total = hashlib.sha256()
@@ -84,7 +84,7 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _stated(folder: Path) -> dict[Path, str]:
+def stated(folder: Path) -> dict[Path, str]:
     """Digests of files that may be absent, by their path from the folder.
 
     Raises:

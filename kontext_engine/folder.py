@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from kontext_engine.digest import COMPONENTS
+from kontext_engine.digest import COMPONENTS, stated
 from kontext_engine.errors import ModelError
 
 REMEDY = "check that the folder is a complete diffusers model with safetensors weights"
@@ -29,18 +29,22 @@ _VOCABULARIES = {
 }
 
 
-def folder_lacks(folder: Path) -> tuple[str, ...]:
-    """What is missing, each as ``part/file: what is wrong``; empty for a whole model."""
-    return tuple(_lacks(folder))
+def folder_lacks(folder: Path, *, planning: bool = False) -> tuple[str, ...]:
+    """What is missing, each as ``part/file: what is wrong``; empty for a whole model.
+
+    Who only plans needs no weights that are stated (``kontext_engine.digest``).
+    """
+    spared = {f"{path.as_posix()}: missing" for path in stated(folder)} if planning else ()
+    return tuple(lack for lack in _lacks(folder) if lack not in spared)
 
 
-def check_whole(folder: Path) -> None:
-    """Refuse a partial model.
+def check_whole(folder: Path, *, planning: bool = False) -> None:
+    """Refuse a partial model; ``planning`` as in ``folder_lacks``.
 
     Raises:
         ModelError: names the first of what the folder lacks.
     """
-    if lacking := folder_lacks(folder):
+    if lacking := folder_lacks(folder, planning=planning):
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise ModelError(f"{folder / lacking[0]}{more}; {REMEDY}")
 

@@ -38,6 +38,9 @@ def test_every_sample_recipe_goes_along_in_the_same_folders():
     }
     expected = {Path("share/kontext") / path: path for path in tracked("recipes")}
     assert held == expected
+    # A folder among the files ends the build of the wheel.
+    patterns = [one for group in SETUPTOOLS["data-files"].values() for one in group]
+    assert [path for one in patterns for path in ROOT.glob(one) if not path.is_file()] == []
 
 
 def fnmatch_all(patterns):

@@ -79,7 +79,7 @@ def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
         return None, []
     try:
         spec = resolve_model(name)
-        check_whole(Path(spec.source))
+        check_whole(Path(spec.source), planning=True)
         return spec, []
     except ModelError as error:
         return HUB_MODELS[name], [f"{recipe.path}: {error}"]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from flows.up.folder import StateFolder
     from flows.up.programs import Plan
 
-SAMPLES = "share/kontext/recipes"  # below where this is installed
+CHECKOUT = Path(__file__).parents[2]
+# The samples lie where a wheel puts them, or in the checkout that is installed as it stands.
+SAMPLES = (Path("share/kontext/recipes"), CHECKOUT / "recipes")  # the first below sys.prefix
 LINK_SECONDS = 24 * 3600  # for which the newest report's link is good
 LOOK = 0.5  # seconds between two looks whether the supervisor is alive
 
@@ -74,7 +76,8 @@ def up(
 
     settings = effective(recipes=recipes, device=device, worker={"engines": engines})
     nothing_here = settings.recipes == Settings().recipes and not Path(settings.recipes).exists()
-    if nothing_here and (samples := Path(sys.prefix) / SAMPLES).is_dir():
+    offered = (Path(sys.prefix, place) for place in SAMPLES) if nothing_here else ()
+    if samples := next(filter(Path.is_dir, offered), None):
         typer.echo(f"no folder 'recipes' here: the samples in {samples} are offered")
         settings = settings.given(recipes=str(samples))
     if not is_s3(settings.recipes):
@@ -154,7 +157,7 @@ def _show(folder: StateFolder, made: Plan, seconds: float, detach: bool) -> None
         ("health", ", ".join(f"{at[name]}/health/ready" for name in ("worker", "parents"))),
         ("report", _newest_report(settings)),
         ("logs", str(folder.logs)),
-        ("order", "in the dashboard: Deployments, run-recipe, Run; or in another terminal:"),
+        ("order", "in the dashboard: Deployments, run-recipe, Run, Custom run; or in a terminal:"),
         ("", f". {folder / 'environment'}; kontext run RECIPE.yaml --prefect"),
         ("stop", "kontext down" if detach else "Ctrl-C"),
     ]

@@ -409,7 +409,7 @@ def _resolve_model(review: Review) -> ModelSpec:
     try:
         spec = resolve_model(str(beside) if written and beside.is_dir() else name)
         if (folder := Path(spec.source)).is_dir():
-            check_whole(folder)
+            check_whole(folder, planning=True)
         return spec
     except ModelError as error:
         review.wrong(("model",), str(error))

@@ -202,6 +202,7 @@ def _server(folder: StateFolder, sheet: Sheet, database: str) -> Program:
             "PREFECT_API_URL": f"{address}/api",
             "PREFECT_SERVER_UI_API_URL": f"{address}/api",
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),  # others may use this Python
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the other one asks hosts outside
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             # A night that fell due while the machine slept is told of when it wakes.

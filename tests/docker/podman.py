@@ -123,15 +123,20 @@ class Podman:
     def _pip(self) -> Iterator[list[str]]:
         """How pip asks on this machine, as secrets; folders that it looks into, for reading."""
         said = self.run(sys.executable, "-m", "pip", "config", "list")
-        lines, folders = ["[global]"], []
-        for line in said.splitlines():
+        settings: dict[str, str] = {}
+        # As pip does: the environment goes before a file, a command's section before the general.
+        for line in sorted(said.splitlines(), key=lambda line: line.startswith("global.")):
             name, _, value = line.partition("=")
-            key, value = name.rpartition(".")[2], value.strip("'\"")
-            if key in {"constraint", "cert"}:
-                continue
-            lines.append(f"{key} = {value}")
-            places = (place.removeprefix("file://") for place in value.split())
-            folders += [place for place in places if place.startswith("/") and Path(place).is_dir()]
+            settings.setdefault(name.rpartition(".")[2], value.strip("'\""))
+        lines, folders = ["[global]"], []
+        for key in sorted(settings.keys() - {"constraint", "cert"}):
+            lines.append(f"{key} = {settings[key]}")
+            for place in settings[key].split():
+                # A local index leads to files beside it.
+                folder = (
+                    Path(place) if place[0] == "/" else Path(place.removeprefix("file://")).parent
+                )
+                folders += [folder] if folder.is_absolute() and folder.is_dir() else []
         certificates = Path("/etc/ssl/certs/ca-certificates.crt")
         options = []
         if certificates.exists():

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,9 @@ class Trial:
             "kontext run in the worker image, 5 pictures",
             lambda: self.once("worker", "kontext", "run", RECIPE, *only, "--out", "/tmp/out"),
         )
+        extras = (ROOT / "tests" / "docker" / "extras.py").read_text("utf-8")
+        self.note("the worker's extras", self.once("worker", "python3", "-c", extras))
+        self.once("slim", "python3", "-c", "import c2pa, cryptography, pillow_heif, pillow_jxl")
         self.step("images hold what they should, and no more")
 
     # --- services
@@ -163,6 +167,9 @@ class Trial:
                 lambda s=service: self.podman.healthy(self.name(s)),
             )
         self.until("deployed", self.deployed)
+        for page in ("/", "/ui-settings"):
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{page}", timeout=30).close()
+        self.step("the dashboard answers")
 
     tag = "trial"
 

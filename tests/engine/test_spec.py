@@ -10,6 +10,7 @@ import pytest
 from kontext_engine import catalogue, digest
 from kontext_engine.api import ModelError
 from kontext_engine.catalogue import list_models, resolve_model
+from kontext_engine.folder import check_whole
 from kontext_engine.geometry import Size
 from kontext_engine.spec import Condition, ContextIds, write_spec
 from tests.engine.tiny import CONTROL, FULL, PLAIN, save_tiny_model
@@ -174,6 +175,9 @@ def test_absent_weights_count_as_they_are_stated(folder):
     for path in weights:
         (folder / path).unlink()
     assert digest.folder_digest(folder) == first
+    check_whole(folder, planning=True)  # as where there is only the slim image
+    with pytest.raises(ModelError, match=r"\.safetensors: missing and 3 more"):
+        check_whole(folder)
     (folder / digest.STATED).write_bytes(
         (b"1" if made.stdout[:1] == b"0" else b"0") + made.stdout[1:]
     )

@@ -169,10 +169,14 @@ def test_a_wrong_start_is_one_line_and_down_works_all_the_same(
     assert (code, out, err) == (0, ".kontext: nothing of it runs\n", "")
 
 
-def test_in_an_empty_folder_the_installed_samples_are_offered(monkeypatch, tmp_path, capsys):
-    samples = tmp_path / "installed" / "share" / "kontext" / "recipes"
-    samples.parent.mkdir(parents=True)
-    Path("recipes").rename(samples)
+@pytest.mark.parametrize("wheel", [True, False])
+def test_in_an_empty_folder_the_samples_are_offered(wheel, monkeypatch, tmp_path, capsys):
+    samples = (
+        tmp_path / "installed" / "share" / "kontext" / "recipes" if wheel else ROOT / "recipes"
+    )
+    Path("recipes").rename("empty")
+    if wheel:
+        samples.mkdir(parents=True)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "installed"))
     monkeypatch.setattr(folders, "LEAST_ROOM", 10**18)  # as far as it is to go here
     code, out, _ = kontext(capsys, "up")
