@@ -12,6 +12,7 @@ from flows.cli.options import Sets
 
 if TYPE_CHECKING:
     from flows.plan.step import Plan
+    from flows.recipe.errors import RecipeError
     from flows.recipe.recipe import Recipe
     from kontext_engine.spec import ModelSpec
 
@@ -42,13 +43,26 @@ def check(
             plan, missing = plan_anyway(load_recipe(path, tuple(sets or ())))
         except RecipeError as error:
             wrong = True
-            typer.echo(str(error), err=True)
+            typer.echo(str(_everything(error)), err=True)
             continue
         for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
         typer.echo(f"{path}: ok, {summary(plan)}")
     if wrong:
         raise typer.Exit(ExitCode.WRONG)
+
+
+def _everything(error: RecipeError) -> RecipeError:
+    """The mistakes of form, and those that can be told of the rest of the recipe."""
+    from flows.recipe.errors import RecipeError
+
+    if error.partly is None:
+        return error
+    try:
+        plan_anyway(error.partly.recipe)
+    except RecipeError as other:
+        return RecipeError([*error.problems, *error.partly.rest.told(other.problems)])
+    return error
 
 
 def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:

@@ -58,12 +58,13 @@ def _sheets(
     made: Made,
 ) -> Iterator[PlannedSheet]:
     """The sheets of one entry: one for each name that its own becomes."""
-    if spec.sheet not in nodes:
-        text = unknown("step", spec.sheet, "outputs", nodes, "write one of these")
+    if spec.sheet not in (steps := review.recipe.document.steps):
+        text = unknown("step", spec.sheet, "outputs", steps, "write one of these")
         review.wrong((*loc, "sheet"), text)
+    if spec.sheet not in nodes:  # or one in a circle
         return
     before, node = len(review.problems), nodes[spec.sheet]
-    builtins = (*BUILTINS, TAKE) if node.takes > 1 else BUILTINS
+    builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
     stem, kind = _split(review, loc, spec)
     name = read_template(review, (*loc, "name"), stem, axes, builtins)
     if name.parts and (wrong := unsafe(name)):

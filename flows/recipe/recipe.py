@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from flows.recipe.expand import Join, expand, settled
 from flows.recipe.fields import keys_of
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
+from flows.recipe.rest import Rest, rest_of
 from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source
 from flows.recipe.validate import validate, validate_head
@@ -47,6 +49,14 @@ class Recipe:
     def folder(self) -> Path:
         """What relative paths in the recipe begin at."""
         return self.path.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """A recipe without its mistakes of form, and what of its problems can be trusted."""
+
+    recipe: Recipe
+    rest: Rest
 
 
 def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None = None) -> Recipe:
@@ -90,14 +100,36 @@ def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
 def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | None) -> Recipe:
     settings = machine or load_settings(path.parent)
     source, files = compose(source, path, settings)
-    source, given = _apply_sets(source, sets)
+    source, said = _apply_sets(source, sets)
     head = validate_head(source)
-    variables, lists = _values(source, head, given)
+    variables, lists = _values(source, head, said)
     found = expand(source, path.parent, settings, variables, lists)
+    given = _changed(source, head, variables, sets) if sets else {}
+
+    def recipe(document: RecipeFile, tree: Source) -> Recipe:
+        return Recipe(
+            path,
+            document.name or path.stem,
+            tree,
+            source,
+            document,
+            variables,
+            tuple(sets),
+            tuple(found.joins),
+            (*files, *found.files),
+            given,
+        )
+
     try:
         document = validate(found.source)
     except RecipeError as error:
-        raise RecipeError([*found.problems, *error.problems]) from None
+        problems = [*found.problems, *error.problems]
+        rest = rest_of(found.source, error.wrong) if not found.problems else None
+        partly = None
+        if rest is not None:
+            with contextlib.suppress(RecipeError):  # too much hangs on what is wrong
+                partly = Partly(recipe(validate(rest.source), rest.source), rest)
+        raise RecipeError(problems, partly=partly) from None
     if "{" in document.model:
         text = (
             f"'{document.model}' holds what is no variable; expected one model for the whole "
@@ -106,18 +138,7 @@ def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | No
         found.problems.append(source.problem(("model",), text))
     if found.problems:
         raise RecipeError(found.problems)
-    return Recipe(
-        path,
-        document.name or path.stem,
-        found.source,
-        source,
-        document,
-        variables,
-        tuple(sets),
-        tuple(found.joins),
-        (*files, *found.files),
-        _changed(source, head, variables, sets) if sets else {},
-    )
+    return recipe(document, found.source)
 
 
 def _changed(
