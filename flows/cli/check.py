@@ -43,7 +43,7 @@ def check(
             plan, missing = plan_anyway(load_recipe(path, tuple(sets or ())))
         except RecipeError as error:
             wrong = True
-            typer.echo(str(_everything(error)), err=True)
+            typer.echo(str(everything(error)), err=True)
             continue
         for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
@@ -52,7 +52,7 @@ def check(
         raise typer.Exit(ExitCode.WRONG)
 
 
-def _everything(error: RecipeError) -> RecipeError:
+def everything(error: RecipeError) -> RecipeError:
     """The mistakes of form, and those that can be told of the rest of the recipe."""
     from flows.recipe.errors import RecipeError
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flows.problems import Mark, Problem
-from flows.recipe.node import Field, Loc, Node, Source
+from flows.recipe.node import Field, Loc, Node, Source, replaced
 
 # Defaults without which no step is wrong.
 _FREE = frozenset({"seed", "steps", "guidance", "size", "fit", "negative_prompt"})
@@ -28,10 +28,8 @@ class Rest:
     def told(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """Those of the rest's problems that do not follow from what was taken out."""
         for one in problems:
-            mark = one.mark
-            if one.path != self.source.path or mark is None:
-                yield one
-            elif not any(begin <= mark < end for begin, end in self.hidden):
+            mark = one.mark if one.path == self.source.path else None
+            if mark is None or not any(begin <= mark < end for begin, end in self.hidden):
                 yield one
 
 
@@ -40,12 +38,12 @@ def rest_of(source: Source, wrong: Sequence[Loc]) -> Rest | None:
     steps = _fields(source.root, "steps")
     taken: dict[Loc, None] = {}
     for loc in wrong:
-        within = loc[0] if loc else None
-        if within == "steps" and len(loc) > 2 and loc[2] != "op" and loc[1] in steps:
+        within, much = (loc[0], len(loc)) if loc else ("", 0)
+        if within == "steps" and much > 1 and loc[2:3] != ("op",) and loc[1] in steps:
             taken[loc[:3]] = None
-        elif within == "outputs" and len(loc) > 1:
-            taken[loc[:2]] = None
-        elif within == "defaults" and len(loc) > 1 and loc[1] in _FREE:
+        elif (within == "outputs" and much > 1) or (
+            within == "defaults" and much > 1 and loc[1] in _FREE
+        ):
             taken[loc[:2]] = None
         else:
             return None
@@ -58,8 +56,10 @@ def rest_of(source: Source, wrong: Sequence[Loc]) -> Rest | None:
             taken["outputs", index] = None
     root = source.root
     for loc in sorted(taken, key=str, reverse=True):
-        if loc[0] != "outputs":
+        if loc[0] == "defaults" or len(loc) > 2:
             root = _without(root, loc)
+    for name in {loc[1] for loc in taken if loc[0] == "steps"}:
+        root = _worded(root, str(name))
     gone = {loc[1] for loc in taken if loc[0] == "outputs"}
     if gone and outputs is not None:
         left = tuple(item for at, item in enumerate(outputs.items or ()) if at not in gone)
@@ -107,6 +107,15 @@ def _texts(node: Node) -> Iterator[str]:
         yield from _texts(item)
     if node.text:
         yield node.text
+
+
+def _worded(root: Node, name: str) -> Node:
+    """With some prompt in a step whose own was taken out or misspelt."""
+    step = _fields(root, "steps")[name].node
+    if step.fields is None or "prompt" in step.fields:
+        return root
+    words = Field(step.mark, Node(step.mark, "-", "-"))
+    return replaced(root, ("steps", name), replace(step, fields={**step.fields, "prompt": words}))
 
 
 def _without(node: Node, loc: Loc) -> Node:

@@ -7,6 +7,32 @@ from __future__ import annotations
 from tests.recipe.workspace import Wrong
 
 WRONG: dict[str, Wrong] = {
+    # What can be known at once is told at once, and nothing that follows from another mistake.
+    "of-every-kind": (
+        """\
+inputs: {p: samples/shoe.png}
+matrix: {shot: [a, b]}
+steps:
+  s: {op: edit, image: p, promt: "a {shot}", stps: 3}
+  after: {op: edit, image: s, prompt: "{nothing}"}
+  g: {op: generate, prompt: "{shto}"}
+  h: {op: edit, image: pp, prompt: "{shot}"}
+outputs:
+  - {step: ss, name: "{shot}.jpg"}
+  - {step: s, name: "{sht}.jpg"}
+  - {step: g, name: "{sht}.jpg"}
+  - {step: g, name: a, qualty: 9}
+""",
+        [
+            "5:27: unknown key 'promt' in step 's': did you mean 'prompt'?",
+            "5:46: unknown key 'stps' in step 's': did you mean 'steps'?",
+            "7:30: unknown variable 'shto' in prompt: did you mean 'shot'?",
+            "8:24: unknown step or input 'pp' in image: did you mean 'p'?",
+            "10:12: unknown step 'ss' in outputs: did you mean 's'?",
+            "12:22: unknown variable 'sht' in name: did you mean 'shot'?",
+            "13:24: unknown key 'qualty' in output 4: did you mean 'quality'?",
+        ],
+    ),
     "size-unreadable": (
         "steps:\n  s: {op: generate, prompt: hi, size: big}\n",
         "3:39: size 'big' cannot be read; expected 'match', '128x128' or {width: 128, height: 128}; write one of these",
