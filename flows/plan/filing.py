@@ -128,8 +128,9 @@ def credit_of(review: Review, spec: OutputSpec) -> Credit:
         return Credit()
 
 
-def credit(settings: Settings, metadata: Metadata | None = None) -> Credit:
-    """What files tell by the settings; ``metadata`` is what one of them says itself.
+def credit(settings: Settings, metadata: Metadata | None = None, *, signed: bool = True) -> Credit:
+    """What files tell by the settings; ``metadata`` is what one of them says itself, ``signed``
+    whether files like it are signed where there is a certificate.
 
     Raises:
         OSError: the certificate cannot be read.
@@ -139,7 +140,7 @@ def credit(settings: Settings, metadata: Metadata | None = None) -> Credit:
     if level == "none":
         return Credit("none")
     digest = ""
-    if said.certificate is not None:
+    if said.certificate is not None and signed:
         digest = hashlib.sha256(said.certificate.read_bytes()).hexdigest()
     return Credit(level, said.creator, digest)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flows.plan.filing import credit
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
@@ -74,6 +75,7 @@ def _sheets(
         caption = read_template(review, (*loc, "caption"), spec.caption, axes, builtins)
     place = _place(review, loc, spec, axes)
     font = _font(review, loc, spec, kind)
+    told = credit(review.settings, spec.metadata, signed=False)
     if len(review.problems) > before:
         return
     groups: dict[str, dict[str, Tile]] = {}
@@ -101,6 +103,7 @@ def _sheets(
             spec.page or "a4-landscape",
             spec.missing,
             font,
+            told,
         )
     if kind != "html":
         every = [tile.caption for tiles in groups.values() for tile in tiles.values()]

@@ -81,8 +81,9 @@ def order(
             settings=settings,
             libraries=workers.cutting(recipe.document.model),
         )
-        for warning in few(plan.warnings) if say is not None else ():
-            say(f"note: {warning}")
+        if say is not None:
+            for warning in few(plan.warnings):
+                say(f"note: {warning}")
     store = open_store(request.out, settings)
     store.prepare()
     form = RunForm(
