@@ -98,7 +98,8 @@ def alpha_of(
         review.wrong((*loc, "alpha"), f"{text}remove it or write another 'format'", key=True)
     if not isinstance(spec.alpha, str) or spec.alpha == spec.step:
         return None
-    if spec.alpha not in (steps := review.recipe.document.steps):
+    if spec.alpha not in review.recipe.document.steps:
+        steps = review.recipe.named_steps
         text = unknown("step", spec.alpha, "alpha", steps, "write one of these")
         review.wrong((*loc, "alpha"), text)
         return None

@@ -51,7 +51,8 @@ def plan_outputs(
     wheres: dict[str, Loc] = {}
     for loc, said in _specs(review.recipe, nodes):
         spec = with_preset(review, loc, said)
-        if (steps := review.recipe.document.steps).get(spec.step) is None:
+        if spec.step not in review.recipe.document.steps:
+            steps = review.recipe.named_steps
             text = unknown("step", spec.step, "outputs", steps, "write one of these")
             review.wrong((*loc, "step"), text)
         if spec.step not in nodes:  # or one in a circle

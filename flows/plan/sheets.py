@@ -59,7 +59,8 @@ def _sheets(
     made: Made,
 ) -> Iterator[PlannedSheet]:
     """The sheets of one entry: one for each name that its own becomes."""
-    if spec.sheet not in (steps := review.recipe.document.steps):
+    if spec.sheet not in review.recipe.document.steps:
+        steps = review.recipe.named_steps
         text = unknown("step", spec.sheet, "outputs", steps, "write one of these")
         review.wrong((*loc, "sheet"), text)
     if spec.sheet not in nodes:  # or one in a circle

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from flows.problems import Problem, ProblemsError
 
 if TYPE_CHECKING:
-    from flows.recipe.recipe import Partly
+    from flows.recipe.recipe import Recipe
 
 
 class RecipeError(ProblemsError):
     """The recipe cannot be used as it stands; ``problems`` lists why, in order of place.
 
-    ``wrong`` are the places in the tree of mistakes of form, and ``partly`` what can be read of
-    the recipe without them.
+    ``wrong`` are the places in the tree of mistakes of form, and ``rest`` what can be read of the
+    recipe without them.
     """
 
     def __init__(
@@ -23,8 +23,8 @@ class RecipeError(ProblemsError):
         problems: Iterable[Problem],
         *,
         wrong: Sequence[tuple[str | int, ...]] = (),
-        partly: Partly | None = None,
+        rest: Recipe | None = None,
     ) -> None:
         super().__init__(problems)
         self.wrong = tuple(wrong)
-        self.partly = partly
+        self.rest = rest

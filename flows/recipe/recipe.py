@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.problems import Problem, did_you_mean, one_of
@@ -14,7 +13,7 @@ from flows.recipe.expand import Join, expand, settled
 from flows.recipe.fields import keys_of
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
-from flows.recipe.rest import Rest, rest_of
+from flows.recipe.rest import rest_around, rest_of
 from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source
 from flows.recipe.validate import validate, validate_head
@@ -50,13 +49,11 @@ class Recipe:
         """What relative paths in the recipe begin at."""
         return self.path.parent
 
-
-@dataclass(frozen=True, slots=True)
-class Partly:
-    """A recipe without its mistakes of form, and what of its problems can be trusted."""
-
-    recipe: Recipe
-    rest: Rest
+    @property
+    def named_steps(self) -> tuple[str, ...]:
+        """All steps as written, those that were left out as well: what somebody may have meant."""
+        node = self.written.node(("steps",))
+        return tuple((node.fields if node is not None else None) or self.document.steps)
 
 
 def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None = None) -> Recipe:
@@ -88,6 +85,14 @@ def parse_recipe(
 ) -> Recipe:
     """``load_recipe`` for text that is already in memory; ``path`` is where it would lie."""
     return _load(parse_source(text, str(path)), path, sets, settings)
+
+
+def without(recipe: Recipe, problems: Iterable[Problem]) -> Recipe | None:
+    """The recipe without the steps and outputs that hold problems, and what may be made from them;
+    ``None`` where nothing certain is left.
+    """
+    tree = rest_around(recipe.source, problems)
+    return None if tree is None else replace(recipe, source=tree, document=validate(tree))
 
 
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
@@ -124,12 +129,9 @@ def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | No
         document = validate(found.source)
     except RecipeError as error:
         problems = [*found.problems, *error.problems]
-        rest = rest_of(found.source, error.wrong) if not found.problems else None
-        partly = None
-        if rest is not None:
-            with contextlib.suppress(RecipeError):  # too much hangs on what is wrong
-                partly = Partly(recipe(validate(rest.source), rest.source), rest)
-        raise RecipeError(problems, partly=partly) from None
+        tree = rest_of(found.source, error.wrong) if not found.problems else None
+        rest = None if tree is None else recipe(validate(tree), tree)
+        raise RecipeError(problems, rest=rest) from None
     if "{" in document.model:
         text = (
             f"'{document.model}' holds what is no variable; expected one model for the whole "

@@ -1,75 +1,79 @@
-"""What is left of a recipe without its mistakes of form, so that all others are told at once.
+"""What is left of a recipe without what is wrong with it, so that all else is told at once.
 
-Only what is sound is looked at: steps without the fields that are wrong, outputs that are right.
-Whatever a step that was wrong says further, or one that reads it, or the defaults that both have,
-may follow from the mistake alone and is not told.
+Left out are the steps and outputs that hold a mistake, and all that may be made from such a step:
+what they say further may follow from that mistake alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flows.problems import Mark, Problem
-from flows.recipe.node import Field, Loc, Node, Source, replaced
+from flows.recipe.node import Field, Loc, Node, Source
 
 # Defaults without which no step is wrong.
 _FREE = frozenset({"seed", "steps", "guidance", "size", "fit", "negative_prompt"})
-_LAST = Mark(1_000_000_000, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """The tree without what is wrong, and the places in it that say nothing reliable."""
-
-    source: Source
-    hidden: tuple[tuple[Mark, Mark], ...]
-
-    def told(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Those of the rest's problems that do not follow from what was taken out."""
-        for one in problems:
-            mark = one.mark if one.path == self.source.path else None
-            if mark is None or not any(begin <= mark < end for begin, end in self.hidden):
-                yield one
-
-
-def rest_of(source: Source, wrong: Sequence[Loc]) -> Rest | None:
-    """The recipe without what is ``wrong``; ``None`` where too much hangs on that."""
-    steps = _fields(source.root, "steps")
-    taken: dict[Loc, None] = {}
+def rest_of(source: Source, wrong: Sequence[Loc]) -> Source | None:
+    """The tree without what holds these places; ``None`` where all may hang on one of them."""
+    steps, outputs, root = set[str](), set[int](), source.root
     for loc in wrong:
-        within, much = (loc[0], len(loc)) if loc else ("", 0)
-        if within == "steps" and much > 1 and loc[2:3] != ("op",) and loc[1] in steps:
-            taken[loc[:3]] = None
-        elif (within == "outputs" and much > 1) or (
-            within == "defaults" and much > 1 and loc[1] in _FREE
-        ):
-            taken[loc[:2]] = None
+        within, which = loc[0] if loc else "", loc[1] if len(loc) > 1 else None
+        if within == "steps" and which in _fields(root, "steps"):
+            steps.add(str(which))
+        elif within == "outputs" and isinstance(which, int):
+            outputs.add(which)
+        elif within == "defaults" and which in _FREE:
+            defaults = _fields(root, "defaults")
+            defaults.pop(str(which), None)
+            root = _with(root, "defaults", Node(Mark(), fields=defaults) if defaults else None)
         else:
             return None
-    unsure = _readers(steps, {str(loc[1]) for loc in taken if loc[0] == "steps"})
-    if any(steps[name].node.file or steps[name].node.origin for name in unsure):
+    return _without(replace(source, root=root), steps, outputs)
+
+
+def rest_around(source: Source, problems: Iterable[Problem]) -> Source | None:
+    """The same, without what holds these problems."""
+    places = list(_places(source.root))
+    wrong: list[Loc] = []
+    for one in problems:
+        before = [place for place in places if one.mark is not None and place[0] <= one.mark]
+        if one.path != source.path or not before or not before[-1][1]:
+            return None
+        wrong.append(before[-1][1])
+    return rest_of(source, wrong)
+
+
+def _places(root: Node) -> Iterator[tuple[Mark, Loc]]:
+    """Where each step and each output begins, in order; other sections mean nothing."""
+    found: list[tuple[Mark, Loc]] = [(entry.key, ()) for entry in (root.fields or {}).values()]
+    steps = _fields(root, "steps").items()
+    found += [(entry.key, ("steps", name)) for name, entry in steps if not entry.node.file]
+    outputs = (root.fields or {}).get("outputs")
+    items = (outputs.node.items if outputs is not None else None) or ()
+    found += [(item.mark, ("outputs", at)) for at, item in enumerate(items) if not item.file]
+    return iter(sorted(found))
+
+
+def _without(source: Source, wrong: Collection[str], outputs: set[int]) -> Source | None:
+    steps = _fields(source.root, "steps")
+    unsure = _readers(steps, wrong)
+    left = {name: entry for name, entry in steps.items() if name not in unsure}
+    if not left:
         return None
-    outputs = source.node(("outputs",))
-    for index, item in enumerate((outputs.items if outputs is not None else None) or ()):
-        if unsure & set(_texts(item)):
-            taken["outputs", index] = None
-    root = source.root
-    for loc in sorted(taken, key=str, reverse=True):
-        if loc[0] == "defaults" or len(loc) > 2:
-            root = _without(root, loc)
-    for name in {loc[1] for loc in taken if loc[0] == "steps"}:
-        root = _worded(root, str(name))
-    gone = {loc[1] for loc in taken if loc[0] == "outputs"}
-    if gone and outputs is not None:
-        left = tuple(item for at, item in enumerate(outputs.items or ()) if at not in gone)
-        entry = (root.fields or {})["outputs"]
-        fields = {**(root.fields or {}), "outputs": Field(entry.key, replace(outputs, items=left))}
-        if not left:
-            del fields["outputs"]
-        root = replace(root, fields=fields)
-    hidden = tuple(_extents(source.root, unsure)) if unsure else ()
-    return Rest(replace(source, root=root), hidden)
+    root, node = source.root, source.node(("outputs",))
+    if len(left) < len(steps):
+        root = _with(root, "steps", replace(root.fields["steps"].node, fields=left))  # type: ignore[index]
+    if node is not None and node.items is not None:
+        kept = tuple(
+            item
+            for at, item in enumerate(node.items)
+            if at not in outputs and not unsure & set(_texts(item))
+        )
+        root = _with(root, "outputs", replace(node, items=kept) if kept else None)
+    return replace(source, root=root)
 
 
 def _readers(steps: dict[str, Field], wrong: Collection[str]) -> set[str]:
@@ -80,24 +84,21 @@ def _readers(steps: dict[str, Field], wrong: Collection[str]) -> set[str]:
         for name, entry in steps.items():
             image = (entry.node.fields or {}).get("image")
             filled_in = image is not None and any("{" in text for text in _texts(image.node))
-            if unsure and (filled_in or unsure & set(_texts(entry.node))):
+            if filled_in or unsure & set(_texts(entry.node)):
                 unsure.add(name)
     return unsure
-
-
-def _extents(root: Node, unsure: Collection[str]) -> Iterator[tuple[Mark, Mark]]:
-    """From where to where each of these steps is written, and the defaults."""
-    sections, steps = root.fields or {}, _fields(root, "steps")
-    marks = sorted(entry.key for entry in (*sections.values(), *steps.values()))
-    begins = [steps[name].key for name in unsure]
-    begins += [sections["defaults"].key] if "defaults" in sections else []
-    for begin in begins:
-        yield begin, next((mark for mark in marks if mark > begin), _LAST)
 
 
 def _fields(root: Node, section: str) -> dict[str, Field]:
     entry = (root.fields or {}).get(section)
     return dict(entry.node.fields or {}) if entry is not None else {}
+
+
+def _with(root: Node, section: str, node: Node | None) -> Node:
+    """The tree with another section, or without it."""
+    fields = dict(root.fields or {})
+    entry = fields.pop(section)
+    return replace(root, fields={**fields, section: Field(entry.key, node)} if node else fields)
 
 
 def _texts(node: Node) -> Iterator[str]:
@@ -107,25 +108,3 @@ def _texts(node: Node) -> Iterator[str]:
         yield from _texts(item)
     if node.text:
         yield node.text
-
-
-def _worded(root: Node, name: str) -> Node:
-    """With some prompt in a step whose own was taken out or misspelt."""
-    step = _fields(root, "steps")[name].node
-    if step.fields is None or "prompt" in step.fields:
-        return root
-    words = Field(step.mark, Node(step.mark, "-", "-"))
-    return replaced(root, ("steps", name), replace(step, fields={**step.fields, "prompt": words}))
-
-
-def _without(node: Node, loc: Loc) -> Node:
-    """The tree without the field at ``loc``, whether or not it was there."""
-    fields = dict(node.fields or {})
-    entry = fields.get(str(loc[0]))
-    if entry is None:
-        return node
-    if len(loc) == 1:
-        del fields[str(loc[0])]
-    else:
-        fields[str(loc[0])] = Field(entry.key, _without(entry.node, loc[1:]))
-    return replace(node, fields=fields)

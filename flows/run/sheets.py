@@ -174,7 +174,9 @@ def _pdf(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes, xmp: bytes) 
     # Invariant: neither the time nor a random id is in it.
     canvas = Canvas(buffer, pagesize=(width, height), invariant=1)
     canvas.setTitle(sheet.heading)
-    canvas.setAuthor(_creator(sheet) or None)
+    canvas.setAuthor(_creator(sheet))  # rather nothing than the library's "anonymous"
+    canvas.setCreator("")
+    canvas.setSubject("")
     if xmp:
         kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})
         document = canvas._doc  # the library has no other way to its catalogue

@@ -1,4 +1,4 @@
-"""A mistake of form in a recipe that is right otherwise is told alone: nothing follows from it."""
+"""A mistake in a recipe that is right otherwise is told alone: nothing follows from it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,46 @@ from typing import Any
 
 import pytest
 
-from flows.cli.check import everything
+from flows.cli.check import everything, plan_anyway
 from flows.recipe.errors import RecipeError
 from flows.recipe.node import to_plain
-from flows.recipe.recipe import parse_recipe
+from flows.recipe.recipe import parse_recipe, without
 from flows.recipe.source import read_source
 
 ROOT = Path(__file__).parents[2]
-RECIPES = ("exact-product", "house-style", "localisation", "remake", "storyboard")
+RECIPES = ("exact-product", "house-style", "localisation", "remake")
 
 
 def broken(document: dict[str, Any]) -> Iterator[str]:
-    """The recipe with each part of a step, an output or the defaults of a kind that none has."""
+    """The recipe with one mistake in a step, an output or the defaults, of form or of meaning."""
     parts = [
         *document.get("steps", {}).values(),
         *document.get("outputs", []),
         *([document["defaults"]] if "defaults" in document else []),
     ]
     for part in parts:
-        for name, value in list(part.items()):
-            part[name] = {"no": {"such": "kind"}}
-            yield json.dumps(document, ensure_ascii=False)
+        wrong = [(name, {"no": {"such": "kind"}}) for name in part]
+        wrong += [(name, "{nothing}") for name in ("prompt", "name") if name in part]
+        wrong += [(name, "nothing") for name in ("image", "step", "from") if name in part]
+        for name, value in [*wrong, ("nonsense", 1)]:
+            before = dict(part)
             part[name] = value
-        part["nonsense"] = 1
-        yield json.dumps(document, ensure_ascii=False)
-        del part["nonsense"]
+            yield json.dumps(document, ensure_ascii=False)
+            part.clear()
+            part.update(before)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_nothing_follows_from_a_mistake_of_form(name: str, monkeypatch) -> None:
+def test_nothing_follows_from_a_mistake(name: str, monkeypatch) -> None:
     path = ROOT / "recipes" / "briefs" / f"{name}.yaml"
     monkeypatch.chdir(ROOT)
-    partly = 0
+    rest = 0
     for text in broken(to_plain(read_source(path).root)):
+        recipe = None
         with pytest.raises(RecipeError) as error:
-            parse_recipe(text, path)
-        partly += error.value.partly is not None
-        assert everything(error.value).problems == error.value.problems
-    assert partly > 0
+            recipe = parse_recipe(text, path)
+            plan_anyway(recipe)
+        rest += error.value.rest is not None
+        rest += recipe is not None and without(recipe, error.value.problems) is not None
+        assert everything(error.value, recipe).problems == error.value.problems
+    assert rest > 0
