@@ -45,6 +45,7 @@ steps:
   other: {{op: edit, image: ground, prompt: at night, steps: 2}}
 outputs:
   - {{step: scene, name: "{{product}}"}}
+  - {{sheet: scene, name: sheet.pdf}}
 """
 
 
@@ -95,7 +96,7 @@ def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, re
     assert "ordered" in done.stderr
     told = json.loads(done.stdout)
     assert told["counts"]["done"] == 3
-    assert sorted(told["outputs"]) == ["p0.png", "p1.png"]
+    assert sorted(told["outputs"]) == ["p0.png", "p1.png", "sheet.pdf"]
     # In process the same keys are found: nothing is made again.
     local = kontext(quick, "run", recipe, "--json", cwd=recipe.parent.parent)
     assert local.returncode == 0, local.stderr
