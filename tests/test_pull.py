@@ -19,6 +19,7 @@ from flows.pull import target as target_module
 from flows.pull.listing import RunNotFound, find_run, runs_beginning, split_address
 from flows.pull.pull import pull
 from flows.pull.target import MEMORY, PullError
+from flows.recipe.naming import run_slug
 from flows.run.manifest import ManifestError
 from flows.store.address import open_objects
 from flows.store.base import StoreError
@@ -477,6 +478,22 @@ def many(local):
 )
 def test_a_part_of_a_name_is_enough(many, text, run):
     assert find_run(many, text) == run
+
+
+@pytest.mark.parametrize("recipe", ["दीवाली", "春节 灯笼", "Größe & Zahl", "mug 🎃"])
+def test_a_recipe_of_any_script_has_runs_of_its_name(local, recipe):
+    run = f"2026-01-02-{run_slug(recipe)}-0123abcd"
+    write_run(local, run)
+    assert find_run(local, recipe) == run
+
+
+@pytest.mark.parametrize("change", [{"only": ["hero"]}, {"ending": "failed"}])
+def test_of_a_recipes_runs_the_latest_whole_one_is_meant(many, change):
+    assert find_run(many, "autumn") == OTHERS[1]
+    name = f"runs/{OTHERS[1]}/manifest.json"
+    many.replace(name, json.dumps(json.loads(many.get(name).data) | change).encode())
+    assert find_run(many, "autumn") in (RUN, OTHERS[0])
+    assert find_run(many, OTHERS[1]) == OTHERS[1]
 
 
 def test_the_latest_of_a_day_is_the_one_written_last(many):

@@ -201,7 +201,8 @@ def test_the_search_ends_at_the_repository_and_at_home(nothing_set, monkeypatch)
     inner.mkdir()
     write("batch = 2\n")
     monkeypatch.chdir(inner)
-    assert load_settings().batch == 2
+    # What it does not say of the store means the one beside it.
+    assert (load_settings().batch, load_settings().store) == (2, str(nothing_set / "out"))
     with monkeypatch.context() as at_home:
         at_home.setenv("HOME", str(inner))
         assert effective_settings().file is None

@@ -12,6 +12,7 @@ from flows.cli.options import Sets
 
 if TYPE_CHECKING:
     from flows.plan.step import Plan
+    from flows.recipe.errors import RecipeError
     from flows.recipe.recipe import Recipe
     from kontext_engine.spec import ModelSpec
 
@@ -38,17 +39,40 @@ def check(
         if path.stem.endswith(KEPT):
             typer.echo(f"note: {path}: passed over, it is no recipe", err=True)
             continue
+        recipe = None
         try:
-            plan, missing = plan_anyway(load_recipe(path, tuple(sets or ())))
+            recipe = load_recipe(path, tuple(sets or ()))
+            plan, missing = plan_anyway(recipe)
         except RecipeError as error:
             wrong = True
-            typer.echo(str(error), err=True)
+            typer.echo(str(everything(error, recipe)), err=True)
             continue
         for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
         typer.echo(f"{path}: ok, {summary(plan)}")
     if wrong:
         raise typer.Exit(ExitCode.WRONG)
+
+
+def everything(error: RecipeError, recipe: Recipe | None) -> RecipeError:
+    """The mistakes that were found, and those that can be told of the rest of the recipe.
+
+    ``recipe`` is the one that was planned; ``None``: it could not be read to its end.
+    """
+    from flows.recipe.errors import RecipeError
+    from flows.recipe.recipe import without
+
+    found = list(error.problems)
+    rest = error.rest if recipe is None else without(recipe, error.problems)
+    while rest is not None:
+        try:
+            plan_anyway(rest)
+        except RecipeError as other:
+            found += other.problems
+            rest = without(rest, other.problems)
+        else:
+            break
+    return RecipeError(found)
 
 
 def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:

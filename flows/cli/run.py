@@ -119,6 +119,7 @@ def _order(request: RunRequest, detach: bool) -> Finished | None:
     failed, wrong = (StoreError, ServerError), (NoServerError, FleetError, OrderError)
     try:
         with told(*failed, wrong=wrong), connected() as client:
+            say(f"store     {request.out}")
             ordered = order(request, client, say)
             say(f"ordered  {ordered.page}")
             stopped = f"not followed any more; the run goes on: {ordered.page}"

@@ -87,18 +87,24 @@ def shape_and_quality(
 
 
 def alpha_of(
-    review: Review, loc: Loc, spec: OutputSpec, kind: Format, nodes: Mapping[str, StepNode]
+    review: Review, loc: Loc, spec: OutputSpec, kind: Format, nodes: Mapping[str, StepNode] | None
 ) -> str | None:
-    """The step whose transparency the file has, if it is named; mistakes are noted."""
+    """The step whose transparency the file has, if it is named; mistakes are noted.
+
+    Without ``nodes``, because steps are wrong, nothing is said of their takes.
+    """
     if spec.alpha and kind == "jpeg":
         text = "'alpha' has no effect on jpeg, which has none; expected png, webp, avif or tiff; "
         review.wrong((*loc, "alpha"), f"{text}remove it or write another 'format'", key=True)
     if not isinstance(spec.alpha, str) or spec.alpha == spec.step:
         return None
-    if spec.alpha not in nodes:
-        text = unknown("step", spec.alpha, "alpha", nodes, "write one of these")
+    if spec.alpha not in review.recipe.document.steps:
+        steps = review.recipe.named_steps
+        text = unknown("step", spec.alpha, "alpha", steps, "write one of these")
         review.wrong((*loc, "alpha"), text)
         return None
+    if nodes is None:
+        return spec.alpha
     takes = nodes[spec.alpha].takes
     if takes not in (1, nodes[spec.step].takes):
         text = (
@@ -123,8 +129,9 @@ def credit_of(review: Review, spec: OutputSpec) -> Credit:
         return Credit()
 
 
-def credit(settings: Settings, metadata: Metadata | None = None) -> Credit:
-    """What files tell by the settings; ``metadata`` is what one of them says itself.
+def credit(settings: Settings, metadata: Metadata | None = None, *, signed: bool = True) -> Credit:
+    """What files tell by the settings; ``metadata`` is what one of them says itself, ``signed``
+    whether files like it are signed where there is a certificate.
 
     Raises:
         OSError: the certificate cannot be read.
@@ -134,7 +141,7 @@ def credit(settings: Settings, metadata: Metadata | None = None) -> Credit:
     if level == "none":
         return Credit("none")
     digest = ""
-    if said.certificate is not None:
+    if said.certificate is not None and signed:
         digest = hashlib.sha256(said.certificate.read_bytes()).hexdigest()
     return Credit(level, said.creator, digest)
 

@@ -35,7 +35,7 @@ from kontext_engine.geometry import Fit, Size
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 KEY_VERSION = 1
-SHEET_VERSION = 1  # of how contact sheets are drawn
+SHEET_VERSION = 2  # of how contact sheets are drawn
 PASTE_VERSION = 2  # of the rules in kontext_engine.region, and of what masks mean to models
 
 

@@ -43,23 +43,31 @@ def plan_outputs(
     nodes: Mapping[str, StepNode],
     made: Made,
 ) -> tuple[PlannedOutput, ...]:
-    """Every output of every variant, each path once; mistakes are noted."""
+    """Every output of every variant, each path once; mistakes are noted.
+
+    With nothing ``made``, because steps are wrong, only what outputs say themselves is looked at.
+    """
     planned: dict[str, PlannedOutput] = {}
     wheres: dict[str, Loc] = {}
     for loc, said in _specs(review.recipe, nodes):
         spec = with_preset(review, loc, said)
-        if spec.step not in nodes:
-            text = unknown("step", spec.step, "outputs", nodes, "write one of these")
+        if spec.step not in review.recipe.document.steps:
+            steps = review.recipe.named_steps
+            text = unknown("step", spec.step, "outputs", steps, "write one of these")
             review.wrong((*loc, "step"), text)
+        if spec.step not in nodes:  # or one in a circle
             continue
         name = spec.name or _default_name(nodes[spec.step], axes)
         where: Loc = (*loc, "name")
         stem, kind = split_format(review, loc, name, spec)
         before = len(review.problems)
         node = nodes[spec.step]
-        builtins = (*BUILTINS, TAKE) if node.takes > 1 else BUILTINS
+        builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
         shape, quality = shape_and_quality(review, loc, spec, kind)
-        credit, alpha = credit_of(review, spec), alpha_of(review, loc, spec, kind, nodes)
+        credit, alpha = (
+            credit_of(review, spec),
+            alpha_of(review, loc, spec, kind, nodes if made else None),
+        )
         template = read_template(review, where, stem, axes, builtins)
         wrong = unsafe(template) if template.parts else None
         if wrong is not None:

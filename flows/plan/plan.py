@@ -34,7 +34,7 @@ from flows.plan.step import (
     SourceImage,
     Step,
 )
-from flows.plan.told import note_long, note_unused
+from flows.plan.told import note_prompts, note_unused
 from flows.recipe.axes import Axis
 from flows.recipe.errors import RecipeError
 from flows.recipe.graph import StepNode, build_graph, check_limits, look_up
@@ -148,7 +148,7 @@ class _Planner:
         self.review.stop_if_wrong()
         note_unused(self.review, self.axes, self.nodes)
         note_silent(self.review, self.axes, self.nodes)
-        note_long(self.review, self.model, self.steps.values())
+        note_prompts(self.review, self.model, self.steps.values())
         note_unread(self.review, self.unread)
         return Plan(
             recipe=self.recipe.name,
@@ -193,8 +193,15 @@ class _Planner:
         self.nodes = build_graph(self.review, self.axes)
         if limits:
             check_limits(self.review, self.nodes, self.model)
-        self.review.stop_if_wrong()
+        self.stop_if_wrong()
         return variants
+
+    def stop_if_wrong(self) -> None:
+        """End here, if there was a mistake; with those that outputs can tell without pictures."""
+        if self.review.problems:
+            plan_outputs(self.review, self.axes, self.nodes, ())
+            plan_sheets(self.review, self.axes, self.nodes, (), ())
+        self.review.stop_if_wrong()
 
     def read_remote(self) -> None:
         """Read the objects that steps look at, all at once: a server is asked side by side."""
@@ -209,7 +216,7 @@ class _Planner:
         self.remote, failures = read_all(places)
         for source, text in failures.items():
             self.review.wrong(places[source], text)
-        self.review.stop_if_wrong()
+        self.stop_if_wrong()
 
     def keys(self, variant: Variant) -> dict[str, tuple[str, ...]]:
         """The keys of a variant's steps and their takes, each made for the first that needs it."""

@@ -95,6 +95,7 @@ class _Sheet:
     page: Page
     missing: Literal["mark", "fail"]
     font: Number | None
+    credit: Credit = USUAL
 
 
 @dataclass(slots=True)
@@ -161,6 +162,7 @@ def to_body(plan: Plan) -> Any:
             one.page,
             one.missing,
             None if one.font is None else sources.setdefault(one.font, len(sources)),
+            one.credit,
         )
         for one in plan.sheets
     ]
@@ -286,6 +288,7 @@ def from_body(body: object, home: Objects | None) -> Plan:
                 one.page,
                 one.missing,
                 None if one.font is None else sources[one.font],
+                one.credit,
             )
             for one in read.sheets
         ),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flows.plan.filing import credit
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
@@ -58,12 +59,14 @@ def _sheets(
     made: Made,
 ) -> Iterator[PlannedSheet]:
     """The sheets of one entry: one for each name that its own becomes."""
-    if spec.sheet not in nodes:
-        text = unknown("step", spec.sheet, "outputs", nodes, "write one of these")
+    if spec.sheet not in review.recipe.document.steps:
+        steps = review.recipe.named_steps
+        text = unknown("step", spec.sheet, "outputs", steps, "write one of these")
         review.wrong((*loc, "sheet"), text)
+    if spec.sheet not in nodes:  # or one in a circle
         return
     before, node = len(review.problems), nodes[spec.sheet]
-    builtins = (*BUILTINS, TAKE) if node.takes > 1 else BUILTINS
+    builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
     stem, kind = _split(review, loc, spec)
     name = read_template(review, (*loc, "name"), stem, axes, builtins)
     if name.parts and (wrong := unsafe(name)):
@@ -73,6 +76,7 @@ def _sheets(
         caption = read_template(review, (*loc, "caption"), spec.caption, axes, builtins)
     place = _place(review, loc, spec, axes)
     font = _font(review, loc, spec, kind)
+    told = credit(review.settings, spec.metadata, signed=False)
     if len(review.problems) > before:
         return
     groups: dict[str, dict[str, Tile]] = {}
@@ -100,6 +104,7 @@ def _sheets(
             spec.page or "a4-landscape",
             spec.missing,
             font,
+            told,
         )
     if kind != "html":
         every = [tile.caption for tiles in groups.values() for tile in tiles.values()]

@@ -206,7 +206,7 @@ class PlannedSheet:
     """A contact sheet: ``path`` relative to the run's folder, its tiles in their order.
 
     ``font`` is a file of one's own. ``missing`` is what a frame without a picture means: it is
-    marked, or there is no sheet.
+    marked, or there is no sheet. ``credit`` has no certificate: sheets are not signed.
     """
 
     path: str
@@ -217,6 +217,7 @@ class PlannedSheet:
     page: Page = "a4-landscape"
     missing: Literal["mark", "fail"] = "mark"
     font: SourceImage | None = None
+    credit: Credit = USUAL
 
 
 @dataclass(frozen=True, slots=True)

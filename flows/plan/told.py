@@ -23,17 +23,26 @@ def note_unused(review: Review, axes: Mapping[str, Axis], nodes: Mapping[str, St
             review.note((section, name), text, key=True)
 
 
-def note_long(review: Review, model: ModelSpec, steps: Iterable[partial[Step]]) -> None:
-    """Note prompts that the model will not read to their end, one line for each step."""
+def note_prompts(review: Review, model: ModelSpec, steps: Iterable[partial[Step]]) -> None:
+    """Note prompts that became empty, or that the model will not read to their end: a line for
+    each step.
+    """
     limit = model.text_tokens
     prompts: dict[str, str] = {}  # by their texts, the step that says it first
+    empty: dict[str, list[str]] = {}
     for step in steps:
         _, name, label, operation, params, _ = step.args
         if operation == "judge" or "made" in step.keywords:
             continue
+        if not params.prompt and operation in ("edit", "generate"):
+            empty.setdefault(name, []).append(label)
         # A token is one byte at least, and one ends the text.
         if len(params.prompt.encode()) >= limit:
             prompts.setdefault(params.prompt, f"{name} {label}")
+    for name, labels in empty.items():
+        more = f", and {len(labels) - 1} more" if len(labels) > 1 else ""
+        text = f"the prompt is empty ({labels[0]}{more}); write what to make or to change"
+        review.note(("steps", name, "prompt"), text)
     if not prompts:
         return
     counts = token_counts(model.source, list(prompts)) or []

@@ -50,13 +50,12 @@ class Getter:
 
 @dataclass(slots=True)
 class Expanded:
-    """The tree, what joins its axes, the tables that were read, and what is wrong or of note."""
+    """The tree, what joins its axes, the tables that were read, and what is wrong."""
 
     source: Source
     joins: list[Join] = field(default_factory=list)
     files: dict[Path, Table] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def filled(text: str, variables: Mapping[str, str]) -> str:

@@ -191,7 +191,7 @@ def _wrong_placeholder(
             f"expected {{{item.name}}}; remove the dot"
         )
         return text if item.attribute is not None else None
-    if item.name in recipe.document.steps:
+    if item.name in recipe.named_steps:
         return (
             f"'{item.name}' in {where} is a step, a picture; expected the name of a text; "
             "name the step in 'image'"
@@ -332,7 +332,8 @@ def _sources(
     for index, source in found:
         if source in known:
             continue
-        text = unknown("step or input", source, "image", known, "write one of these")
+        names = [*document.inputs, *(step for step in review.recipe.named_steps if step != name)]
+        text = unknown("step or input", source, "image", names, "write one of these")
         if source == name:
             text = (
                 f"step '{name}' edits its own picture; expected an input or another step; "

@@ -113,6 +113,12 @@ class SheetSpec(Part):
         description="A TrueType font file for pdf and png, from the recipe's folder. Default: Noto "
         "Sans.",
     )
+    metadata: Literal["full", "credit", "none"] | None = Field(
+        default=None,
+        description="What the sheet tells of itself: 'full' (who and what made its pictures, and "
+        "the recipe's name), 'credit' (without the name) or 'none'. Default: the setting "
+        "delivery.metadata.",
+    )
 
 
 FILE, SHEET = "[file]", "[sheet]"  # tags that stand in the places of mistakes

@@ -88,8 +88,11 @@ def build_variants(review: Review, axes: Mapping[str, Axis]) -> tuple[Variant, .
 def _too_many(review: Review, axes: Mapping[str, Axis], count: str, what: str) -> None:
     sizes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in axes.values())
     most = MAX_COMBINATIONS if what == "combinations" else MAX_VARIANTS
+    before = ""
+    if review.recipe.document.matrix.exclude:
+        before = ", before 'exclude'" if what == "combinations" else ", after 'exclude'"
     text = (
-        f"the matrix has {count} ({sizes}); expected at most {most}; "
+        f"the matrix has {count}{before} ({sizes}); expected at most {most}; "
         "split the recipe or remove values"
     )
     where = ("matrix",) if review.recipe.source.node(("matrix",)) else ("inputs",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from flows.problems import did_you_mean
+from flows.problems import Problem, did_you_mean
 from flows.recipe.axes import Axis
 from flows.recipe.graph import StepNode, setting
 from flows.recipe.node import Loc, Node
@@ -22,6 +22,7 @@ def note_silent(review: Review, axes: Mapping[str, Axis], nodes: Mapping[str, St
     written = list(_scalars(review.recipe.written.root, ()))
     _note_unused(review, written)
     _note_braces(review, axes, written)
+    _note_cells(review)
     _note_settings(review, nodes)
     _note_empty(review)
 
@@ -73,6 +74,25 @@ def _note_braces(review: Review, axes: Mapping[str, Axis], written: list[tuple[L
                     _note(review, loc, f"'{found[0]}' stays as it is: {why}")
 
 
+def _note_cells(review: Review) -> None:
+    """Braces in a table's cells around the name of a variable: one line for each."""
+    recipe, found = review.recipe, dict[tuple[str, str], list[Node]]()
+    for section in ("inputs", "matrix"):
+        written = recipe.written.node((section,))
+        for axis, entry in ((written.fields if written is not None else None) or {}).items():
+            if "table" not in (entry.node.fields or {}):
+                continue
+            for _, node in _scalars(recipe.source.node((section, axis)) or entry.node, ()):
+                named = {match[1] for match in _BRACES.finditer(node.text)}
+                for name in sorted(named & recipe.variables.keys()):
+                    found.setdefault((str(node.file), name), []).append(node)
+    for (table, name), nodes in found.items():
+        more = f", here and in {len(nodes) - 1} more" if len(nodes) > 1 else ""
+        text = f"'{{{name}}}' stays as it is{more}: cells of a table are not filled in; "
+        text += "write it where the column is used"
+        review.warnings.append(str(Problem(table, nodes[0].mark, text)))
+
+
 def _stays(loc: Loc) -> bool:
     """Whether braces in the text at ``loc`` are filled in by variables alone."""
     if loc[0] == "matrix" and len(loc) > 2 and isinstance(loc[2], str):
@@ -92,9 +112,17 @@ def _note_settings(review: Review, nodes: Mapping[str, StepNode]) -> None:
         ):  # fmt: skip
             text = "'fit' has no effect where nothing is edited"
             _note(review, setting_loc(recipe, node.id, "fit"), text, key=True)
+        cfg = setting(recipe, node.id, "true_cfg")
+        if node.spec.negative_prompt is not None and node.negative is None and cfg is not None:
+            text = f"'negative_prompt' has no effect with 'true_cfg: {cfg:g}'; write one above 1"
+            _note(review, ("steps", node.id, "negative_prompt"), text, key=True)
     for field in type(recipe.document.defaults).model_fields:
-        own = [getattr(node.spec, field) is not None for node in nodes.values()]
-        if getattr(recipe.document.defaults, field) is not None and all(own):
+        own = [
+            getattr(node.spec, field) is not None
+            for node in nodes.values()
+            if field != "fit" or node.spec.op == "edit"
+        ]
+        if getattr(recipe.document.defaults, field) is not None and own and all(own):
             text = f"every step has its own '{field}', so this has no effect"
             _note(review, ("defaults", field), text, key=True)
 

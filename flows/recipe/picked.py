@@ -27,7 +27,7 @@ def pick_sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
     document = review.recipe.document
     loc: Loc = ("steps", name)
     found: list[str] = []
-    others = [step for step in document.steps if step != name]
+    others = [step for step in review.recipe.named_steps if step != name]
     for index, source in enumerate(spec.among or ()):
         where = _at(review, (*loc, "from"), index)
         if source == name:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.problems import Problem, did_you_mean, one_of
@@ -13,6 +13,7 @@ from flows.recipe.expand import Join, expand, settled
 from flows.recipe.fields import keys_of
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
+from flows.recipe.rest import rest_around, rest_of
 from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
 from flows.recipe.source import parse_source, read_source
 from flows.recipe.validate import validate, validate_head
@@ -48,6 +49,12 @@ class Recipe:
         """What relative paths in the recipe begin at."""
         return self.path.parent
 
+    @property
+    def named_steps(self) -> tuple[str, ...]:
+        """All steps as written, those that were left out as well: what somebody may have meant."""
+        node = self.written.node(("steps",))
+        return tuple((node.fields if node is not None else None) or self.document.steps)
+
 
 def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None = None) -> Recipe:
     """Read and validate a recipe; ``sets`` are ``name=value`` pairs of ``--set``.
@@ -80,6 +87,14 @@ def parse_recipe(
     return _load(parse_source(text, str(path)), path, sets, settings)
 
 
+def without(recipe: Recipe, problems: Iterable[Problem]) -> Recipe | None:
+    """The recipe without the steps and outputs that hold problems, and what may be made from them;
+    ``None`` where nothing certain is left.
+    """
+    tree = rest_around(recipe.source, problems)
+    return None if tree is None else replace(recipe, source=tree, document=validate(tree))
+
+
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
     """Where a step's setting was made: in the step, or else in the defaults."""
     spec: Settings = recipe.document.steps[step]
@@ -90,14 +105,33 @@ def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
 def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | None) -> Recipe:
     settings = machine or load_settings(path.parent)
     source, files = compose(source, path, settings)
-    source, given = _apply_sets(source, sets)
+    source, said = _apply_sets(source, sets)
     head = validate_head(source)
-    variables, lists = _values(source, head, given)
+    variables, lists = _values(source, head, said)
     found = expand(source, path.parent, settings, variables, lists)
+    given = _changed(source, head, variables, sets) if sets else {}
+
+    def recipe(document: RecipeFile, tree: Source) -> Recipe:
+        return Recipe(
+            path,
+            document.name or path.stem,
+            tree,
+            source,
+            document,
+            variables,
+            tuple(sets),
+            tuple(found.joins),
+            (*files, *found.files),
+            given,
+        )
+
     try:
         document = validate(found.source)
     except RecipeError as error:
-        raise RecipeError([*found.problems, *error.problems]) from None
+        problems = [*found.problems, *error.problems]
+        tree = rest_of(found.source, error.wrong) if not found.problems else None
+        rest = None if tree is None else recipe(validate(tree), tree)
+        raise RecipeError(problems, rest=rest) from None
     if "{" in document.model:
         text = (
             f"'{document.model}' holds what is no variable; expected one model for the whole "
@@ -106,18 +140,7 @@ def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | No
         found.problems.append(source.problem(("model",), text))
     if found.problems:
         raise RecipeError(found.problems)
-    return Recipe(
-        path,
-        document.name or path.stem,
-        found.source,
-        source,
-        document,
-        variables,
-        tuple(sets),
-        tuple(found.joins),
-        (*files, *found.files),
-        _changed(source, head, variables, sets) if sets else {},
-    )
+    return recipe(document, found.source)
 
 
 def _changed(

@@ -91,9 +91,9 @@ def validate(source: Source) -> RecipeFile:
         # Whatever is inside a value of the wrong kind says nothing more.
         inside = [loc for loc in empty if any(loc[:n] in wrong for n in range(1, len(loc)))]
         found += [problem for loc, problem in empty.items() if loc not in inside]
-        raise RecipeError(found) from None
+        raise RecipeError(found, wrong=[*wrong, *empty]) from None
     if empty:
-        raise RecipeError(empty.values())
+        raise RecipeError(empty.values(), wrong=list(empty))
     return document
 
 

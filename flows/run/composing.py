@@ -20,6 +20,7 @@ from flows.run.outputs import OutputError, encode_output, output_key
 from flows.run.pictures import decode_png, read_source
 from flows.run.sheets import Frame, draw, reduced
 from flows.run.signing import Signing
+from flows.run.telling import sheet_facts
 from flows.store.base import BlobDamaged, StoreError
 from flows.store.keyed import KeyedStore
 from flows.store.lanes import in_lanes
@@ -95,7 +96,7 @@ class Composer:
             return ""
         frames = [self._frame(sheet, tile) for tile in sheet.tiles]
         font = None if sheet.font is None else read_source(sheet.font)
-        data = draw(sheet, frames, font)
+        data = draw(sheet, frames, font, sheet_facts(self.plan, sheet))
         media = MEDIA_TYPES[sheet.format]
         files.put(OutputRecord.of(seen.key, seen.key, seen.frames, data, media), data)
         return ""

@@ -98,11 +98,12 @@ class StepEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantEntry:
-    """One row of the matrix and the keys of its steps."""
+    """One row of the matrix and the keys of its steps; ``details`` as a plan's variant has them."""
 
     id: str
     values: Mapping[str, str]
     keys: tuple[str, ...]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +235,10 @@ def build_manifest(
         counts=dict(outcome.counts),
         steps=tuple(_step(plan.steps[key], end) for key, end in outcome.steps.items()),
         variants=tuple(
-            VariantEntry(id=variant.id, values=dict(variant.values), keys=variant.keys)
-            for variant in plan.variants
+            VariantEntry(
+                id=one.id, values=dict(one.values), keys=one.keys, details=dict(one.details)
+            )
+            for one in plan.variants
         ),
         sources=tuple(
             SourceEntry(

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +17,7 @@ from flows.plan.fonts import SHIPPED
 from flows.plan.step import AS_IT_IS, PlannedSheet
 from flows.run.encoders import encoded
 from flows.run.page import templates
+from flows.run.telling import sheet_xmp
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
@@ -50,15 +52,26 @@ def reduced(picture: Image.Image, sheet: PlannedSheet) -> Image.Image:
     return flat if flat.size == size else flat.resize(size, Image.Resampling.LANCZOS)
 
 
-def draw(sheet: PlannedSheet, frames: Sequence[Frame], font: bytes | None) -> bytes:
-    """The bytes of a sheet; ``font`` is one's own, a TrueType file."""
+def draw(
+    sheet: PlannedSheet,
+    frames: Sequence[Frame],
+    font: bytes | None,
+    facts: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """The bytes of a sheet; ``font`` is one's own, a TrueType file; ``facts`` it tells of itself,
+    as XMP or as a page's ``meta``.
+    """
     if sheet.format == "html":
-        return _html(sheet, frames)
-    data = SHIPPED.read_bytes() if font is None else font
+        return _html(sheet, frames, facts)
+    data, xmp = SHIPPED.read_bytes() if font is None else font, sheet_xmp(facts, _creator(sheet))
     if sheet.format == "png":
-        return _png(sheet, frames, data)
+        return _png(sheet, frames, data, xmp)
     with _ONE_PDF:
-        return _pdf(sheet, frames, data)
+        return _pdf(sheet, frames, data, xmp)
+
+
+def _creator(sheet: PlannedSheet) -> str:
+    return sheet.credit.creator if sheet.credit.metadata != "none" else ""
 
 
 def _aspect(frames: Sequence[Frame]) -> float:
@@ -70,7 +83,7 @@ def _aspect(frames: Sequence[Frame]) -> float:
 # --- PNG
 
 
-def _png(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes) -> bytes:
+def _png(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes, xmp: bytes) -> bytes:
     text, heading = (ImageFont.truetype(io.BytesIO(data), size) for size in (_TEXT, _HEADING))
     side = PIXELS["png"]
     box, columns = round(side * _aspect(frames)), min(sheet.columns, len(frames))
@@ -99,7 +112,7 @@ def _png(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes) -> bytes:
             canvas.paste(small, (left, above + box - small.height))
         for place, words in enumerate(caption):
             pen.text((left, above + box + 8 + place * line), words, _INK, text)
-    return encoded(canvas, "png", 0, AS_IT_IS, b"")
+    return encoded(canvas, "png", 0, AS_IT_IS, xmp)
 
 
 def _fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
@@ -147,8 +160,9 @@ def _lines(text: str, fits: Fits) -> list[str]:
 # --- PDF
 
 
-def _pdf(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes) -> bytes:
+def _pdf(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes, xmp: bytes) -> bytes:
     from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
     from reportlab.pdfbase.ttfonts import TTFont
     from reportlab.pdfgen.canvas import Canvas
 
@@ -160,6 +174,13 @@ def _pdf(sheet: PlannedSheet, frames: Sequence[Frame], data: bytes) -> bytes:
     # Invariant: neither the time nor a random id is in it.
     canvas = Canvas(buffer, pagesize=(width, height), invariant=1)
     canvas.setTitle(sheet.heading)
+    canvas.setAuthor(_creator(sheet))  # rather nothing than the library's "anonymous"
+    canvas.setCreator("")
+    canvas.setSubject("")
+    if xmp:
+        kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})
+        document = canvas._doc  # the library has no other way to its catalogue
+        document.Catalog.Metadata = document.Reference(PDFStream(kind, xmp, filters=None))
     layout = _Layout.of(sheet, frames, width, height)
     pages = [frames[at : at + layout.on_page] for at in range(0, len(frames), layout.on_page)]
     for number, shown in enumerate(pages, 1):
@@ -259,7 +280,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 # --- HTML
 
 
-def _html(sheet: PlannedSheet, frames: Sequence[Frame]) -> bytes:
+def _html(sheet: PlannedSheet, frames: Sequence[Frame], facts: Mapping[str, str]) -> bytes:
     environment = templates("flows.run")
     tiles = [
         (frame.caption, frame.picture and base64.b64encode(_jpeg(frame.picture)).decode("ascii"))
@@ -267,4 +288,7 @@ def _html(sheet: PlannedSheet, frames: Sequence[Frame]) -> bytes:
     ]
     page = environment.get_template("sheet.html.j2")
     box = f"1 / {_aspect(frames):.4f}"
-    return page.render(sheet=sheet, tiles=tiles, missing=_MISSING, box=box).encode()
+    creator = _creator(sheet)
+    facts = {**facts, **({"author": creator} if creator else {})}
+    words = {"sheet": sheet, "tiles": tiles, "missing": _MISSING, "box": box, "facts": facts}
+    return page.render(**words).encode()

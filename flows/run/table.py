@@ -25,7 +25,8 @@ Approvals = Mapping[str, tuple[str, str]]  # by key: who approved, and when
 
 
 def outputs_csv(manifest: Manifest, approvals: Approvals = MappingProxyType({})) -> str:
-    """The table of the files that are there: UTF-8, with a header, a column for each axis.
+    """The table of the files that are there: UTF-8, with a header, a column for each axis
+    and for each of its variables, a table's columns among them.
 
     ``take`` is the number of several, ``picked`` who picked it, ``approved`` yes or nothing.
     A cell that a spreadsheet would take for a formula begins with a quote.
@@ -53,7 +54,10 @@ def quoted(value: object) -> object:
 
 
 def _axes(manifest: Manifest) -> list[str]:
-    return list(dict.fromkeys(axis for variant in manifest.variants for axis in variant.values))
+    """The axes, and after them their variables, as ``axis.variable``."""
+    names = dict.fromkeys(axis for one in manifest.variants for axis in one.values)
+    more = dict.fromkeys(name for one in manifest.variants for name in one.details)
+    return [*names, *more]
 
 
 def _header(axes: list[str]) -> list[str]:
@@ -65,7 +69,7 @@ def _rows(manifest: Manifest, axes: list[str], approvals: Approvals) -> Iterator
     picked = {pick.chosen: pick.by for pick in manifest.picks if pick.chosen is not None}
     steps = {step.key: step for step in manifest.steps}
     several = {step.name for step in manifest.steps if _TAKE.search(step.label)}
-    variants = {variant.id: variant.values for variant in manifest.variants}
+    variants = {one.id: {**one.values, **one.details} for one in manifest.variants}
     for entry in manifest.outputs:
         if entry.sha256 is None:
             continue

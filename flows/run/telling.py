@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from flows.plan.step import Plan, PlannedOutput, SourceImage, Step
+from flows.plan.step import Plan, PlannedOutput, PlannedSheet, SourceImage, Step
 from flows.run.deciding import deciding, numbered
 from flows.store.record import Record, canonical_json
 
@@ -58,14 +58,17 @@ def _model_of(plan: Plan, step: Step) -> dict[str, str]:
     return {"model": plan.model.name, "model_digest": plan.model.digest}
 
 
-def _above(plan: Plan, step: Step) -> list[Step]:
-    """A step and all that it is made from, each once."""
-    return [plan.steps[key] for key in numbered((step.key,), lambda key: plan.steps[key].parents)]
+def _above(plan: Plan, *steps: Step) -> list[Step]:
+    """Steps and all that they are made from, each once."""
+    keys = tuple(step.key for step in steps)
+    return [plan.steps[key] for key in numbered(keys, lambda key: plan.steps[key].parents)]
 
 
-def source_type(plan: Plan, step: Step) -> str:
-    """IPTC's address of the kind of source that a picture is, by all that it is made from."""
-    above = _above(plan, step)
+def source_type(plan: Plan, *steps: Step) -> str:
+    """IPTC's address of the kind of source that a picture is, by all that it is made from; of one
+    that shows several by all that these are made from.
+    """
+    above = _above(plan, *steps)
     operations = {one.operation for one in above}
     sources = any(isinstance(ref, SourceImage) for one in above for ref in one.contexts)
     if operations == {"cutout"}:
@@ -114,7 +117,35 @@ def xmp_of(plan: Plan, planned: PlannedOutput, record: Record) -> bytes:
         }
     if prompt := facts.pop("prompt", ""):
         iptc["AIPromptInformation"] = prompt
-    return _packet(iptc, facts, credit.creator, record)
+    tool = {"CreatorTool": record.software, "CreateDate": record.created}
+    return _packet(iptc, tool, facts, credit.creator)
+
+
+def sheet_facts(plan: Plan, sheet: PlannedSheet) -> dict[str, str]:
+    """What a contact sheet tells of itself, by its level: IPTC's fields, and the recipe's name.
+
+    It says neither when nor by which version it was drawn: the same pictures make the same sheet.
+    """
+    if sheet.credit.metadata == "none":
+        return {}
+    shown = [plan.steps[tile.key] for tile in sheet.tiles if tile.key in plan.steps]
+    source = source_type(plan, *shown)
+    facts = {"DigitalSourceType": source}
+    if by_a_model(source):
+        models = [_model_of(plan, step) for step in shown]
+        facts["AISystemUsed"] = ", ".join(dict.fromkeys(one["model"] for one in models))
+        digests = dict.fromkeys(one["model_digest"][:16] for one in models)
+        facts["AISystemVersionUsed"] = ", ".join(digests)
+    return facts | ({"recipe": plan.recipe} if sheet.credit.metadata == "full" else {})
+
+
+def sheet_xmp(facts: Mapping[str, str], creator: str) -> bytes:
+    """These facts as a packet; empty where there is none."""
+    if not facts:
+        return b""
+    own = {name: legible(text) for name, text in facts.items() if name == "recipe"}
+    iptc = {name: text for name, text in facts.items() if name not in own}
+    return _packet(iptc, {}, own, creator)
 
 
 def read_xmp(packet: bytes) -> Mapping[str, str]:
@@ -168,15 +199,15 @@ def _bytes(text: str) -> int:
 
 
 def _packet(
-    iptc: Mapping[str, str], facts: Mapping[str, str], creator: str, record: Record
+    iptc: Mapping[str, str], tool: Mapping[str, str], facts: Mapping[str, str], creator: str
 ) -> bytes:
     meta = ET.Element(f"{{{_META}}}xmpmeta")
     about = ET.SubElement(ET.SubElement(meta, f"{{{_RDF}}}RDF"), f"{{{_RDF}}}Description")
     about.set(f"{{{_RDF}}}about", "")
     for name, text in iptc.items():
         ET.SubElement(about, f"{{{_IPTC}}}{name}").text = text
-    ET.SubElement(about, f"{{{_XMP}}}CreatorTool").text = record.software
-    ET.SubElement(about, f"{{{_XMP}}}CreateDate").text = record.created
+    for name, text in tool.items():
+        ET.SubElement(about, f"{{{_XMP}}}{name}").text = text
     if creator:
         listed = ET.SubElement(ET.SubElement(about, f"{{{_DC}}}creator"), f"{{{_RDF}}}Seq")
         ET.SubElement(listed, f"{{{_RDF}}}li").text = legible(creator)

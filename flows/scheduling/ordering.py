@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 
 from flows.plan.plan import make_plan
+from flows.problems import few
 from flows.recipe.recipe import load_recipe
 from flows.run.manifest import read_manifest
 from flows.run.pipeline import Finished, RunRequest
@@ -72,7 +73,7 @@ def order(
         _check_reachable(address, workers)
     if workers.workers:  # as they will plan it
         model, numerics = workers.model(recipe.document.model)
-        make_plan(
+        plan = make_plan(
             recipe,
             model=model,
             numerics=numerics,
@@ -80,6 +81,9 @@ def order(
             settings=settings,
             libraries=workers.cutting(recipe.document.model),
         )
+        if say is not None:
+            for warning in few(plan.warnings):
+                say(f"note: {warning}")
     store = open_store(request.out, settings)
     store.prepare()
     form = RunForm(

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -47,6 +47,9 @@ class _Parcel(BaseModel):
     recipe: str  # its file name
     files: dict[str, str]  # relative place -> SHA-256; the recipe itself among them
     project: str | None = None  # of its folder
+    # Names of the folders that pictures may lie in beside and above it, its own last: texts and
+    # tables may tell of them ({product.folder}).
+    folders: tuple[str, ...] = ()
 
 
 def is_parcel(recipe: str) -> bool:
@@ -124,7 +127,13 @@ def put_parcel(recipe: Recipe, settings: Settings, store: KeyedStore) -> str:
             text = f"'{path.name}' cannot be read ({why}); expected a file; check it"
             raise RecipeError([Problem(str(recipe.path), None, text)]) from None
         digests[_spelt(place)] = store.keep(data)
-    parcel = _Parcel(recipe=recipe.path.name, files=digests, project=settings.project)
+    above = Path(os.path.abspath(recipe.folder)).parts[1:]  # noqa: PTH100 - links stay what they are
+    parcel = _Parcel(
+        recipe=recipe.path.name,
+        files=digests,
+        project=settings.project,
+        folders=tuple(map(_spelt, above[-1 - _ups(digests) :])),
+    )
     body = parcel.model_dump_json(indent=1, exclude_none=True).encode()
     digest = hashlib.sha256(body).hexdigest()
     name = f"{ORDERS}{digest}"
@@ -151,7 +160,7 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
     except ValidationError:
         raise _wrong(name, "is of another release; order it anew") from None
     with tempfile.TemporaryDirectory(prefix="kontext-order-") as root:
-        folder = _folder(Path(root), parcel.files)
+        folder = _folder(Path(root), parcel)
         folder.mkdir(parents=True)
         for place, blob in ((_place(text), blob) for text, blob in parcel.files.items()):
             path = Path(os.path.normpath(folder / place))
@@ -181,10 +190,18 @@ def _place(text: str) -> str:
     return os.fsdecode(unquote_to_bytes(text.removeprefix(_BYTES)))
 
 
-def _folder(root: Path, files: Mapping[str, str]) -> Path:
-    """Deep enough that what lies above the recipe's folder has a place as well."""
-    ups = max((place.split("/").count("..") for place in files), default=0)
-    return root.joinpath(*("up" for _ in range(min(ups, DEEPEST))), "recipe")
+def _ups(files: Iterable[str]) -> int:
+    """How far above the recipe's folder files lie."""
+    return min(DEEPEST, max((place.split("/").count("..") for place in files), default=0))
+
+
+def _folder(root: Path, parcel: _Parcel) -> Path:
+    """Deep enough that what lies above the recipe's folder has a place as well, under its name."""
+    named = [_place(name) for name in parcel.folders]
+    plain = [name for name in named if name not in ("", ".", "..") and "/" not in name]
+    names = plain if len(plain) == len(named) else []
+    lacking = 1 + _ups(parcel.files) - len(names)
+    return root.joinpath(*("up" for _ in range(lacking)), *names)
 
 
 def _wrong(where: str, text: str) -> RecipeError:

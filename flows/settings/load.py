@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.problems import Mark, Problem, did_you_mean, one_of
-from flows.settings import Settings, SettingsError
+from flows.settings import DEFAULT_OUT, Settings, SettingsError
 from flows.settings.secrecy import masked
 from flows.settings.sections import CREDENTIALS, Section
 from flows.settings.toml_file import CONFIG_VARIABLE, RECIPE, Names, TomlFile, find_toml
@@ -210,10 +210,14 @@ def _value(data: Mapping[str, Any], names: Names) -> Any:
 
 
 def _from_here(file: TomlFile) -> dict[str, Any]:
-    """What the file says, its paths as seen from the current folder."""
+    """What the file says, its paths as seen from the current folder; the default store is beside
+    it, so that the recipes there have one store wherever they are run.
+    """
     data = copy.deepcopy(dict(file.data))
     data.pop(RECIPE, None)  # recipes read it
     folder = Path(os.path.abspath(file.path.parent))  # noqa: PTH100 - a link stays the link it is
+    if CONFIG_VARIABLE not in os.environ and folder != Path.cwd():
+        data.setdefault("store", DEFAULT_OUT)
 
     def moved(value: Any) -> Any:
         if isinstance(value, list):

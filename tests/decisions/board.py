@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from PIL import Image
 
 from flows.decisions.decided import Decided, read_decided
+from flows.decisions.ledger import add
 from flows.plan.plan import make_plan
+from flows.plan.reroll import reroll
 from flows.plan.step import Plan
 from flows.recipe.recipe import Recipe, load_recipe
 from flows.run.desk import Desk
@@ -83,6 +86,18 @@ class Board:
 
     def desk(self, who: str = "ann") -> Desk:
         return Desk(self.recipe(), self.plan(), self.decided(), self.store, who)
+
+    def reroll(self, selector: str):
+        """What ``kontext decide RECIPE seed SELECTOR`` changes, for the fake model."""
+
+        def plan(recipe: Recipe, **more: object) -> Plan:
+            return make_plan(recipe, **{**more, "model": FAKE_SPEC})
+
+        with mock.patch("flows.plan.reroll.make_plan", plan):
+            return reroll(
+                self.recipe(), [selector], settings=self.settings, decided=self.decided(),
+                who="ann", add=lambda one: add(self.store.objects, one), keep=False,
+            )  # fmt: skip
 
     def files(self) -> dict[str, bytes]:
         """The newest run's outputs by their paths."""

@@ -155,45 +155,34 @@ def test_a_renamed_recipe_is_told_where_its_decisions_are(board):
     assert PICK not in board.plan().waiting
 
 
-def test_a_reroll_of_a_pinned_take_adds_one_to_choose_from(board, monkeypatch):
-    from flows.plan import reroll as module
-    from flows.plan.reroll import reroll
-
-    monkeypatch.setattr(module, "make_plan", _with_model(module.make_plan))
+def test_a_reroll_of_a_pinned_take_adds_one_to_choose_from(board):
     board.desk().decide("pick", PICK, "1")
     before = board.plan().picks[PICK]
-
-    def again(selector: str):
-        from flows.decisions.ledger import add
-
-        return reroll(
-            board.recipe(), [selector], settings=board.settings, decided=board.decided(),
-            who="ann", add=lambda one: add(board.store.objects, one), keep=False,
-        )  # fmt: skip
-
-    (change,) = again("frame[shot=s1]")
+    (change,) = board.reroll("frame[shot=s1]")
     assert change.label == "frame[shot=s1,take=4]"
     after = board.plan().picks[PICK]
     assert after.chosen == before.chosen
     assert [one.label for one in after.candidates][-1] == "frame[shot=s1,take=4]"
     assert [one.key for one in after.candidates][:3] == [one.key for one in before.candidates]
     # One that nobody has picked is replaced.
-    (change,) = again("frame[shot=s1,take=2]")
+    (change,) = board.reroll("frame[shot=s1,take=2]")
     assert change.label == "frame[shot=s1,take=2]"
     last = board.plan().picks[PICK]
     assert last.candidates[1].key != before.candidates[1].key
     assert len(last.candidates) == 4
     with pytest.raises(RecipeError, match="is a pick, which has no seed"):
-        again("chosen[shot=s1]")
+        board.reroll("chosen[shot=s1]")
 
 
-def _with_model(make):
-    from kontext_engine.fake import FAKE_SPEC
-
-    return lambda recipe, **more: make(recipe, **{**more, "model": FAKE_SPEC})
-
-
-def test_an_approved_picture_that_was_rerolled_is_left_out_and_told(board, tmp_path):
+@pytest.mark.parametrize(
+    "again",  # another picture, so another final one; or the final one itself
+    [
+        lambda board: board.desk().decide("pick", PICK, "3"),
+        lambda board: board.reroll("final[shot=s1]"),
+    ],
+    ids=["pick", "reroll"],
+)
+def test_an_approved_picture_that_is_another_now_is_left_out_and_told(board, tmp_path, again):
     board.desk().decide("pick", PICK, "2")
     board.desk().decide("pick", "chosen[shot=s2]", "1")
     board.run()
@@ -208,7 +197,7 @@ def test_an_approved_picture_that_was_rerolled_is_left_out_and_told(board, tmp_p
     assert row.endswith(",2,hand,,,")
     pulled = pull(board.store.objects, folder.name, tmp_path / "a", only_approved=True)
     assert sorted(pulled.fetched) == ["final-s1.png", "final-s2.png"]
-    board.desk().decide("pick", PICK, "3")  # another picture, so another final one
+    again(board)
     board.run()
     folder = max((board.out / "runs").iterdir(), key=lambda one: one.stat().st_mtime_ns)
     pulled = pull(board.store.objects, folder.name, tmp_path / "b", only_approved=True)

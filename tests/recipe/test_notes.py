@@ -47,6 +47,20 @@ NOTED = {
         "steps:\n  s: {op: generate, prompt: hi, fit: pad}\n",
         ["3:33: 'fit' has no effect where nothing is edited"],
     ),
+    "a fit that every edit has": (
+        "inputs: {p: other.png}\ndefaults: {fit: pad}\nsteps:\n  s: {op: generate, prompt: hi}\n"
+        "  t: {op: edit, image: p, prompt: hi, size: 128x128, fit: crop}\n",
+        ["3:12: every step has its own 'fit', so this has no effect"],
+    ),
+    "a negative prompt that nobody reads": (
+        "steps:\n  s: {op: generate, prompt: hi, negative_prompt: no, true_cfg: 1}\n",
+        ["3:33: 'negative_prompt' has no effect with 'true_cfg: 1'; write one above 1"],
+    ),
+    "a prompt that becomes empty": (
+        "matrix: {a: [{name: x, words: ''}, {name: y, words: ' '}, {name: z, words: b}]}\n"
+        "steps:\n  s: {op: generate, prompt: '{a.words}'}\n",
+        ["4:29: the prompt is empty (s[a=x], and 1 more); write what to make or to change"],
+    ),
     "a default that nobody has": (
         "defaults: {steps: 4}\nsteps:\n  s: {op: generate, prompt: hi, steps: 5}\n",
         ["2:12: every step has its own 'steps', so this has no effect"],
@@ -73,6 +87,17 @@ def test_it_is_noted(name: str, folder: Path) -> None:
     text, told = NOTED[name]
     found = plan_text(f"version: 1\n{text}", folder).warnings
     assert [line.removeprefix(f"{folder}/r.yaml:") for line in found] == told
+
+
+def test_a_variable_in_a_tables_cells_is_told_once(folder: Path) -> None:
+    (folder / "t.csv").write_text("name,words\na,{x} {y}\nb,{{x}}\nc,${x}\n")
+    text = "variables: {x: hi}\nmatrix: {a: {table: t.csv}}\nsteps:\n"
+    text += "  s: {op: generate, prompt: '{x} {a.words}'}\n"
+    (note,) = plan_text(f"version: 1\n{text}", folder).warnings
+    assert note == (
+        f"{folder}/t.csv:2:1: '{{x}}' stays as it is, here and in 1 more: cells of a table are not "
+        "filled in; write it where the column is used"
+    )
 
 
 def test_a_prompt_longer_than_the_model_reads_is_told_once_for_its_step(folder: Path) -> None:

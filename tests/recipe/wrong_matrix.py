@@ -90,6 +90,14 @@ matrix:
 """,
         "4:21: cannot be read as a value of this axis; expected its name, or a mapping that defines a new one; write {name: ..., ...}",
     ),
+    "too-many-combinations-before-any-is-left-out": (
+        "matrix:\n"
+        + "".join(f"  {axis}: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n" for axis in "abcdef")
+        + "  exclude: [{a: [1, 2, 3, 4, 5, 6, 7, 8, 9]}]\n",
+        [
+            "2:1: the matrix has more than 200000 combinations, before 'exclude' (10 a x 10 b x 10 c x 10 d x 10 e x 10 f); expected at most 200000; split the recipe or remove values"
+        ],
+    ),
     "too-many-variants": (
         """\
 matrix:

@@ -7,6 +7,37 @@ from __future__ import annotations
 from tests.recipe.workspace import Wrong
 
 WRONG: dict[str, Wrong] = {
+    # What can be known at once is told at once, and nothing that follows from another mistake.
+    "of-every-kind": (
+        """\
+inputs: {p: samples/shoe.png}
+matrix: {shot: [a, b]}
+steps:
+  s: {op: edit, image: p, promt: "a {shot}", stps: 3}
+  after: {op: edit, image: s, prompt: "{nothing}"}
+  g: {op: generate, prompt: "{shto}"}
+  h: {op: edit, image: pp, prompt: "{shot}"}
+  k: {op: edit, image: p, prompt: "{shot}", region: {box: [0, 0, 9, 9]}}
+  m: {op: edit, image: p, prompt: "{shot}"}
+outputs:
+  - {step: ss, name: "{shot}.jpg"}
+  - {step: s, name: "{sht}.jpg"}
+  - {step: m, name: "{sht}.jpg"}
+  - {step: m, name: a, qualty: 9}
+  - {step: m, name: b}
+""",
+        [
+            "5:27: unknown key 'promt' in step 's': did you mean 'prompt'?",
+            "5:46: unknown key 'stps' in step 's': did you mean 'steps'?",
+            "7:30: unknown variable 'shto' in prompt: did you mean 'shot'?",
+            "8:24: unknown step or input 'pp' in image: did you mean 'p'?",
+            "9:59: the box [0, 0, 9, 9] is empty or reaches outside the picture (8x8); expected left, top, right, bottom inside it; mend it",
+            "12:12: unknown step 'ss' in outputs: did you mean 's'?",
+            "14:22: unknown variable 'sht' in name: did you mean 'shot'?",
+            "15:24: unknown key 'qualty' in output 4: did you mean 'quality'?",
+            "16:21: variants 'a' and 'b' are both written to 'b.png'; expected a name for each; add {shot} to the name",
+        ],
+    ),
     "size-unreadable": (
         "steps:\n  s: {op: generate, prompt: hi, size: big}\n",
         "3:39: size 'big' cannot be read; expected 'match', '128x128' or {width: 128, height: 128}; write one of these",

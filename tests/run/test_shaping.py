@@ -162,6 +162,7 @@ outputs:
         )
     ]
     for row in rows:
+        assert row["p.folder"] == workspace.name  # a variable of the axis, as a table's column is
         data = (Path(finished.folder) / row["file"]).read_bytes()
         assert (int(row["bytes"]), row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
         with Image.open(io.BytesIO(data)) as image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ from PIL import Image
 from flows.plan.fonts import SHIPPED, lacking
 from flows.plan.keys import sheet_key
 from flows.plan.planfile import decode_plan, encode_plan
-from flows.plan.step import PlannedSheet, Tile
+from flows.plan.step import Credit, PlannedSheet, Tile
 from flows.run.sheets import Frame, draw, reduced
+from flows.settings import Settings
 from kontext_engine.fake import FAKE_SPEC, FakeFaults
 from tests.debian import needs_debian
 from tests.recipe.workspace import ROOT, plan_file, plan_text
@@ -86,6 +88,8 @@ def test_a_sheet_has_a_key_over_all_that_it_shows():
         replace(sheet, columns=3),
         replace(sheet, page="letter"),
         replace(sheet, missing="fail"),
+        replace(sheet, credit=Credit("none")),
+        replace(sheet, credit=Credit(creator="Ann")),
     ]
     assert len({sheet_key(one) for one in (sheet, *others)}) == len(others) + 1
     assert sheet_key(replace(sheet, path="elsewhere.pdf")) == sheet_key(sheet)
@@ -122,6 +126,28 @@ def test_a_run_has_its_sheets_with_missing_frames_marked_and_counted(workspace):
     assert not any(one.problem for one in again.manifest.outputs)
     third = run(plan, workspace / "out")
     assert third.manifest.outputs == again.manifest.outputs
+
+
+@needs_debian("libimage-exiftool-perl")
+def test_a_sheet_tells_of_itself_what_files_do(workspace):
+    levels = ("full", "credit", "none")
+    lines = [
+        f"  - {{sheet: frame, name: {level}.{one}, metadata: {level}}}\n"
+        for level in levels
+        for one in ENDINGS
+    ]
+    said = Settings(delivery={"creator": "Ann & Bob"})
+    finished = run(planned("".join(lines), workspace, settings=said), workspace / "out")
+    files = [str(Path(finished.folder) / f"{level}.{one}") for level in levels for one in ENDINGS]
+    command = ["exiftool", "-j", "-XMP:all", "-HTML:all", *files]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    for one, level in zip(told, [level for level in levels for _ in ENDINGS], strict=True):
+        kind = one.get("DigitalSourceType", "").rpartition("/")[2]
+        assert kind == ("" if level == "none" else "trainedAlgorithmicMedia")
+        assert one.get("AISystemUsed") == (None if level == "none" else "fake")
+        creator = one.get("Creator", one.get("Author"))
+        assert creator == (None if level == "none" else "Ann & Bob")
+        assert one.get("Recipe") == ("Nach Größe & Zahl" if level == "full" else None)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

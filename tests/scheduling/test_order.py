@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from PIL import Image
 from prefect.states import Paused
 
+from flows.run.manifest import Manifest
 from flows.run.outcome import Ending, State
 from flows.run.pipeline import RunRequest, plan_recipe
 from flows.scheduling.names import NIGHTLY, RUN_RECIPE
+from flows.scheduling.ordering import order
 from flows.settings import Settings
+from flows.settings.load import load_settings
 from flows.store.local import LocalStore
-from tests.chaos.city import KONTEXT, PATIENCE
+from tests.chaos.city import KONTEXT, PATIENCE, ROOT
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
 from tests.oddities import ODD_RECIPE, assert_odd, draw_odd_files
@@ -25,7 +30,7 @@ from tests.run.samples import WatchedEngine, run
 from tests.run.test_cutters import graph
 from tests.run.test_regions import packshot
 
-from .quick import Run, below
+from .quick import Run, below, logged
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,6 +45,7 @@ steps:
   other: {{op: edit, image: ground, prompt: at night, steps: 2}}
 outputs:
   - {{step: scene, name: "{{product}}"}}
+  - {{sheet: scene, name: sheet.pdf}}
 """
 
 
@@ -69,13 +75,28 @@ def kontext(city, *arguments, cwd, **extra):
     )
 
 
+def ordered(city, recipe, *sets, only=()):
+    """Ordered by this process: another one takes three seconds of a processor to begin."""
+    with mock.patch.dict(os.environ, city.environment):
+        settings = load_settings(recipe.parent)
+        only = (only,) if only else ()
+        request = RunRequest(recipe, city.store, sets, only, settings=settings)
+        return order(request, city.client).flow_run
+
+
+def ended(city, run_):
+    """The manifest of a run, once it has ended."""
+    name = city.ended(run_).name
+    return Manifest.model_validate_json(city.home.get(f"runs/{name}/manifest.json"))
+
+
 def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, recipe):
     done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent.parent)
     assert done.returncode == 0, done.stderr
     assert "ordered" in done.stderr
     told = json.loads(done.stdout)
     assert told["counts"]["done"] == 3
-    assert sorted(told["outputs"]) == ["p0.png", "p1.png"]
+    assert sorted(told["outputs"]) == ["p0.png", "p1.png", "sheet.pdf"]
     # In process the same keys are found: nothing is made again.
     local = kontext(quick, "run", recipe, "--json", cwd=recipe.parent.parent)
     assert local.returncode == 0, local.stderr
@@ -91,7 +112,9 @@ PICKS = """\
 """
 
 
-def test_judges_open_the_next_stage_of_an_order_and_hands_are_waited_for(quick, recipe):
+def test_judges_open_the_next_stage_and_what_hands_decide_counts_from_the_next_run(
+    quick, recipe, monkeypatch
+):
     recipe.write_text(recipe.read_text().replace("outputs:", f"{PICKS}outputs:"))
     cwd = recipe.parent.parent
     done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=cwd)
@@ -100,14 +123,25 @@ def test_judges_open_the_next_stage_of_an_order_and_hands_are_waited_for(quick, 
     # Three as before (one may be another test's), two of fog, two looks at them, one at night.
     made = told["counts"]["done"] + told["counts"]["cached"]
     assert (made, set(told["waiting"])) == (8, {"mine", "snow"})
+    # Decided while its parent is dead: whoever goes on with the run goes on as it was planned.
+    more = f"  more: {{op: generate, prompt: p{time.time_ns()}, steps: 2, takes: 9}}\n"
+    recipe.write_text(recipe.read_text().replace("outputs:", f"{more}outputs:"))
+    monkeypatch.chdir(cwd)
+    again = ordered(quick, recipe)
+    until(lambda: f"stages/{again}/0-0.json" in quick.home.names(f"stages/{again}/"), PATIENCE)
+    quick.strike("parents")
     decided = kontext(quick, "decide", recipe, "pick", "mine", "2", cwd=cwd)
     assert decided.returncode == 0, decided.stderr
+    manifest = ended(quick, again)
+    assert (manifest.counts[State.DONE], set(manifest.waiting)) == (9, {"mine", "snow"})
+    words = "decided meanwhile: mine; that counts from the next run"
+    until(lambda: words in logged(quick, again), 30.0, lambda: "\n".join(logged(quick, again)))
     done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=cwd)
     told = json.loads(done.stdout)
-    assert (told["counts"]["done"], told["counts"]["cached"], told["waiting"]) == (1, 8, {})
+    assert (told["counts"]["done"], told["counts"]["cached"], told["waiting"]) == (1, 17, {})
     # In process the same is found, what judges and hands have chosen, too.
     local = kontext(quick, "run", recipe, "--json", cwd=cwd)
-    assert json.loads(local.stdout)["counts"]["cached"] == 9
+    assert json.loads(local.stdout)["counts"]["cached"] == 18
 
 
 KEPT = """\
@@ -161,6 +195,27 @@ def test_of_sixty_odd_files_workers_make_every_good_one_and_name_every_bad_one(q
     assert "Traceback" not in done.stderr
     manifest = quick.home.manifest(plan_recipe(RunRequest(recipe, settings=Settings())))
     assert_odd(manifest)
+
+
+BRIEFS = {
+    # What is asked of each, and how many pictures that takes.
+    "exact-product": ("product=t-shirt", 1),  # of a table: a picture and what it keeps
+    "house-style": ("mood=day", 5),  # extends another recipe, which travels with it
+    "storyboard": ("chosen[shot=09]", 5),  # an anchor, a place, three takes for a hand
+}
+
+
+def test_briefs_go_through_prefect_as_they_are(quick):
+    seed = f"defaults.seed={time.time_ns() % 10**9}"
+    runs = {
+        name: ordered(quick, ROOT / "recipes" / "briefs" / f"{name}.yaml", seed, only=few)
+        for name, (few, _) in BRIEFS.items()
+    }
+    for name, run_ in runs.items():
+        manifest = ended(quick, run_)
+        assert (manifest.counts[State.DONE], manifest.whole) == (BRIEFS[name][1], True)
+        assert len(manifest.waiting) == (name == "storyboard")
+        assert manifest.outputs
 
 
 def test_whoever_does_not_follow_leaves_the_run_alone(quick, recipe):

@@ -26,6 +26,8 @@ version: 1
 inputs:
   product: pictures/*.png
   logo: {name: logo, file: ../../brand/logo.png}
+  near: near.png
+  above: ../above.png
 steps:
   scene: {op: edit, image: product, prompt: on the beach}
   other: {op: edit, image: logo, prompt: at night}
@@ -42,6 +44,8 @@ def recipe(tmp_path) -> Path:
     for n in range(3):
         Image.new("RGB", (64, 64), (n, 0, 0)).save(folder / "pictures" / f"p{n}.png")
     Image.new("RGB", (64, 64), "blue").save(tmp_path / "brand" / "logo.png")
+    for path in (folder / "near.png", folder.parent / "above.png"):
+        Image.new("RGB", (64, 64), "red").save(path)
     (folder / "masks").mkdir()
     for n in range(3):
         Image.new("L", (64, 64), n).save(folder / "masks" / f"p{n}.png")
@@ -62,12 +66,16 @@ def store(tmp_path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def values(path: Path, settings: Settings) -> dict[str, dict[str, str]]:
+def values(path: Path, settings: Settings) -> dict[str, dict[str, tuple[str, str]]]:
+    """By their names the digests of all pictures, and what their folders are called."""
     review = Review(load_recipe(path), settings)
     axes = build_axes(review)
     assert review.problems == []
     return {
-        name: {v.name: hashlib.sha256(v.path.read_bytes()).hexdigest() for v in axis.values}
+        name: {
+            v.name: (hashlib.sha256(v.path.read_bytes()).hexdigest(), v.attributes["folder"])
+            for v in axis.values
+        }
         for name, axis in axes.items()
     }
 
@@ -161,13 +169,13 @@ def test_what_cannot_be_trusted_is_not_used(recipe, settings, store, wrong, told
         (
             "masks/{product}.png",
             "/masks/m.png",
-            r"r\.yaml:8:59: '/masks/m.png' means nothing on an",
+            r"r\.yaml:10:59: '/masks/m.png' means nothing on an",
         ),
-        ("masks/{product}.png", "masks/{product}.jpg", r"r\.yaml:8:59: no file 'masks/p0.jpg'"),
+        ("masks/{product}.png", "masks/{product}.jpg", r"r\.yaml:10:59: no file 'masks/p0.jpg'"),
         (
             "../../brand/any.onnx",
             "/any.onnx",
-            r"r\.yaml:9:45: '/any.onnx' means nothing on another",
+            r"r\.yaml:11:45: '/any.onnx' means nothing on another",
         ),
     ],
 )
