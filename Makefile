@@ -23,7 +23,7 @@ demo: install ## Run both sample recipes on the shipped miniature (CPU, local fo
 	$(BIN)/kontext run recipes/storyboard.yaml --out $(OUT)
 
 test: install ## Run the test suite, on four processes: much of it waits for servers
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 docker-test: install ## Build the images and run one recipe through them (root, podman, 15 GB, an hour at most)
 	timeout 3900 $(BIN)/python -m tests.docker.trial
