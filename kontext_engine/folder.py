@@ -34,7 +34,7 @@ def folder_lacks(folder: Path, *, planning: bool = False) -> tuple[str, ...]:
 
     Who only plans needs no weights that are stated (``kontext_engine.digest``).
     """
-    spared = {f"{path.as_posix()}: missing" for path in stated(folder)} if planning else ()
+    spared = {_wrong(path.parent, path.name, "missing") for path in stated(folder) if planning}
     return tuple(lack for lack in _lacks(folder) if lack not in spared)
 
 

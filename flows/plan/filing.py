@@ -86,6 +86,15 @@ def shape_and_quality(
     return shape, spec.quality or DEFAULT_QUALITY
 
 
+def is_step(review: Review, loc: Loc, name: str, where: str) -> bool:
+    """Whether the recipe has such a step; that it has none is noted."""
+    found = name in review.recipe.document.steps
+    if not found:
+        text = unknown("step", name, where, review.recipe.named_steps, "write one of these")
+        review.wrong(loc, text)
+    return found
+
+
 def alpha_of(
     review: Review, loc: Loc, spec: OutputSpec, kind: Format, nodes: Mapping[str, StepNode] | None
 ) -> str | None:
@@ -98,10 +107,7 @@ def alpha_of(
         review.wrong((*loc, "alpha"), f"{text}remove it or write another 'format'", key=True)
     if not isinstance(spec.alpha, str) or spec.alpha == spec.step:
         return None
-    if spec.alpha not in review.recipe.document.steps:
-        steps = review.recipe.named_steps
-        text = unknown("step", spec.alpha, "alpha", steps, "write one of these")
-        review.wrong((*loc, "alpha"), text)
+    if not is_step(review, (*loc, "alpha"), spec.alpha, "alpha"):
         return None
     if nodes is None:
         return spec.alpha

@@ -11,10 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from flows.plan.filing import EXTENSIONS, alpha_of, credit_of, shape_and_quality, split_format
+from flows.plan.filing import (
+    EXTENSIONS,
+    alpha_of,
+    credit_of,
+    is_step,
+    shape_and_quality,
+    split_format,
+)
 from flows.plan.presets import with_preset
 from flows.plan.step import PlannedOutput
-from flows.problems import unknown
 from flows.recipe.axes import Axis
 from flows.recipe.graph import BUILTINS, TAKE, StepNode, look_up, read_template
 from flows.recipe.handout import OutputSpec
@@ -51,11 +57,9 @@ def plan_outputs(
     wheres: dict[str, Loc] = {}
     for loc, said in _specs(review.recipe, nodes):
         spec = with_preset(review, loc, said)
-        if spec.step not in review.recipe.document.steps:
-            steps = review.recipe.named_steps
-            text = unknown("step", spec.step, "outputs", steps, "write one of these")
-            review.wrong((*loc, "step"), text)
-        if spec.step not in nodes:  # or one in a circle
+        if not is_step(review, (*loc, "step"), spec.step, "outputs"):
+            continue
+        if spec.step not in nodes:  # one in a circle
             continue
         name = spec.name or _default_name(nodes[spec.step], axes)
         where: Loc = (*loc, "name")
@@ -64,10 +68,8 @@ def plan_outputs(
         node = nodes[spec.step]
         builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
         shape, quality = shape_and_quality(review, loc, spec, kind)
-        credit, alpha = (
-            credit_of(review, spec),
-            alpha_of(review, loc, spec, kind, nodes if made else None),
-        )
+        credit = credit_of(review, spec)
+        alpha = alpha_of(review, loc, spec, kind, nodes if made else None)
         template = read_template(review, where, stem, axes, builtins)
         wrong = unsafe(template) if template.parts else None
         if wrong is not None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flows.plan.filing import credit
+from flows.plan.filing import credit, is_step
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
@@ -59,11 +59,9 @@ def _sheets(
     made: Made,
 ) -> Iterator[PlannedSheet]:
     """The sheets of one entry: one for each name that its own becomes."""
-    if spec.sheet not in review.recipe.document.steps:
-        steps = review.recipe.named_steps
-        text = unknown("step", spec.sheet, "outputs", steps, "write one of these")
-        review.wrong((*loc, "sheet"), text)
-    if spec.sheet not in nodes:  # or one in a circle
+    if not is_step(review, (*loc, "sheet"), spec.sheet, "outputs"):
+        return
+    if spec.sheet not in nodes:  # one in a circle
         return
     before, node = len(review.problems), nodes[spec.sheet]
     builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
