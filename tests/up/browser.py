@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -19,14 +17,16 @@ import urllib.request
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from flows.scheduling.shown import REPORT
 from tests.chaos.processes import until
+from tests.dashboard import browsing, choose, open_report, pictures, show_artifact
 
 from .house import PATIENCE, ROOT, House
 
 RECIPE, PICTURES = "storyboard", 12
-SIZE = {"width": 1300, "height": 930}
+WIDE, HIGH = 1300, 930
 WIDTH = 900  # pixels of a picture in docs
 
 
@@ -41,7 +41,6 @@ class Visitor:
     def __init__(self, page: Page, folder: Path) -> None:
         self.page = page
         self.folder = folder
-        page.set_default_timeout(60_000)
 
     def keep(self, name: str, page: Page | None = None) -> None:
         page = page or self.page
@@ -61,8 +60,7 @@ class Visitor:
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()
         page.get_by_text("Output prefix").wait_for()
-        page.locator(".p-select-button__icon").first.click()
-        page.locator(".p-select-option__text").get_by_text(RECIPE, exact=True).click()
+        choose(page, RECIPE)
         self.keep("form")
         page.get_by_role("button", name="Submit").click()
 
@@ -72,17 +70,10 @@ class Visitor:
         page.goto(run)
         page.get_by_text("Completed").first.wait_for()
         self.keep("graph")
-        page.get_by_text("Artifacts", exact=True).first.click()
-        page.get_by_text("kontext-report").first.click()
-        page.get_by_text(f"{PICTURES} done").first.wait_for()
+        show_artifact(page, REPORT, f"{PICTURES} done")
         self.keep("ended")
-        with page.context.expect_page() as opened:
-            page.get_by_role("link", name="Open the report").click()
-        report = opened.value
-        report.set_viewport_size(SIZE)
-        report.locator("footer").wait_for()
-        report.evaluate("for (const image of document.images) image.loading = 'eager'")
-        report.wait_for_function("[...document.images].every(image => image.complete)")
+        report = open_report(page)
+        report.set_viewport_size({"width": WIDE, "height": HIGH})
         self.keep("opened", report)
         return report
 
@@ -118,7 +109,7 @@ def visit(house: House, visitor: Visitor) -> None:
     say(f"from order to first picture {first:.1f} s, to the last {last:.1f} s, "
         f"to Completed {ended:.1f} s")  # fmt: skip
     report = visitor.report(f"{dashboard}/runs/flow-run/{run.id}")
-    widths = report.evaluate("[...document.images].map(image => image.naturalWidth)")
+    widths = pictures(report)
     assert widths and min(widths) > 0, widths
     until_when = report.locator("footer").inner_text()
     say(f"report: {len(widths)} pictures, each of them shown; {until_when}")
@@ -133,14 +124,14 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, default=Path("pages"), help="where they go")
     given = parser.parse_args()
     given.pictures.mkdir(parents=True, exist_ok=True)
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(prefix="kontext-up-") as folder, sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        with House(Path(folder)) as house:
-            house.options = ("--recipes", str(ROOT / "recipes"))  # and the real engine
-            visit(house, Visitor(browser.new_page(viewport=SIZE), given.pictures))
-            say(f"Ctrl-C: {house.interrupt()}")
-        browser.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="kontext-up-") as folder,
+        browsing(WIDE, HIGH) as page,
+        House(Path(folder)) as house,
+    ):
+        house.options = ("--recipes", str(ROOT / "recipes"))  # and the real engine
+        visit(house, Visitor(page, given.pictures))
+        say(f"Ctrl-C: {house.interrupt()}")
     return 0
 
 
