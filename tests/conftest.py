@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from . import debian
 from .servers.fixtures import (
@@ -19,8 +21,6 @@ from .servers.fixtures import (
     s3_place,
     seaweed,
 )
-from .servers.postgres import own_postgres, postgres
-from .servers.prefect import own_prefect, prefect_on_postgres, prefect_server
 
 __all__ = [
     "become",
@@ -28,22 +28,40 @@ __all__ = [
     "careless_place",
     "faults",
     "faulty_place",
-    "own_postgres",
-    "own_prefect",
     "own_seaweed",
-    "postgres",
-    "prefect_on_postgres",
-    "prefect_server",
     "proxy",
     "s3_environment",
     "s3_place",
     "seaweed",
 ]
 
+# Files of tests/scheduling that share servers (its conftest.py) are run by one process: a city takes
+# a minute of a processor to start, a server alone a quarter. Two cities: one would be done last.
+TOGETHER = (
+    ("order", "told"),
+    ("attempts", "dashboard", "people"),
+    ("deploy", "deploy_verb", "notices", "prefect_cli", "server"),
+)
 # Files of these folders wait for minutes for servers, chunks and people. Begun last they would be
 # all that goes on, one on each process.
 LONG = ("chaos", "scheduling", "acceptance")
 HERE = Path(__file__).parent
+
+
+class ByServers(LoadFileScheduling):
+    """Files are dealt out whole, and together where they share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        folder, _, name = file.rpartition("/test_")
+        if folder.endswith("scheduling"):
+            return next((names[0] for names in TOGETHER if name[:-3] in names), file)
+        return file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServers:
+    return ByServers(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ each module really loads (a fresh process of its own).
 """
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -43,8 +44,13 @@ def module_files():
 MODULES = module_files()
 
 
+@functools.cache
 def imports(path):
     """(imported module, names taken from it, whether at the module's top level), for a file."""
+    return tuple(_imports(path))
+
+
+def _imports(path):
     tree = ast.parse(path.read_text("utf-8"))
     lazy = {
         id(inner)
@@ -119,36 +125,32 @@ def test_no_pipeline_class_of_diffusers_outside_the_benchmark():
     assert importers({"diffusers"}) >= PIPELINES_MAY
 
 
-# A child of its own for each module, forked from a process that has loaded nothing but `base`:
-# as fresh as a new interpreter, without paying for it (or, where torch may come, for torch) again.
+# One fresh process imports many modules, one after the other: what all together do not load, none
+# of them loads. (That each can be the first to be imported is held by tests/test_rooms.py: no
+# circles.) Of each watched library it tells the module that loaded it first.
 PROBE = """
-import importlib, json, os, sys
-base, names, watched = json.loads(sys.argv[1])
-for name in base:
-    importlib.import_module(name)
+import importlib, json, sys
+names, watched = json.loads(sys.argv[1])
+told = {}
 for name in names:
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            importlib.import_module(name)
-            answer = sorted(watched_ for watched_ in watched if watched_ in sys.modules)
-        except BaseException as error:
-            answer = f"{type(error).__name__}: {error}"
-        os.write(write, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as stream:
-        print(json.dumps([name, json.loads(stream.read() or '"died"')]))
-    os.waitpid(child, 0)
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        told[name] = f"{type(error).__name__}: {error}"
+    for library in watched:
+        if library in sys.modules:
+            told.setdefault(library, name)
+print(json.dumps(told))
 """
 
 
-def loaded(base, names, watched):
-    """Which of the watched modules importing each name loads (or the error it ends in)."""
-    given = json.dumps([sorted(base), sorted(names), sorted(watched)])
+def loaded(names, watched):
+    """What importing modules loads of the watched libraries: by library, who loaded it first.
+
+    And by module the error that its import ended in.
+    """
     result = subprocess.run(
-        [sys.executable, "-c", PROBE, given],
+        [sys.executable, "-c", PROBE, json.dumps([sorted(names), sorted(watched)])],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -156,64 +158,42 @@ def loaded(base, names, watched):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return dict(json.loads(line) for line in result.stdout.splitlines())
+    return json.loads(result.stdout)
 
 
 # A __main__ module is run, not imported.
 IMPORTABLE = {name for name in MODULES if not name.endswith(".__main__")}
 LIGHT = {name for name in IMPORTABLE if root(name) == "flows" or name in TORCH_FREE}
 HEAVY = IMPORTABLE - LIGHT
-# Allowed there, and seconds each to load anew: loaded once, before forking.
-HEAVY_BASE = {
-    "torch",
-    "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.models.transformers.transformer_flux",
-    "transformers",
-}
+SCHEDULING = {name for name in LIGHT if schedules(name)}
+STORE = {name for name in LIGHT if name.startswith("flows.store.")}
+NEVER = TORCH | {"kontext_engine.engine"}
 
 
-LIGHT_BASE = {"jinja2", "numpy", "PIL.Image", "pydantic", "rich.console", "typer", "yaml"}
-PLANNING = "flows.plan.plan"
-PREFECT_BASE = {"prefect.flow_engine", "prefect.workers.base"}
-
-
-@pytest.fixture(scope="module")
-def light():
-    # What most of them load is loaded before: what must not be among it would be found in each.
-    watched = TORCH | S3 | {"prefect", "flows", "kontext_engine.engine"}
-    engine = {name for name in LIGHT if root(name) == "kontext_engine"}
-    scheduling = {name for name in LIGHT if schedules(name)}
-    return (
-        loaded(LIGHT_BASE, engine, watched)
-        | loaded(LIGHT_BASE | {PLANNING}, LIGHT - engine - scheduling, watched)
-        | loaded(LIGHT_BASE | {PLANNING, *PREFECT_BASE}, scheduling, watched)
-    )
-
-
-def test_every_light_module_imports(light):
-    assert set(light) == LIGHT
-    assert {name: error for name, error in light.items() if isinstance(error, str)} == {}
-
-
-def test_importing_a_light_module_loads_no_torch(light):
-    forbidden = TORCH | {"kontext_engine.engine"}
-    assert {name: found for name, found in light.items() if forbidden & set(found)} == {}
-
-
-def test_importing_loads_prefect_and_boto3_only_where_they_are_used(light):
-    with_prefect = {name for name, found in light.items() if "prefect" in found}
-    assert {name for name in with_prefect if not schedules(name)} == set()
-    with_boto3 = {name for name, found in light.items() if S3 & set(found)}
-    assert all(name.startswith("flows.store.") for name in with_boto3)
-
-
-def test_importing_the_engine_loads_no_flows_and_no_prefect():
-    # Not boto3: accelerate, which diffusers loads, takes it where it is installed.
-    found = loaded(HEAVY_BASE, HEAVY, {"flows", "prefect"})
-    assert found == {name: [] for name in HEAVY}
+@pytest.mark.parametrize(
+    ("names", "watched"),
+    [
+        pytest.param(
+            {name for name in LIGHT if root(name) == "kontext_engine"},
+            NEVER | S3 | {"prefect", "flows"},
+            id="the engine's vocabulary",
+        ),
+        pytest.param(
+            LIGHT - SCHEDULING - STORE, NEVER | S3 | {"prefect"}, id="what plans and runs"
+        ),
+        pytest.param(STORE, NEVER | {"prefect"}, id="the store"),
+        pytest.param(SCHEDULING, NEVER | S3, id="what schedules"),
+        # Not boto3: accelerate, which diffusers loads, takes it where it is installed.
+        pytest.param(HEAVY, {"flows", "prefect"}, id="the engine"),
+    ],
+)
+def test_importing_loads_only_what_is_used(names, watched):
+    assert names
+    assert loaded(names, watched) == {}
 
 
 def test_the_probe_can_fail():
-    found = loaded([], ["json", "no_such_module"], ["json", "torch"])
-    assert found["json"] == ["json"]
+    found = loaded(["json", "no_such_module"], ["json", "torch"])
+    assert found["json"] == "json"
     assert found["no_such_module"].startswith("ModuleNotFoundError")
+    assert "torch" not in found

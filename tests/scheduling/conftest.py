@@ -12,7 +12,10 @@ from tests.chaos.city import ROOT, City
 from tests.servers.prefect import Prefect
 
 from .board import AUTH, Board
+from .hook import hook
 from .quick import EDIT, TEMPO, write_night, write_twelve
+
+__all__ = ["hook"]
 
 
 @pytest.fixture(scope="package")

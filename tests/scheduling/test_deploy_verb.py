@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
@@ -14,37 +11,37 @@ from flows.scheduling import deploy as module
 from flows.scheduling.names import NIGHTLY
 from flows.scheduling.server import ServerError
 from tests.servers.process import free_port
+from tests.shell import kontext
 
 from .board import AUTH, MADE, PASSWORD
 
 
-def kontext(prefect, folder, url=None, auth=AUTH, *arguments):
-    """The verb in a process of its own; ``url`` empty: none is set."""
-    environment = {**os.environ, **prefect.environment}
-    if url is not None:
-        environment["PREFECT_API_URL"] = url
-    environment.pop("PREFECT_API_AUTH_STRING", None)
-    if auth:
-        environment["PREFECT_API_AUTH_STRING"] = auth
-    (folder / "recipes").mkdir(exist_ok=True)
-    (folder / "recipes" / "ten.yaml").write_text("version: 1\n")
-    command = [sys.executable, "-W", "error", "-m", "flows.cli", "deploy", *arguments]
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def deploying(capsys, monkeypatch, prefect, tmp_path):
+    """The verb, in a folder with a recipe; an address or a password that is None is not set."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "ten.yaml").write_text("version: 1\n")
+    monkeypatch.chdir(tmp_path)
+
+    def deploy(address, auth, *arguments):
+        # Prefect reads its environment when a process begins; here it is told again.
+        here = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: auth}
+        with temporary_settings(here):
+            return kontext(capsys, "deploy", *arguments)
+
+    return deploy
 
 
-def test_the_verb_tells_what_it_changed_and_no_password(prefect, board, tmp_path):
+def test_the_verb_tells_what_it_changed_and_no_password(deploying, prefect, board):
     address = prefect.api.replace("://", f"://{AUTH}@")
-    done = kontext(prefect, tmp_path, address, None, "--concurrency", "3")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert tuple(done.stdout.splitlines()[:-1]) == MADE
-    assert done.stdout.splitlines()[-1].startswith("dashboard  http://***@127.0.0.1:")
+    code, out, err = deploying(address, None, "--concurrency", "3")
+    assert (code, err) == (0, "")
+    assert tuple(out.splitlines()[:-1]) == MADE
+    assert out.splitlines()[-1].startswith("dashboard  http://***@127.0.0.1:")
     assert board.deployment(NIGHTLY).parameters["concurrency"] == 3
-    again = kontext(prefect, tmp_path, address, None)
-    assert again.stdout.splitlines()[0] == "nothing to change"
-    assert PASSWORD not in done.stdout + again.stdout + again.stderr
+    _, again, said = deploying(address, None)
+    assert again.splitlines()[0] == "nothing to change"
+    assert PASSWORD not in out + again + said
 
 
 @pytest.mark.parametrize(
@@ -54,16 +51,16 @@ def test_the_verb_tells_what_it_changed_and_no_password(prefect, board, tmp_path
         (f"http://{AUTH}@127.0.0.1:{{port}}/api", None, 1, "does not answer"),
         (f"http://{AUTH}@no.invalid/api", None, 1, "does not answer"),
         ("{ipa}", AUTH, 2, "is no Prefect server; expected the address of its API"),
-        ("", AUTH, 2, "PREFECT_API_URL is not set"),
+        (None, AUTH, 2, "PREFECT_API_URL is not set"),
     ],
 )
-def test_what_is_wrong_with_a_server_is_one_line(prefect, tmp_path, address, auth, code, told):
-    given = address.format(
-        api=prefect.api, ipa=prefect.api.replace("/api", "/ipa"), port=free_port()
-    )
-    done = kontext(prefect, tmp_path, given, auth, "--wait", "0")
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
+def test_what_is_wrong_with_a_server_is_one_line(deploying, prefect, address, auth, code, told):
+    if address is not None:
+        ipa = prefect.api.replace("/api", "/ipa")
+        address = address.format(api=prefect.api, ipa=ipa, port=free_port())
+    ended, out, err = deploying(address, auth, "--wait", "0")
+    assert (ended, out) == (code, "")
+    (line,) = err.splitlines()
     assert told in line
     assert PASSWORD not in line and "wrong" not in line
 

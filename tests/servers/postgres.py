@@ -13,10 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from .process import HOST, Service
 
@@ -112,17 +109,3 @@ def _programs(folder: Path) -> Path:
     for part in ("bin", "lib", "share"):
         shutil.copytree(installed / part, folder / "pginstall" / part)
     return folder / "pginstall" / "bin"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL for the whole session."""
-    with Postgres() as server:
-        yield server
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of the test's own, to be killed."""
-    with Postgres() as server:
-        yield server

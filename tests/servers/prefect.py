@@ -11,10 +11,7 @@ import http.client
 import os
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from .process import HOST, Service
 
@@ -85,24 +82,3 @@ QUIET = {
     "NO_PROXY": HOST,
     "no_proxy": HOST,
 }
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory) -> Iterator[Prefect]:
-    """A Prefect server on SQLite for the whole session: not to be killed."""
-    with Prefect(tmp_path_factory.mktemp("prefect")) as server:
-        yield server
-
-
-@pytest.fixture
-def own_prefect(tmp_path) -> Iterator[Prefect]:
-    """A Prefect server on SQLite of the test's own, to be killed."""
-    with Prefect(tmp_path / "prefect") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def prefect_on_postgres(tmp_path_factory, postgres) -> Iterator[Prefect]:
-    """A Prefect server on the session's PostgreSQL: not to be killed."""
-    with Prefect(tmp_path_factory.mktemp("prefect-postgres"), postgres.url) as server:
-        yield server
