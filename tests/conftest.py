@@ -35,8 +35,8 @@ __all__ = [
     "seaweed",
 ]
 
-# Files of tests/scheduling that share servers (its conftest.py) are run by one process: a city takes
-# a minute of a processor to start, a server alone a quarter. Two cities: one would be done last.
+# Files of tests/scheduling that share servers (its conftest.py) are run by one process: starting a
+# city takes a minute of a processor, a server a quarter. Two cities: one would be done last.
 TOGETHER = (
     ("order", "told"),
     ("attempts", "dashboard", "people"),

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 from uuid import UUID
 
+import pytest
 from prefect.client.schemas.filters import ArtifactFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
+from flows.cli import main
 from flows.plan.step import Plan
 from flows.scheduling.names import MAKE_CHUNK
 from flows.scheduling.server import pages, those
+from flows.store.boto import forget_clients
 from tests.chaos.city import PATIENCE, City
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
@@ -44,6 +53,30 @@ def write_twelve(folder: Path) -> None:
         'steps:\n  shot: {op: generate, prompt: "{thing} on {place} {salt}", steps: 2}\n'
         'outputs:\n  - {step: shot, name: "{thing}-{place}"}\n'
     )
+
+
+def kontext(city: City, *arguments: object, cwd: Path, **extra: str) -> SimpleNamespace:
+    """The verb as someone in ``cwd`` calls it: ``returncode``, ``stdout`` and ``stderr``.
+
+    In this process: another one takes seconds of a processor to begin.
+    """
+    environment = city.environment | extra
+    # Prefect reads its variables when a process begins; here it is told again.
+    here = {PREFECT_API_URL: environment["PREFECT_API_URL"] or None}
+    out, err = StringIO(), StringIO()
+    forget_clients()
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, environment, clear=True),
+        temporary_settings(here),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([str(argument) for argument in arguments])
+    forget_clients()
+    code = int(ended.value.code or 0)
+    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def shown(city: City, run: UUID, key: str) -> str:

@@ -15,8 +15,7 @@ from flows.run.outcome import State
 from flows.scheduling.shown import FAILURES
 from tests.chaos.engines import DEADLY
 
-from .quick import logged, shown
-from .test_order import kontext
+from .quick import kontext, logged, shown
 
 pytestmark = pytest.mark.timeout(600)
 

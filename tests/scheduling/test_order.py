@@ -30,7 +30,7 @@ from tests.run.samples import WatchedEngine, run
 from tests.run.test_cutters import graph
 from tests.run.test_regions import packshot
 
-from .quick import Run, below, logged
+from .quick import Run, below, kontext, logged
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -63,11 +63,12 @@ def recipe(tmp_path):
     return path
 
 
-def kontext(city, *arguments, cwd, **extra):
+def in_a_process(city, *arguments, cwd):
+    """As a shell starts it."""
     return subprocess.run(
         [KONTEXT, *map(str, arguments)],
         cwd=cwd,
-        env=city.environment | extra,
+        env=city.environment,
         capture_output=True,
         text=True,
         check=False,
@@ -91,7 +92,7 @@ def ended(city, run_):
 
 
 def test_a_recipe_travels_with_its_pictures_and_is_followed_to_its_end(quick, recipe):
-    done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent.parent)
+    done = in_a_process(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent.parent)
     assert done.returncode == 0, done.stderr
     assert "ordered" in done.stderr
     told = json.loads(done.stdout)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from queue import Empty
-from unittest import mock
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli import main
 from flows.scheduling.notices import ENDED, FAILED
 from tests.chaos.city import PATIENCE
 from tests.servers.seaweed import ADMIN
 
 from .hook import BLOCK, SECRET, make_block
+from .quick import kontext
 
 pytestmark = pytest.mark.timeout(600)
 
 
 def deploy(city, *options):
-    """In this process: another one takes seconds of a processor to begin."""
-    words = ["deploy", "--recipes", str(city.folder.parent / "recipes"), *options]
-    with (
-        mock.patch.dict(os.environ, city.environment),
-        temporary_settings({PREFECT_API_URL: city.prefect.api}),
-        pytest.raises(SystemExit, match="0"),
-    ):
-        main(words)
+    folder = city.folder.parent
+    done = kontext(city, "deploy", "--recipes", folder / "recipes", *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
