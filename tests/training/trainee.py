@@ -1,10 +1,11 @@
-"""``python -m tests.training.trainee SHARD TOKENIZERS FOLDER``: a narrow model trained for 60
-steps on one thread, a checkpoint at 30; the step it begins at and every step done are lines.
+"""``python -m tests.training.trainee SHARD TOKENIZERS FOLDER``: a narrow model trained for 24
+steps on one thread, a checkpoint at 12; the step it begins at and every step done are lines.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.flow import FlowRun, FlowTrainer
 from kontext_engine.training.shards import read_shard
 
-STEPS, SAVED = 60, 30
+STEPS, SAVED = 24, 12
 NARROW = {"WIDTH": 64, "POOLED": 32, "BLOCKS": (1, 1)}  # of the miniature: small in every respect
 
 
@@ -22,6 +23,11 @@ def main(shard: Path, tokenizers: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     for name, value in NARROW.items():
         setattr(miniature, name, value)
+    train(shard, tokenizers, folder, tell)
+
+
+def train(shard: Path, tokenizers: Path, folder: Path, tell: Callable[[int], None]) -> None:
+    """From its newest checkpoint on; ``tell`` hears the step it begins at and each that is done."""
     torch.manual_seed(0)
     run = FlowRun(folder, STEPS, batch=2, warmup=6, save_every=SAVED)
     corpus = Corpus([read_shard(shard)], seed=1)
