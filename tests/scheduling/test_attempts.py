@@ -14,6 +14,7 @@ from flows.run.manifest import Manifest
 from flows.run.outcome import State
 from flows.scheduling.shown import FAILURES
 from tests.chaos.engines import DEADLY
+from tests.chaos.processes import until
 
 from .quick import kontext, logged, shown
 
@@ -57,7 +58,8 @@ def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(qui
     told = "\n".join(logged(quick, run))
     assert f"{failed.label}: attempt 1 failed: " in told
     assert "given up after 3 attempts that made nothing" in told
-    rows = json.loads(shown(quick, run, FAILURES))
+    # They come after the manifest, with which the command has ended.
+    rows = json.loads(until(lambda: shown(quick, run, FAILURES), 60.0, quick.said))
     assert {(row["step"], row["ended"]) for row in rows} == {
         (failed.label, "failed"),
         (blocked.label, "blocked"),

@@ -16,8 +16,8 @@ from tests.dashboard import browsing, choose, open_report, pictures, show_artifa
 from tests.debian import needs_debian
 from tests.servers.seaweed import ADMIN
 
-from .quick import RECIPE, Run, shown
-from .test_people import seeds
+from .quick import Run, shown
+from .test_people import FEW, seeds
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -61,7 +61,7 @@ def test_a_run_ordered_by_the_form_ends_with_a_report_that_opens_by_a_click(quic
 
 
 def test_while_a_run_works_its_newest_pictures_are_on_its_page(quick):
-    run = Run(quick, next(seeds), RECIPE)
+    run = Run(quick, next(seeds), only=FEW)
 
     def moving() -> str:
         text = shown(quick, run.id, REPORT)
