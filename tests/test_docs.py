@@ -11,24 +11,16 @@ from flows.cli.check import summary
 from flows.plan import presets as presets_module
 from flows.plan.filing import DEFAULT_QUALITY
 from flows.plan.plan import make_plan
+from flows.recipe.entries import AxisEntry, InputEntry, Matrix
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import keys_of
 from flows.recipe.handout import OutputSpec, SheetSpec
 from flows.recipe.inputs import MAX_FILES
 from flows.recipe.matrix import MAX_VARIANTS
 from flows.recipe.recipe import load_recipe
-from flows.recipe.schema import (
-    MAX_GUIDANCE,
-    MAX_STEPS,
-    MAX_TRUE_CFG,
-    AxisEntry,
-    InputEntry,
-    Matrix,
-    RecipeFile,
-    Settings,
-    StepSpec,
-)
+from flows.recipe.schema import RecipeFile
 from flows.recipe.source import MAX_BYTES, read_source
+from flows.recipe.stepspec import MAX_GUIDANCE, MAX_STEPS, MAX_TRUE_CFG, Settings, StepSpec
 from kontext_engine.geometry import MAX_PIXELS
 from tests.recipe.workspace import make_samples, plan_file
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from flows.plan.step import SourceImage
 from flows.recipe.axes import Value
-from flows.recipe.graph import StepNode, look_up
+from flows.recipe.graph import StepNode
 from flows.recipe.inputs import resolve_file
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc
+from flows.recipe.placeholders import look_up
 from flows.recipe.protect import region_of
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review

@@ -22,11 +22,12 @@ from flows.plan.filing import (
 from flows.plan.presets import with_preset
 from flows.plan.step import PlannedOutput
 from flows.recipe.axes import Axis
-from flows.recipe.graph import BUILTINS, TAKE, StepNode, look_up, read_template
+from flows.recipe.graph import StepNode
 from flows.recipe.handout import OutputSpec
 from flows.recipe.matrix import Variant
 from flows.recipe.naming import is_reserved, slug
 from flows.recipe.node import Loc
+from flows.recipe.placeholders import BUILTINS, TAKE, look_up, read_template
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder, Template

@@ -29,10 +29,11 @@ from flows.plan.step import (
     StepParams,
     Waiting,
 )
-from flows.recipe.graph import StepNode, look_up
+from flows.recipe.graph import StepNode
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc, Node
 from flows.recipe.overrides import Overrides
+from flows.recipe.placeholders import look_up
 from flows.recipe.recipe import setting_loc
 from flows.recipe.review import Review
 from flows.recipe.used import variables_of_axes

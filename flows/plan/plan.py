@@ -36,12 +36,14 @@ from flows.plan.step import (
 )
 from flows.plan.told import note_prompts, note_unused
 from flows.recipe.axes import Axis
+from flows.recipe.effects import check_limits
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import StepNode, build_graph, check_limits, look_up
+from flows.recipe.graph import StepNode, build_graph
 from flows.recipe.matrix import Variant, build_axes, build_variants
 from flows.recipe.naming import legible
 from flows.recipe.notes import note_silent
 from flows.recipe.overrides import Overrides, load_overrides
+from flows.recipe.placeholders import look_up
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from flows.plan.models import portable_source
 from flows.plan.step import (
     AS_IT_IS,
     USUAL,
@@ -35,8 +36,6 @@ from flows.plan.step import (
 )
 from flows.sources.place import StoredSource
 from flows.store.objects import Objects
-from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
-from kontext_engine.errors import ModelError
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 Number = Annotated[int, Field(ge=0)]
@@ -123,7 +122,6 @@ class _Body:
 
 
 _BODY = TypeAdapter(_Body)
-_MODEL = TypeAdapter(ModelSpec)
 
 
 def to_body(plan: Plan) -> Any:
@@ -170,7 +168,7 @@ def to_body(plan: Plan) -> Any:
         plan.recipe,
         plan.recipe_path.name,
         plan.recipe_text,
-        replace(plan.model, source=_portable_source(plan.model)),
+        replace(plan.model, source=portable_source(plan.model)),
         plan.numerics,
         steps,
         [_Source(ref.input, ref.file, ref.digest, ref.reading) for ref in sources],
@@ -298,26 +296,6 @@ def from_body(body: object, home: Objects | None) -> Plan:
         numbers=read.numbers,
         depends=read.depends,
     )
-
-
-def read_model(item: object) -> ModelSpec:
-    """A model as ``asdict`` tells of it, through JSON.
-
-    Raises:
-        ValidationError: a field is missing or has a wrong value.
-    """
-    return _MODEL.validate_python(item)
-
-
-def _portable_source(model: ModelSpec) -> str:
-    """The name where that is enough to find the model; a folder of one's own goes by its path."""
-    if model.name in (*SHIPPED, *HUB_MODELS):
-        try:
-            if resolve_model(model.name).source == model.source:
-                return model.name
-        except ModelError:  # a folder that merely has this name
-            pass
-    return model.source
 
 
 def _without_folder(text: str, path: Path) -> str:

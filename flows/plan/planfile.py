@@ -14,7 +14,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,9 +23,6 @@ from flows.plan.planbody import from_body, to_body
 from flows.plan.step import Plan, Step
 from flows.store.objects import Objects
 from flows.store.record import canonical_json
-from kontext_engine.catalogue import resolve_model
-from kontext_engine.errors import ModelError
-from kontext_engine.spec import ModelSpec
 
 SCHEMA = "kontext.plan"
 VERSION = 1
@@ -78,30 +74,6 @@ def decode_plan(data: bytes, home: Objects | None = None) -> Plan:
         raise _wrong(f"has a wrong number ({error})", _SAME_RELEASE) from None
     _check_keys(plan)
     return plan
-
-
-def local_model(spec: ModelSpec) -> ModelSpec:
-    """The model of a plan from a file, as this machine has it.
-
-    Raises:
-        ModelError: it is not here, or its weights are others.
-    """
-    found: list[ModelSpec] = []
-    problems: list[str] = []
-    for name in dict.fromkeys((spec.source, spec.name)):
-        try:
-            found.append(resolve_model(name))
-        except ModelError as error:
-            problems.append(str(error))
-    for model in found:
-        if model.digest == spec.digest:
-            return replace(spec, source=model.source)
-    if not found:
-        raise ModelError(problems[0])
-    raise ModelError(
-        f"{found[0].source}: other weights ({found[0].digest[:12]}) than the plan's "
-        f"({spec.digest[:12]}) under the name '{spec.name}'; install the same model everywhere"
-    )
 
 
 def _check_keys(plan: Plan) -> None:

@@ -19,7 +19,7 @@ from flows.plan.keys import plan_digest
 from flows.plan.step import Plan, PlannedSheet, PlannedVariant, Step
 from flows.problems import Problem, did_you_mean, one_of, unknown
 from flows.recipe.errors import RecipeError
-from flows.recipe.graph import TAKE
+from flows.recipe.placeholders import TAKE
 
 _SELECTOR = re.compile(r"(?P<step>[^\[\]=,]+)(?:\[(?P<inside>[^\[\]]*)\])?\Z")
 

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from flows.plan.step import StepParams
-from flows.recipe.graph import StepNode, setting
+from flows.recipe.effects import setting
+from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
 from flows.recipe.protect import region_of
 from flows.recipe.recipe import setting_loc

@@ -12,11 +12,12 @@ from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
 from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
-from flows.recipe.graph import BUILTINS, TAKE, StepNode, look_up, read_template
+from flows.recipe.graph import StepNode
 from flows.recipe.handout import SheetSpec
 from flows.recipe.inputs import resolve_file
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc
+from flows.recipe.placeholders import BUILTINS, TAKE, look_up, read_template
 from flows.recipe.review import Review
 from flows.recipe.template import Placeholder, Template
 

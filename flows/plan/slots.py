@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.decisions.decision import Slot
 from flows.plan.select import make_label, parse_label, take_label
 from flows.plan.step import Plan
-from flows.recipe.graph import TAKE
+from flows.recipe.placeholders import TAKE
 
 
 def split_take(plan: Plan, label: str) -> tuple[str, int]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.problems import Mark, Problem
+from flows.recipe.entries import AxisTable, InputTable
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Field, Loc, Node, Source, replaced, to_plain
 from flows.recipe.reach import absolute, refused, unreadable
-from flows.recipe.schema import AxisTable, InputTable
 from flows.recipe.tables import ENDINGS, Row, Table, read_table, some_lines
 from flows.recipe.template import Placeholder, TemplateError, parse_template
 from flows.recipe.validate import validate_part

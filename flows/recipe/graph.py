@@ -7,30 +7,22 @@ contradict each other, and against the model what it can do.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from flows.problems import did_you_mean, unknown
+from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
+from flows.recipe.effects import check_settings, setting
 from flows.recipe.fields import is_template
-from flows.recipe.node import Loc, short
-from flows.recipe.picked import check_pick, pick_sources, stray
+from flows.recipe.node import Loc
+from flows.recipe.picked import check_pick, pick_sources
+from flows.recipe.placeholders import BUILTINS, TAKE, look_up, read_template
 from flows.recipe.protect import check_region, mask_source, region_of
 from flows.recipe.recipe import Recipe, setting_loc
-from flows.recipe.region import KINDS
 from flows.recipe.review import Review
-from flows.recipe.schema import SETTING_TYPES, StepSpec
-from flows.recipe.template import Placeholder, Template, TemplateError, parse_template
-from kontext_engine.errors import GeometryError
-from kontext_engine.geometry import Size, check_target
-from kontext_engine.spec import ModelSpec
-
-# What templates of output names know beside the recipe's own names.
-BUILTINS = ("step", "variant", "recipe")
-TAKE = "take"  # where a step has several
+from flows.recipe.stepspec import SETTING_TYPES, StepSpec
+from flows.recipe.template import Placeholder, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +70,7 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
     nodes: dict[str, StepNode] = {}
     read = {name: own + masks[name] + picks[name] for name, own in sources.items()}
     for name in _ordered(review, read):
-        _check_settings(review, name)
+        check_settings(review, name)
         check_region(review, name)
         prompt = read_template(review, ("steps", name, "prompt"), specs[name].prompt, axes)
         mask_file = None
@@ -115,97 +107,6 @@ def build_graph(review: Review, axes: Mapping[str, Axis]) -> dict[str, StepNode]
         if specs[name].op == "pick":
             check_pick(review, name, nodes)
     return nodes
-
-
-def check_limits(review: Review, nodes: Mapping[str, StepNode], model: ModelSpec) -> None:
-    """Sizes and numbers of pictures that the model cannot do, and settings that it ignores."""
-    recipe = review.recipe
-    for node in nodes.values():
-        size = setting(recipe, node.id, "size")
-        if isinstance(size, Size):
-            try:
-                check_target(size, model.pixel_area, model.multiple)
-            except GeometryError as error:
-                loc = setting_loc(recipe, node.id, "size")
-                review.wrong(loc, f"{error} (model '{model.name}')")
-        if len(node.images) > model.max_contexts:
-            text = (
-                f"step '{node.id}' uses {len(node.images)} images; expected at most "
-                f"{model.max_contexts} for model '{model.name}'; remove some or name another model"
-            )
-            review.wrong(("steps", node.id, "image", model.max_contexts), text)
-        if setting(recipe, node.id, "guidance") is not None and not model.guidance_embedded:
-            loc = setting_loc(recipe, node.id, "guidance")
-            review.note(loc, f"model '{model.name}' ignores 'guidance'", key=True)
-
-
-def setting(recipe: Recipe, step: str, field: str) -> Any:
-    """A setting's value: the step's own, else the defaults', else ``None``."""
-    own = getattr(recipe.document.steps[step], field)
-    return own if own is not None else getattr(recipe.document.defaults, field)
-
-
-def read_template(
-    review: Review, loc: Loc, text: str, axes: Mapping[str, Axis], builtins: tuple[str, ...] = ()
-) -> Template:
-    """A template whose every placeholder has a value in every variant; mistakes are noted."""
-    try:
-        template = parse_template(text)
-    except TemplateError as error:
-        review.wrong(loc, str(error), find=error.token)
-        return Template(())
-    for item in dict.fromkeys(template.placeholders):
-        if item.name in builtins and item.attribute is None:
-            continue
-        wrong = _wrong_placeholder(review.recipe, item, axes, str(loc[-1]), builtins)
-        if wrong is not None:
-            review.wrong(loc, wrong, find=item.token)
-    return template
-
-
-def look_up(recipe: Recipe, item: Placeholder, values: Mapping[str, Value]) -> str:
-    """What a checked placeholder stands for in one variant."""
-    value = values.get(item.name)
-    if value is None:
-        return recipe.variables[item.name]
-    return value.text if item.attribute is None else value.attributes[item.attribute]
-
-
-def _wrong_placeholder(
-    recipe: Recipe,
-    item: Placeholder,
-    axes: Mapping[str, Axis],
-    where: str,
-    builtins: tuple[str, ...],
-) -> str | None:
-    if item.name in axes:
-        lacking = (
-            _no_attribute(item, value, where)
-            for value in axes[item.name].values
-            if item.attribute is not None and item.attribute not in value.attributes
-        )
-        return next(lacking, None)
-    if item.name in recipe.variables:
-        text = (
-            f"'{item.name}' in {where} is a variable and has no '.{item.attribute}'; "
-            f"expected {{{item.name}}}; remove the dot"
-        )
-        return text if item.attribute is not None else None
-    if item.name in recipe.named_steps:
-        return (
-            f"'{item.name}' in {where} is a step, a picture; expected the name of a text; "
-            "name the step in 'image'"
-        )
-    known = [*axes, *recipe.variables, *builtins]
-    return unknown("variable", item.name, where, known, "declare it under 'variables:'")
-
-
-def _no_attribute(item: Placeholder, value: Value, where: str) -> str:
-    what = f"'{item.name}' has no '.{item.attribute}' for '{value.name}' in {where}"
-    if hint := did_you_mean(str(item.attribute), value.attributes):
-        return f"{what}: {hint}"
-    example = f"{{name: {value.name}, {item.attribute}: ...}}"
-    return f"{what}; expected it for every value; write {example}"
 
 
 def _check_names(review: Review) -> None:
@@ -380,59 +281,3 @@ def _tell_cycle(review: Review, left: Mapping[str, tuple[str, ...]]) -> None:
         "can be made before it; change one 'image'"
     )
     review.wrong(loc, text)
-
-
-def _note_cut(review: Review, loc: Loc) -> None:
-    """Tell of a plain text that ends at a ``#``: in YAML what follows is a comment."""
-    node = review.recipe.written.node(loc)
-    if node is None or node.origin is not None:
-        return
-    text = review.recipe.written.written(node)
-    if text[node.span[0] :][:1] in ("'", '"', "|", ">"):
-        return
-    comment = re.match(r"[ \t]+#.*", text[node.span[1] :])
-    if comment is not None:
-        said = short(comment[0].strip())
-        review.note(loc, f"'{said}' is a comment, no part of the text; quote the text to keep it")
-
-
-def _check_cutout(review: Review, name: str) -> None:
-    """A cut has no words and no steps: what is set for it alone is a mistake."""
-    spec = review.recipe.document.steps[name]
-    own = {"op", "image", "cutout", "among", "by"} | set(KINDS)
-    for field in sorted(spec.model_fields_set - own):
-        text = f"'{field}' has no effect on op 'cutout'; expected only 'image'; remove it"
-        review.wrong(("steps", name, field), text, key=True)
-    if len(spec.image or []) > 1:
-        text = f"step '{name}' cuts out of several images; expected one; write a step for each"
-        review.wrong(("steps", name, "image", 1), text)
-
-
-def _check_settings(review: Review, name: str) -> None:
-    recipe, spec = review.recipe, review.recipe.document.steps[name]
-    stray(review, name)
-    if spec.op == "pick":
-        return
-    if spec.op == "cutout":
-        _check_cutout(review, name)
-        return
-    if spec.cutout is not None:
-        text = f"'cutout' has no effect on op '{spec.op}'; expected op 'cutout'; remove it"
-        review.wrong(("steps", name, "cutout"), text, key=True)
-    _note_cut(review, ("steps", name, "prompt"))
-    _note_cut(review, setting_loc(recipe, name, "negative_prompt"))
-    if not spec.prompt.strip():
-        text = "'prompt' is empty; expected what to make or to change; write it"
-        review.wrong(("steps", name, "prompt"), text)
-    if spec.op == "generate" and spec.size == "match":
-        text = (
-            f"step '{name}' has no image to match; expected a size like 128x128; write one or "
-            "remove 'size'"
-        )
-        review.wrong(("steps", name, "size"), text)
-    if setting(recipe, name, "negative_prompt") is not None and spec.true_cfg is None:
-        true_cfg = recipe.document.defaults.true_cfg
-        if true_cfg is None or (not is_template(true_cfg) and true_cfg <= 1):
-            text = "'negative_prompt' has no effect; expected 'true_cfg' above 1; add 'true_cfg: 2'"
-            loc = setting_loc(recipe, name, "negative_prompt")
-            review.wrong(loc, text, key=True)

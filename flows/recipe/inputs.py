@@ -15,12 +15,12 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from flows.problems import did_you_mean
 from flows.recipe.axes import Value
+from flows.recipe.entries import InputEntry
 from flows.recipe.naming import is_text, legible, name_files, slug
 from flows.recipe.node import Loc, short
 from flows.recipe.reach import absolute, is_allowed, refused
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
-from flows.recipe.schema import InputEntry
 from flows.sources.place import Place, S3Object
 from flows.sources.remote import RemoteError, find_objects, is_pattern, is_remote
 from kontext_engine.picture import SUFFIXES  # what a glob picks up; else a file may have any name

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from flows.problems import unknown
 from flows.recipe.axes import Axis, Value
+from flows.recipe.entries import AxisEntry, InputEntry
 from flows.recipe.errors import RecipeError
 from flows.recipe.inputs import resolve_entry, resolve_input
 from flows.recipe.naming import name_texts, slug
 from flows.recipe.node import Loc
 from flows.recipe.pairing import MAX_COMBINATIONS, Combo, Slots, TooManyError
 from flows.recipe.review import Review
-from flows.recipe.schema import AxisEntry, InputEntry
 from flows.recipe.validate import validate_part
 
 MAX_VARIANTS = 10_000

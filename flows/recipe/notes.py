@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from flows.problems import Problem, did_you_mean
 from flows.recipe.axes import Axis
-from flows.recipe.graph import StepNode, setting
+from flows.recipe.effects import setting
+from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc, Node
 from flows.recipe.recipe import setting_loc
 from flows.recipe.review import Review

@@ -22,8 +22,8 @@ from pathlib import Path
 from flows.problems import Problem, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.node import Source, to_plain
-from flows.recipe.schema import MAX_SEED
 from flows.recipe.source import read_source
+from flows.recipe.stepspec import MAX_SEED
 from kontext_engine.files import write_whole
 
 _HEADER = (

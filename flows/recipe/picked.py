@@ -10,7 +10,7 @@ from flows.recipe.fields import key_of
 from flows.recipe.node import Loc
 from flows.recipe.region import KINDS
 from flows.recipe.review import Review
-from flows.recipe.schema import StepSpec
+from flows.recipe.stepspec import StepSpec
 from kontext_engine.errors import ModelError
 from kontext_engine.judges import judge_method, judges
 

@@ -9,7 +9,7 @@ from flows.recipe.node import Loc
 from flows.recipe.recipe import setting_loc
 from flows.recipe.region import RegionSpec
 from flows.recipe.review import Review
-from flows.recipe.schema import StepSpec
+from flows.recipe.stepspec import StepSpec
 from kontext_engine.geometry import Size
 
 _WAYS = ("mask", "box", "alpha")

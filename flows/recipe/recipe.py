@@ -14,8 +14,9 @@ from flows.recipe.fields import keys_of
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
 from flows.recipe.rest import rest_around, rest_of
-from flows.recipe.schema import Head, RecipeFile, Settings, StepSpec
+from flows.recipe.schema import Head, RecipeFile
 from flows.recipe.source import parse_source, read_source
+from flows.recipe.stepspec import Settings, StepSpec
 from flows.recipe.validate import validate, validate_head
 from flows.settings import Settings as Machine
 from flows.settings.load import load_settings

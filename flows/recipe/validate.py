@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from flows.problems import Mark, Problem, did_you_mean, unknown
+from flows.recipe.entries import AxisEntry, InputEntry, Matrix
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN, keys_of
 from flows.recipe.handout import FILE, SHEET, OutputSpec, SheetSpec
@@ -16,17 +17,8 @@ from flows.recipe.node import Loc, Node, Source, resolve_scalar, to_plain
 from flows.recipe.parameters import Parameter
 from flows.recipe.picking import ScoreSpec
 from flows.recipe.region import CutoutSpec, RegionSpec
-from flows.recipe.schema import (
-    SETTING_TYPES,
-    TEXT_SECTIONS,
-    AxisEntry,
-    Defaults,
-    Head,
-    InputEntry,
-    Matrix,
-    RecipeFile,
-    StepSpec,
-)
+from flows.recipe.schema import TEXT_SECTIONS, Head, RecipeFile
+from flows.recipe.stepspec import SETTING_TYPES, Defaults, StepSpec
 
 _WORDS = re.compile(r"-?[0-9]+(\.[0-9]+)?\Z")
 _EXPECTED = {

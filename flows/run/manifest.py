@@ -7,18 +7,15 @@ with its reason. ``report.html`` is made from it and the store.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from flows.plan.step import ContextRef, ParentStep, Plan, Step
-from flows.run.outcome import Ending, Outcome, State, StepOutcome
-from flows.run.provenance import now, plain, rules_of, software, sources_of
+from flows.run.outcome import Ending, State
 from flows.store.runfolder import RunFolder
 
 FILE_NAME = "manifest.json"
@@ -206,93 +203,6 @@ def one_large(size: int) -> AbstractContextManager[object]:
     Where many manifests are read at once, many of 10^5 steps each would fill the memory.
     """
     return _ONE_LARGE if size > LARGE else contextlib.nullcontext()
-
-
-def build_manifest(
-    plan: Plan,
-    outcome: Outcome,
-    outputs: tuple[OutputEntry, ...],
-    problems: Mapping[str, str],
-) -> Manifest:
-    """The manifest of a run; ``problems`` tell of sources, by digest."""
-    return Manifest(
-        recipe=plan.recipe,
-        recipe_file=plan.recipe_path.name,
-        recipe_sha256=hashlib.sha256(plan.recipe_text.encode()).hexdigest(),
-        sets=plan.sets,
-        only=plan.only,
-        plan=plan.digest,
-        model=ModelEntry(
-            name=plan.model.name, digest=plan.model.digest, licence=plan.model.licence
-        ),
-        numerics=plain(asdict(plan.numerics)),
-        software=software(),
-        written=now(),
-        ending=outcome.ending,
-        why=outcome.why,
-        seconds=round(outcome.seconds, 3),
-        load_seconds=round(outcome.load_seconds, 3),
-        counts=dict(outcome.counts),
-        steps=tuple(_step(plan.steps[key], end) for key, end in outcome.steps.items()),
-        variants=tuple(
-            VariantEntry(
-                id=one.id, values=dict(one.values), keys=one.keys, details=dict(one.details)
-            )
-            for one in plan.variants
-        ),
-        sources=tuple(
-            SourceEntry(
-                digest=ref.digest,
-                input=ref.input,
-                file=ref.file,
-                problem=problems.get(ref.digest, ""),
-            )
-            for ref in sources_of(plan, seen=True)
-        ),
-        outputs=outputs,
-        picks=tuple(
-            PickEntry(
-                label=pick.label,
-                candidates={one.key: one.label for one in pick.candidates},
-                chosen=pick.chosen,
-                by=pick.by,
-                judge=pick.judge,
-            )
-            for pick in plan.picks.values()
-        ),
-        waiting={label: one.picks for label, one in plan.waiting.items()},
-        project=plan.project,
-        depends=plan.depends,
-    )
-
-
-def _step(step: Step, end: StepOutcome) -> StepEntry:
-    record = end.record
-    made: dict[str, Any] = {}
-    if record is not None:
-        names = ("blob", "width", "height", "seconds", "created", "notes", "geometry")
-        made = {name: getattr(record, name) for name in names}
-    return StepEntry(
-        key=step.key,
-        name=step.name,
-        label=step.label,
-        operation=step.operation,
-        params=plain(asdict(step.params)),
-        contexts=tuple(map(_context, step.seen)),
-        variants=step.variants,
-        state=end.state,
-        reason=end.reason,
-        blocked_by=end.blocked_by,
-        attempts=end.attempts,
-        rules=rules_of(step),
-        **made,
-    )
-
-
-def _context(ref: ContextRef) -> ContextEntry:
-    if isinstance(ref, ParentStep):
-        return ContextEntry(kind="step", name=ref.key)
-    return ContextEntry(kind="source", name=ref.digest, reading=ref.reading)
 
 
 def read_manifest(run: RunFolder) -> Manifest:

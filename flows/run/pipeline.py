@@ -25,7 +25,8 @@ from flows.run.execute import Limits, never, run_plan
 from flows.run.judging import decided_since, join, next_plan, open_picks
 from flows.run.look import look
 from flows.run.manifest import FILE_NAME as MANIFEST_NAME
-from flows.run.manifest import Manifest, build_manifest
+from flows.run.manifest import Manifest
+from flows.run.manifesting import build_manifest
 from flows.run.outcome import Ending, Outcome
 from flows.run.report.links import PAGE, RELATIVE, Links
 from flows.run.signing import Signing

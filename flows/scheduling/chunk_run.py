@@ -18,7 +18,7 @@ from prefect.logging.loggers import LoggingAdapter
 from prefect.states import Completed, Failed
 
 from flows.engines.pooled import PooledEngine
-from flows.plan.planfile import local_model
+from flows.plan.models import local_model
 from flows.plan.step import Plan
 from flows.run.asking import EngineFactory
 from flows.run.ends import ChunkEnds

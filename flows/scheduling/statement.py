@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.plan.planbody import read_model
+from flows.plan.models import read_model
 from flows.scheduling.names import CHUNKS_POOL
 from flows.store.words import here
 from kontext_engine.cutout import PACKAGE

@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.plan.planfile import (
-    PlanFileError,
-    decode_plan,
-    encode_plan,
-    local_model,
-)
+from flows.plan.models import local_model
+from flows.plan.planfile import PlanFileError, decode_plan, encode_plan
 from flows.plan.step import ParentStep, Plan, SourceImage
 from flows.run.execute import run_plan
 from flows.run.outcome import Ending, State
