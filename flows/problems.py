@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LINES = 20  # of one kind that anybody wants to read at once
 
@@ -27,12 +27,14 @@ class Problem:
     """One mistake, where it is, and what to do about it.
 
     ``mark`` is ``None`` for what has no place in the file (the file is missing, a command-line
-    option is wrong).
+    option is wrong). ``loc`` is its place in a recipe's tree: what is wrong there, whatever file it
+    was written in; ``()`` where that is nowhere in particular.
     """
 
     path: str
     mark: Mark | None
     text: str
+    loc: tuple[str | int, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         place = f":{self.mark.line}:{self.mark.column}" if self.mark else ""

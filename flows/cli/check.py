@@ -12,9 +12,7 @@ from flows.cli.options import Sets
 
 if TYPE_CHECKING:
     from flows.plan.step import Plan
-    from flows.recipe.errors import RecipeError
     from flows.recipe.recipe import Recipe
-    from kontext_engine.spec import ModelSpec
 
 
 def check(
@@ -29,23 +27,21 @@ def check(
     a picture that is broken fails its own steps only, when the recipe runs; one that is none by
     its first bytes is noted here.
     """
+    from flows.plan.reading import read_recipe
     from flows.problems import few
     from flows.recipe.catalog import KEPT
     from flows.recipe.errors import RecipeError
-    from flows.recipe.recipe import load_recipe
 
     wrong = False
     for path in recipes:
         if path.stem.endswith(KEPT):
             typer.echo(f"note: {path}: passed over, it is no recipe", err=True)
             continue
-        recipe = None
         try:
-            recipe = load_recipe(path, tuple(sets or ()))
-            plan, missing = plan_anyway(recipe)
+            plan, missing = plan_anyway(read_recipe(path, tuple(sets or ())))
         except RecipeError as error:
             wrong = True
-            typer.echo(str(everything(error, recipe)), err=True)
+            typer.echo(str(error), err=True)
             continue
         for warning in few((*plan.warnings, *missing)):
             typer.echo(f"note: {warning}", err=True)
@@ -54,59 +50,19 @@ def check(
         raise typer.Exit(ExitCode.WRONG)
 
 
-def everything(error: RecipeError, recipe: Recipe | None) -> RecipeError:
-    """The mistakes that were found, and those that can be told of the rest of the recipe.
-
-    ``recipe`` is the one that was planned; ``None``: it could not be read to its end.
-    """
-    from flows.recipe.errors import RecipeError
-    from flows.recipe.recipe import without
-
-    found = list(error.problems)
-    rest = error.rest if recipe is None else without(recipe, error.problems)
-    while rest is not None:
-        try:
-            plan_anyway(rest)
-        except RecipeError as other:
-            found += other.problems
-            rest = without(rest, other.problems)
-        else:
-            break
-    return RecipeError(found)
-
-
 def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
     """The plan, also for a known model that is not, or not wholly, on this machine; then a note.
 
     Raises:
         RecipeError: as ``make_plan``.
     """
+    from flows.plan.models import known_model
     from flows.plan.plan import make_plan
     from flows.settings.load import load_settings
 
     model, missing = known_model(recipe)
     settings = load_settings(recipe.folder)
     return make_plan(recipe, model=model, settings=settings, look=True), missing
-
-
-def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
-    """The spec of a known model, and a note where its weights are not on this machine.
-
-    ``None`` for any other model: planning finds it, or tells.
-    """
-    from kontext_engine.catalogue import HUB_MODELS, resolve_model
-    from kontext_engine.errors import ModelError
-    from kontext_engine.folder import check_whole
-
-    name = recipe.document.model
-    if name not in HUB_MODELS:
-        return None, []
-    try:
-        spec = resolve_model(name)
-        check_whole(Path(spec.source), planning=True)
-        return spec, []
-    except ModelError as error:
-        return HUB_MODELS[name], [f"{recipe.path}: {error}"]
 
 
 def summary(plan: Plan) -> str:

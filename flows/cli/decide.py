@@ -120,16 +120,16 @@ def _nothing(text: str) -> list[Decision]:
 def _desk(recipe: object, sets: tuple[str, ...], settings: Settings) -> Desk:
     from pathlib import Path
 
-    from flows.cli.check import known_model
     from flows.decisions.decided import author, read_decided
+    from flows.plan.models import known_model
     from flows.plan.plan import make_plan
-    from flows.recipe.recipe import load_recipe
+    from flows.plan.reading import read_recipe
     from flows.run.desk import Desk
     from flows.store.address import open_store
     from kontext_engine.numerics import choose_numerics
 
     path = Path(str(recipe))
-    read = load_recipe(path, sets, settings)
+    read = read_recipe(path, sets, settings)
     store = open_store(settings.store, settings)
     decided = read_decided(store, settings, read.name, path.name)
     spec, _ = known_model(read)
@@ -187,14 +187,14 @@ def reroll_told(
 
     from flows.decisions.decided import author, read_decided
     from flows.decisions.ledger import add
+    from flows.plan.reading import read_recipe
     from flows.plan.reroll import reroll
     from flows.recipe.overrides import overrides_path
-    from flows.recipe.recipe import load_recipe
     from flows.settings.address import is_s3
     from flows.store.address import open_store
 
     path = Path(str(recipe))
-    read = load_recipe(path, sets, settings)
+    read = read_recipe(path, sets, settings)
     store = open_store(settings.store, settings)
     in_file = not is_s3(settings.store) if keep is None else keep
     for change in reroll(

@@ -69,17 +69,17 @@ def plan(
 
     Everything is keyed before any model loads, so this takes no GPU and changes nothing.
     """
-    from flows.cli.check import known_model
     from flows.decisions.decided import read_decided
+    from flows.plan.models import known_model
     from flows.plan.plan import make_plan
+    from flows.plan.reading import read_recipe
     from flows.problems import few
-    from flows.recipe.recipe import load_recipe
     from flows.recipe.resolved import resolved as resolved_text
     from flows.store.address import open_store
     from flows.store.base import StoreError
 
     settings = effective(recipe, store=store, device=device)
-    read = load_recipe(recipe, changes(sets, model), settings)
+    read = read_recipe(recipe, changes(sets, model), settings)
     if resolved:
         typer.echo(resolved_text(read.written), nl=False)
         return

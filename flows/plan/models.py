@@ -1,16 +1,35 @@
-"""The model of a plan, from one machine to another."""
+"""The model of a recipe and of a plan, from one machine to another."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from flows.recipe.recipe import Recipe
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
+from kontext_engine.folder import check_whole
 from kontext_engine.spec import ModelSpec
 
 _MODEL = TypeAdapter(ModelSpec)
+
+
+def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
+    """The spec of a known model, and a note where its weights are not on this machine.
+
+    ``None`` for any other model: planning finds it, or tells.
+    """
+    name = recipe.document.model
+    if name not in HUB_MODELS:
+        return None, []
+    try:
+        spec = resolve_model(name)
+        check_whole(Path(spec.source), planning=True)
+        return spec, []
+    except ModelError as error:
+        return HUB_MODELS[name], [f"{recipe.path}: {error}"]
 
 
 def read_model(item: object) -> ModelSpec:

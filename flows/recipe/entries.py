@@ -99,8 +99,6 @@ class AxisTable(_Table):
 
 
 def _input_entries(value: Any) -> Any:
-    if isinstance(value, dict) and "table" in value:
-        return [{"file": value["table"]}]  # it could not be read, which has been told
     entries = listed(value)
     if isinstance(entries, list):
         return [{"file": item} if isinstance(item, str) else item for item in entries]
@@ -108,8 +106,6 @@ def _input_entries(value: Any) -> Any:
 
 
 def _axis_entries(value: Any) -> Any:
-    if isinstance(value, dict) and "table" in value:
-        return [{"value": value["table"]}]  # likewise
     if isinstance(value, list):
         return [{"value": item} if isinstance(item, str) else item for item in value]
     return value

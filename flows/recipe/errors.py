@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flows.problems import Problem, ProblemsError
@@ -14,17 +14,9 @@ if TYPE_CHECKING:
 class RecipeError(ProblemsError):
     """The recipe cannot be used as it stands; ``problems`` lists why, in order of place.
 
-    ``wrong`` are the places in the tree of mistakes of form, and ``rest`` what can be read of the
-    recipe without them.
+    ``rest`` is what can be read of it without what is wrong.
     """
 
-    def __init__(
-        self,
-        problems: Iterable[Problem],
-        *,
-        wrong: Sequence[tuple[str | int, ...]] = (),
-        rest: Recipe | None = None,
-    ) -> None:
+    def __init__(self, problems: Iterable[Problem], *, rest: Recipe | None = None) -> None:
         super().__init__(problems)
-        self.wrong = tuple(wrong)
         self.rest = rest

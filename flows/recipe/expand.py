@@ -170,7 +170,7 @@ class _Reading:
         try:
             made = self._values(node)
         except RecipeError as error:
-            self.found.problems += error.problems
+            self.found.problems += [replace(one, loc=self.loc) for one in error.problems]
             made = ()
         return replace(node, fields=None, items=made) if self._sound(before) else node
 
@@ -283,7 +283,7 @@ class _Reading:
                 where = some_lines(places)
                 what = f"two rows are named '{text}' ({where}); expected different names; "
                 self.found.problems.append(
-                    Problem(table.shown, Mark(places[1], 1), f"{what}rename one")
+                    Problem(table.shown, Mark(places[1], 1), f"{what}rename one", self.loc)
                 )
 
     def _entry(self, table: Table, row: Row, chosen: Mapping[str, Getter]) -> Node:
@@ -311,4 +311,4 @@ class _Reading:
         self.found.problems.append(self.found.source.problem(where, text, key=key, find=find))
 
     def at_row(self, table: Table, row: Row, text: str) -> None:
-        self.found.problems.append(Problem(table.shown, Mark(row.line, 1), text))
+        self.found.problems.append(Problem(table.shown, Mark(row.line, 1), text, self.loc))

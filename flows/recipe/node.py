@@ -80,10 +80,7 @@ class Source:
 
     def node(self, loc: Loc) -> Node | None:
         """The node at exactly this place, or ``None``."""
-        node: Node | None = self.root
-        for part in loc:
-            node = _child(node, part) if node is not None else None
-        return node
+        return child(self.root, loc)
 
     def problem(self, loc: Loc, text: str, *, key: bool = False, find: str = "") -> Problem:
         """A problem at the value (or ``key``) at ``loc``; parts that are not there are skipped.
@@ -101,11 +98,11 @@ class Source:
             if entry is not None and (empty or (key and part == loc[-1])):
                 mark = entry.key
         if node.origin is not None:
-            return Problem(node.origin, None, text)
+            return Problem(node.origin, None, text, loc)
         written = self.written(node)
         if find and (at := written.find(find, *node.span)) >= 0:
             mark = mark_at(written, at)
-        return Problem(node.file or self.path, mark, text)
+        return Problem(node.file or self.path, mark, text, loc)
 
     def written(self, node: Node) -> str:
         """The text of the file that a node of the tree is from."""
@@ -163,6 +160,14 @@ def resolve_scalar(text: str) -> Scalar:
     if _FLOAT.match(text):
         return float(text.replace(".inf", "inf").replace(".nan", "nan").lower().lstrip("+"))
     return text
+
+
+def child(node: Node, loc: Loc) -> Node | None:
+    """The node at exactly this place below it, or ``None``."""
+    found: Node | None = node
+    for part in loc:
+        found = _child(found, part) if found is not None else None
+    return found
 
 
 def _child(node: Node, part: str | int) -> Node | None:

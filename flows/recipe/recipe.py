@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.problems import Problem, did_you_mean, one_of
+from flows.problems import Problem
 from flows.recipe.compose import compose
 from flows.recipe.errors import RecipeError
-from flows.recipe.expand import Join, expand, settled
-from flows.recipe.fields import keys_of
+from flows.recipe.expand import Join, expand
+from flows.recipe.given import apply_sets, changed, unset, values
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
-from flows.recipe.rest import rest_around, rest_of
-from flows.recipe.schema import Head, RecipeFile
+from flows.recipe.rest import rest_of
+from flows.recipe.schema import RecipeFile
 from flows.recipe.source import parse_source, read_source
-from flows.recipe.stepspec import Settings, StepSpec
+from flows.recipe.stepspec import Settings
 from flows.recipe.validate import validate, validate_head
 from flows.settings import Settings as Machine
 from flows.settings.load import load_settings
-
-_TOP_LEVEL = ("model", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,8 @@ class Recipe:
     ``written`` is the tree before tables and variables were filled in, ``source`` the one after;
     ``files`` are what was read beside the recipe; ``joins`` tell which values go together.
     ``sets`` are the ``name=value`` pairs of the command line that changed it, ``given`` the
-    variables and settings that are not what they are without, by name.
+    variables and settings that are not what they are without, by name. ``rest`` is ``written``
+    without what was left out, and ``read`` reads such a tree.
     """
 
     path: Path
@@ -44,6 +43,8 @@ class Recipe:
     joins: tuple[Join, ...] = ()
     files: tuple[Path, ...] = ()
     given: Mapping[str, str] = field(default_factory=dict)
+    rest: Source = field(kw_only=True, repr=False)
+    read: Callable[[Source], Recipe] = field(kw_only=True, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -88,12 +89,11 @@ def parse_recipe(
     return _load(parse_source(text, str(path)), path, sets, settings)
 
 
-def without(recipe: Recipe, problems: Iterable[Problem]) -> Recipe | None:
-    """The recipe without the steps and outputs that hold problems, and what may be made from them;
-    ``None`` where nothing certain is left.
+def without(recipe: Recipe, problems: Iterable[Problem], told: list[Problem]) -> Recipe | None:
+    """The recipe without what holds these problems and what may hang on it, read again; ``None``
+    where nothing certain is left. Mistakes of form that this shows are added to ``told``.
     """
-    tree = rest_around(recipe.source, problems)
-    return None if tree is None else replace(recipe, source=tree, document=validate(tree))
+    return _read_rest(recipe.read, recipe.rest, [one.loc for one in problems], told)
 
 
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
@@ -106,135 +106,58 @@ def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
 def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | None) -> Recipe:
     settings = machine or load_settings(path.parent)
     source, files = compose(source, path, settings)
-    source, said = _apply_sets(source, sets)
-    head = validate_head(source)
-    variables, lists = _values(source, head, said)
-    found = expand(source, path.parent, settings, variables, lists)
-    given = _changed(source, head, variables, sets) if sets else {}
+    source, said, told = apply_sets(source, sets)
 
-    def recipe(document: RecipeFile, tree: Source) -> Recipe:
+    def read(tree: Source) -> Recipe:
+        head = validate_head(tree)
+        variables, lists = values(tree, head, said)
+        found = expand(tree, path.parent, settings, variables, lists)
+        if found.problems:
+            raise RecipeError(found.problems)
+        document = validate(found.source)
+        if "{" in document.model:
+            text = (
+                f"'{document.model}' holds what is no variable; expected one model for the whole "
+                "recipe; name it, or write a variable or a parameter"
+            )
+            raise RecipeError([tree.problem(("model",), text)])
         return Recipe(
             path,
             document.name or path.stem,
-            tree,
+            found.source,
             source,
             document,
             variables,
             tuple(sets),
             tuple(found.joins),
             (*files, *found.files),
-            given,
+            changed(tree, head, variables, sets) if sets else {},
+            rest=tree,
+            read=read,
         )
 
     try:
-        document = validate(found.source)
+        if told:
+            raise RecipeError(told)
+        return read(source)
     except RecipeError as error:
-        problems = [*found.problems, *error.problems]
-        tree = rest_of(found.source, error.wrong) if not found.problems else None
-        rest = None if tree is None else recipe(validate(tree), tree)
-        raise RecipeError(problems, rest=rest) from None
-    if "{" in document.model:
-        text = (
-            f"'{document.model}' holds what is no variable; expected one model for the whole "
-            "recipe; name it, or write a variable or a parameter"
-        )
-        found.problems.append(source.problem(("model",), text))
-    if found.problems:
-        raise RecipeError(found.problems)
-    return recipe(document, found.source)
+        wrong = unset(source, said) if told else [one.loc for one in error.problems]
+        told = list(error.problems)
+        rest = _read_rest(read, source, wrong, told)
+        raise RecipeError(told, rest=rest) from None
 
 
-def _changed(
-    source: Source, head: Head, variables: Mapping[str, str], sets: Sequence[str]
-) -> dict[str, str]:
-    """What was set to something else than it is without."""
-    plain = {name: text for name, text in head.variables.items() if text is not None}
-    for name, parameter in head.parameters.items():
-        if parameter.default is not None:
-            plain[name] = ", ".join(parameter.values(parameter.default))
-    usual = settled(plain, source)
-    found = {name: text for name, text in variables.items() if usual.get(name) != text}
-    pairs = (pair.partition("=") for pair in sets)
-    names = {"model", *(n for n, _, _ in pairs if "." in n and not n.startswith("variables."))}
-    dotted = {name: value for name, _, value in (p.partition("=") for p in sets) if name in names}
-    return found | dotted
-
-
-def _values(
-    source: Source, head: Head, given: Mapping[str, tuple[str, str]]
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Every variable's and parameter's text, and the lists among them by their items.
-
-    ``given`` has for each that was set its text and the option that set it.
+def _read_rest(
+    read: Callable[[Source], Recipe], tree: Source, wrong: Sequence[Loc], told: list[Problem]
+) -> Recipe | None:
+    """What can be read of a tree without these places, and without what is wrong then, which is
+    added to ``told``.
     """
-    problems: list[Problem] = []
-    values: dict[str, str] = {}
-    lists: dict[str, tuple[str, ...]] = {}
-    for name, default in head.variables.items():
-        text = given[name][0] if name in given else default
-        if text is None:
-            problems.append(_unset(source, "variables", name))
-        else:
-            values[name] = text
-    for name, parameter in head.parameters.items():
-        if name not in given and parameter.default is None:
-            problems.append(_unset(source, "parameters", name))
-            continue
-        value = given[name][0] if name in given else parameter.default
+    rest = rest_of(tree, wrong)
+    while rest is not None:
         try:
-            texts = parameter.values(value if value is not None else "")
-        except ValueError as error:  # the defaults have been looked at
-            problems.append(Problem(given[name][1], None, f"'{name}' {error}"))
-            continue
-        values[name] = ", ".join(texts)
-        if parameter.type == "list":
-            lists[name] = texts
-    if problems:
-        raise RecipeError(problems)
-    return settled(values, source), lists
-
-
-def _apply_sets(source: Source, sets: Sequence[str]) -> tuple[Source, dict[str, tuple[str, str]]]:
-    """The source with the settings changed; the variables that were given, and by what option."""
-    given: dict[str, tuple[str, str]] = {}
-    problems: list[Problem] = []
-    steps = source.node(("steps",))
-    heads = [source.node((section,)) for section in ("variables", "parameters")]
-    declared = [name for node in heads if node is not None for name in node.fields or {}]
-    named = [f"steps.{step}" for step in (steps.fields if steps is not None else None) or {}]
-    settable = [
-        *_TOP_LEVEL,
-        *(f"defaults.{field}" for field in keys_of(Settings)),
-        *(f"{step}.{field}" for step in named for field in keys_of(StepSpec)),
-    ]
-    for pair in sets:
-        origin = f"--set {pair}"
-        name, equals, value = pair.partition("=")
-        bare = name.removeprefix("variables.") if name.count(".") == 1 else name
-        if not equals:
-            text = "has no '='; expected name=value; write --set name=value"
-            problems.append(Problem(origin, None, text))
-        elif bare in declared:
-            given[bare] = (value, origin)
-        elif bare in settable:
-            source = source.with_value(tuple(bare.split(".")), value, origin)
-        else:
-            text = _unknown_set(name, declared, settable)
-            problems.append(Problem(origin, None, text))
-    if problems:
-        raise RecipeError(problems)
-    return source, given
-
-
-def _unknown_set(name: str, declared: Sequence[str], settable: Sequence[str]) -> str:
-    what = f"unknown variable or setting '{name}'"
-    if hint := did_you_mean(name, [*declared, *settable]):
-        return f"{what}: {hint}"
-    choices = one_of([*declared, *_TOP_LEVEL, "defaults.steps", "steps.NAME.prompt"])
-    return f"{what}; expected {choices}; declare it under 'variables:'"
-
-
-def _unset(source: Source, section: str, name: str) -> Problem:
-    what = section.removesuffix("s")
-    text = f"{what} '{name}' has no value; expected a default or --set; add --set {name}=..."
-    return source.problem((section, name), text, key=True)
+            return read(rest)
+        except RecipeError as error:
+            told += error.problems
+            rest = rest_of(rest, [one.loc for one in error.problems])
+    return None

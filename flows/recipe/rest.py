@@ -1,104 +1,147 @@
 """What is left of a recipe without what is wrong with it, so that all else is told at once.
 
-Left out are the steps and outputs that hold a mistake, and all that may be made from such a step:
-what they say further may follow from that mistake alone.
+Left out is what holds a mistake (a step, an output, an input, an axis, a variable, a setting), and
+all that may hang on it: what that says further may follow from the mistake alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from flows.problems import Mark, Problem
-from flows.recipe.node import Field, Loc, Node, Source
+from flows.problems import Mark
+from flows.recipe.node import Field, Loc, Node, Source, child, replaced
 
-# Defaults without which no step is wrong.
+_NAMED = ("inputs", "matrix", "variables", "parameters", "steps")  # by their names elsewhere
+_CHOICES = ("exclude", "include")
+# Defaults without which no step is wrong, and what nothing hangs on.
 _FREE = frozenset({"seed", "steps", "guidance", "size", "fit", "negative_prompt"})
+_ALONE = frozenset({"name", "description"})
+_PLACEHOLDER = re.compile(r"\{\s*([A-Za-z][\w-]*)(?:\.[^{}]*)?\}")
+_VERSION = Node(Mark(), 1, "1", (0, 1))
 
 
 def rest_of(source: Source, wrong: Sequence[Loc]) -> Source | None:
-    """The tree without what holds these places; ``None`` where all may hang on one of them."""
-    steps, outputs, root = set[str](), set[int](), source.root
-    for loc in wrong:
-        within, which = loc[0] if loc else "", loc[1] if len(loc) > 1 else None
-        if within == "steps" and which in _fields(root, "steps"):
-            steps.add(str(which))
-        elif within == "outputs" and isinstance(which, int):
-            outputs.add(which)
-        elif within == "defaults" and which in _FREE:
-            defaults = _fields(root, "defaults")
-            defaults.pop(str(which), None)
-            root = _with(root, "defaults", Node(Mark(), fields=defaults) if defaults else None)
-        else:
-            return None
-    return _without(replace(source, root=root), steps, outputs)
-
-
-def rest_around(source: Source, problems: Iterable[Problem]) -> Source | None:
-    """The same, without what holds these problems."""
-    places = list(_places(source.root))
-    wrong: list[Loc] = []
-    for one in problems:
-        before = [place for place in places if one.mark is not None and place[0] <= one.mark]
-        if one.path != source.path or not before or not before[-1][1]:
-            return None
-        wrong.append(before[-1][1])
-    return rest_of(source, wrong)
-
-
-def _places(root: Node) -> Iterator[tuple[Mark, Loc]]:
-    """Where each step and each output begins, in order; other sections mean nothing."""
-    found: list[tuple[Mark, Loc]] = [(entry.key, ()) for entry in (root.fields or {}).values()]
-    steps = _fields(root, "steps").items()
-    found += [(entry.key, ("steps", name)) for name, entry in steps if not entry.node.file]
-    outputs = (root.fields or {}).get("outputs")
-    items = (outputs.node.items if outputs is not None else None) or ()
-    found += [(item.mark, ("outputs", at)) for at, item in enumerate(items) if not item.file]
-    return iter(sorted(found))
-
-
-def _without(source: Source, wrong: Collection[str], outputs: set[int]) -> Source | None:
-    steps = _fields(source.root, "steps")
-    unsure = _readers(steps, wrong)
-    left = {name: entry for name, entry in steps.items() if name not in unsure}
-    if not left:
+    """The tree without what holds these places, and what may hang on it; ``None`` where all may, or
+    where none of it is there.
+    """
+    rest = _Rest(source.root)
+    if not all(map(rest.leave, wrong)) or not rest.settle():
         return None
-    root, node = source.root, source.node(("outputs",))
-    if len(left) < len(steps):
-        root = _with(root, "steps", replace(root.fields["steps"].node, fields=left))  # type: ignore[index]
-    if node is not None and node.items is not None:
-        kept = tuple(
-            item
-            for at, item in enumerate(node.items)
-            if at not in outputs and not unsure & set(_texts(item))
+    return replace(source, root=rest.root) if rest.root != source.root else None
+
+
+class _Rest:
+    """The tree, and the names that nobody is sure of any longer, of whatever kind."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.unsure: set[str] = set()
+        self.outputs: set[int] = set()  # that are wrong themselves
+
+    def leave(self, loc: Loc) -> bool:
+        """Leave out what holds this place; whether anything is certain without it."""
+        section, part, at = (*loc, None, None, None)[:3]
+        before = len(self.unsure)
+        if section == "matrix" and part in _CHOICES:
+            for index, entry in enumerate(self.items("matrix", str(part))):
+                self.unsure |= set(entry.fields or {}) if at in (None, index) else set()
+            return len(self.unsure) > before
+        if section == "zip":
+            group = child(self.root, loc[:2])
+            self.unsure |= set(_texts(group)) if group is not None else set()
+            return len(self.unsure) > before
+        if section in _NAMED and isinstance(part, str):
+            self.unsure.add(part)
+        elif section == "outputs" and isinstance(part, int):
+            self.outputs.add(part)
+        elif (section == "defaults" and part in _FREE) or section in _ALONE:
+            self.put(loc[:2], None)
+        elif section == "version" and child(self.root, loc) is None:
+            fields = {**(self.root.fields or {}), "version": Field(Mark(), _VERSION)}
+            self.root = replace(self.root, fields=fields)
+        else:
+            return False
+        return True
+
+    def settle(self) -> bool:
+        """Leave out what says an unsure name, until nothing does; whether a step is left."""
+        before = -1
+        while before < len(self.unsure):
+            before = len(self.unsure)
+            for section in _NAMED:
+                for name, entry in self.fields(section):
+                    if name not in _CHOICES and self.hangs(entry.node, step=section == "steps"):
+                        self.unsure.add(name)
+            for item in (*self.items("matrix", "exclude"), *self.items("matrix", "include")):
+                if self.hangs(item):  # it says which go together
+                    self.unsure |= set(item.fields or {})
+        for section in _NAMED:
+            self.keep((section,), lambda name, _: name not in self.unsure)
+        for choice in _CHOICES:
+            self.keep(("matrix", choice), lambda _, entry: not self.hangs(entry))
+        self.keep_zips()
+        wrong = self.outputs
+        self.keep(("outputs",), lambda at, output: at not in wrong and not self.hangs(output))
+        hanging = {name for name, entry in self.fields("defaults") if self.hangs(entry.node)}
+        self.keep(("defaults",), lambda name, _: name not in hanging)
+        model = child(self.root, ("model",))
+        sure = hanging <= _FREE and (model is None or not self.hangs(model))
+        return sure and any(self.fields("steps"))
+
+    def hangs(self, node: Node, *, step: bool = False) -> bool:
+        """Whether it says a name that nobody is sure of; a step whose picture is named only when
+        filled in may say any.
+        """
+        image = (node.fields or {}).get("image") if step and self.unsure else None
+        if image is not None and any("{" in text for text in _texts(image.node)):
+            return True
+        return not self.unsure.isdisjoint(node.fields or ()) or any(
+            text.partition(".")[0] in self.unsure
+            or not self.unsure.isdisjoint(_PLACEHOLDER.findall(text))
+            for text in _texts(node)
         )
-        root = _with(root, "outputs", replace(node, items=kept) if kept else None)
-    return replace(source, root=root)
 
+    def fields(self, section: str) -> Iterator[tuple[str, Field]]:
+        node = child(self.root, (section,))
+        yield from ((node.fields if node is not None else None) or {}).items()
 
-def _readers(steps: dict[str, Field], wrong: Collection[str]) -> set[str]:
-    """The wrong steps and all that may be made from them: that name one, or name none for sure."""
-    unsure, before = set(wrong), 0
-    while before < len(unsure):
-        before = len(unsure)
-        for name, entry in steps.items():
-            image = (entry.node.fields or {}).get("image")
-            filled_in = image is not None and any("{" in text for text in _texts(image.node))
-            if filled_in or unsure & set(_texts(entry.node)):
-                unsure.add(name)
-    return unsure
+    def items(self, *loc: str) -> Iterator[Node]:
+        node = child(self.root, loc)
+        yield from (node.items if node is not None else None) or ()
 
+    def keep(self, loc: Loc, kept: Callable[[str | int, Node], bool]) -> None:
+        """Of a mapping or a list what is kept, by name or number; nothing where nothing is."""
+        node = child(self.root, loc)
+        if node is None:
+            return
+        fields, items = node.fields or {}, node.items or ()
+        some = {name: entry for name, entry in fields.items() if kept(name, entry.node)}
+        left = tuple([item for at, item in enumerate(items) if kept(at, item)])
+        if len(some) + len(left) < len(fields) + len(items):
+            new = replace(node, fields=some) if fields else replace(node, items=left)
+            self.put(loc, new if some or left else None)
 
-def _fields(root: Node, section: str) -> dict[str, Field]:
-    entry = (root.fields or {}).get(section)
-    return dict(entry.node.fields or {}) if entry is not None else {}
+    def keep_zips(self) -> None:
+        """Groups of two axes and more that are sure."""
+        node = child(self.root, ("zip",))
+        nested = node is not None and any(item.items is not None for item in node.items or ())
+        locs: list[Loc] = [("zip", at) for at in range(len(node.items or ()))] if node else []
+        for loc in reversed(locs) if nested else [("zip",)]:
+            before = len((child(self.root, loc) or Node(Mark())).items or ())
+            self.keep(loc, lambda _, name: name.text not in self.unsure)
+            left = child(self.root, loc)
+            if left is not None and len(left.items or ()) == 1 < before:
+                self.put(loc, None)
 
-
-def _with(root: Node, section: str, node: Node | None) -> Node:
-    """The tree with another section, or without it."""
-    fields = dict(root.fields or {})
-    entry = fields.pop(section)
-    return replace(root, fields={**fields, section: Field(entry.key, node)} if node else fields)
+    def put(self, loc: Loc, node: Node | None) -> None:
+        """Another node at this place, or none."""
+        if node is not None:
+            self.root = replaced(self.root, loc, node)
+        elif loc:
+            last = loc[-1]
+            self.keep(loc[:-1], lambda name, _: name != last)
 
 
 def _texts(node: Node) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -40,6 +41,8 @@ _HINTS = {
     "float_type": "write one without quotes",
 }
 
+
+_HEAD: tuple[Loc, ...] = ((), ("variables",), ("parameters",))
 
 PartT = TypeVar("PartT", bound=BaseModel)
 
@@ -83,9 +86,9 @@ def validate(source: Source) -> RecipeFile:
         # Whatever is inside a value of the wrong kind says nothing more.
         inside = [loc for loc in empty if any(loc[:n] in wrong for n in range(1, len(loc)))]
         found += [problem for loc, problem in empty.items() if loc not in inside]
-        raise RecipeError(found, wrong=[*wrong, *empty]) from None
+        raise RecipeError(found) from None
     if empty:
-        raise RecipeError(empty.values(), wrong=list(empty))
+        raise RecipeError(empty.values())
     return document
 
 
@@ -93,13 +96,16 @@ def validate_head(source: Source) -> Head:
     """The variables and parameters, before anything is filled in.
 
     Raises:
-        RecipeError: as ``validate``, of the whole recipe.
+        RecipeError: as ``validate``, of these.
     """
     try:
-        plain = _plain(source)
-        return Head.model_validate(plain)
+        return Head.model_validate(_plain(source))
     except ValidationError:
-        validate(source)
+        try:
+            validate(source)
+        except RecipeError as error:
+            own = [one for one in error.problems if one.loc[:1] in _HEAD]
+            raise RecipeError(own or error.problems) from None
         raise
 
 
@@ -180,7 +186,7 @@ def _problem(source: Source, error: Any, model: type[BaseModel] | None = None) -
         return source.problem(loc, text, key=True)
     if kind == "missing":
         loc = (*loc, context["field"]) if "field" in context else loc
-        return source.problem(loc[:-1], _missing(loc, model), key=True)
+        return replace(source.problem(loc[:-1], _missing(loc, model), key=True), loc=loc)
     while loc and source.node(loc) is None and source.node(loc[:-1]) is not None:
         loc = loc[:-1]  # a shorthand that was widened has no such part in the file
     return source.problem(loc, _wrong(kind, context, error["msg"], loc, source.node(loc)))

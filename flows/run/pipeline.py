@@ -133,10 +133,10 @@ def plan_recipe(request: RunRequest) -> Plan:
         StoreError: what was decided cannot be read.
     """
     from flows.plan.plan import make_plan
-    from flows.recipe.recipe import load_recipe
+    from flows.plan.reading import read_recipe
 
     settings = request.effective
-    recipe = load_recipe(request.recipe, request.sets, settings)
+    recipe = read_recipe(request.recipe, request.sets, settings)
     numerics = choose_numerics(request.dtype, settings.device)
     store = open_store(request.out, settings)
     decided = read_decided(store, settings, recipe.name, recipe.path.name)

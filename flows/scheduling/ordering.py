@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 
 from flows.plan.plan import make_plan
+from flows.plan.reading import read_recipe
 from flows.problems import few
-from flows.recipe.recipe import load_recipe
 from flows.run.manifest import read_manifest
 from flows.run.pipeline import Finished, RunRequest
 from flows.scheduling.forms import RunForm
@@ -64,7 +64,7 @@ def order(
         ServerError: the server stayed away.
         StoreError: the store fails.
     """
-    recipe = load_recipe(request.recipe, request.sets, request.effective)
+    recipe = read_recipe(request.recipe, request.sets, request.effective)
     settings, address = request.effective, str(request.out)
     client = insisting(client, within=settings.wait, say=say)
     workers = fleet(client)

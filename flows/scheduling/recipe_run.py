@@ -20,11 +20,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows.decisions.decided import read_decided
 from flows.plan.estimate import SAMPLE
 from flows.plan.plan import make_plan
+from flows.plan.reading import read_recipe
 from flows.plan.step import Plan
 from flows.problems import Problem
 from flows.recipe.catalog import Catalog, Found
 from flows.recipe.errors import RecipeError
-from flows.recipe.recipe import load_recipe
 from flows.run.cutting import cut
 from flows.run.delivery import Delivered
 from flows.run.ends import gather
@@ -187,7 +187,7 @@ class RecipeRun(ChunksParent):
     def _plan(self) -> tuple[Plan, str]:
         """Keyed as the workers will compute; its sources are stored. With the recipe's digest."""
         with self._recipe() as (found, digest):
-            recipe = load_recipe(found.path, self.form.sets, found.settings)
+            recipe = read_recipe(found.path, self.form.sets, found.settings)
             model, numerics = self.fleet.model(recipe.document.model)
             plan = make_plan(
                 recipe,

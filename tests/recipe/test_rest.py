@@ -1,54 +1,75 @@
-"""A mistake in a recipe that is right otherwise is told alone: nothing follows from it."""
+"""What hangs on a mistake is not told with it, and all else is, whatever the mistake is in."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.cli.check import everything, plan_anyway
+from flows.plan.plan import make_plan
+from flows.plan.reading import read_recipe
 from flows.recipe.errors import RecipeError
 from flows.recipe.node import to_plain
-from flows.recipe.recipe import parse_recipe, without
 from flows.recipe.source import read_source
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ("exact-product", "house-style", "localisation", "remake")
+OTHER = {"op": "generate", "prompt": "{other}"}
 
 
-def broken(document: dict[str, Any]) -> Iterator[str]:
-    """The recipe with one mistake in a step, an output or the defaults, of form or of meaning."""
-    parts = [
-        *document.get("steps", {}).values(),
-        *document.get("outputs", []),
-        *([document["defaults"]] if "defaults" in document else []),
-    ]
-    for part in parts:
-        wrong = [(name, {"no": {"such": "kind"}}) for name in part]
-        wrong += [(name, "{nothing}") for name in ("prompt", "name") if name in part]
-        wrong += [(name, "nothing") for name in ("image", "step", "from") if name in part]
-        for name, value in [*wrong, ("nonsense", 1)]:
-            before = dict(part)
-            part[name] = value
-            yield json.dumps(document, ensure_ascii=False)
-            part.clear()
-            part.update(before)
+def broken(document: dict[str, Any]) -> Iterator[tuple[str, str | int]]:
+    """The place of a mistake, of form or of meaning, made in each part of the recipe by turns."""
+    for section in ("variables", "parameters", "inputs", "matrix", "steps", "outputs", "defaults"):
+        parts = document.get(section, {})
+        for name in parts if isinstance(parts, dict) else range(len(parts)):
+            for value in ({"no": {"such": "kind"}}, {"table": "no.csv"}):
+                yield from _with(parts, name, value, (section, name))
+            if isinstance(part := parts[name], dict):
+                for field in [*part, "nonsense"]:
+                    for value in ({"no": {"such": "kind"}}, "nothing", "{nothing}"):
+                        yield from _with(part, field, value, (section, name))
+
+
+def _with(part: Any, name: Any, value: Any, loc: Any) -> Iterator[Any]:
+    before = part.copy()
+    part[name] = value
+    yield loc
+    part.clear()
+    part.update(before) if isinstance(part, dict) else part.extend(before)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_nothing_follows_from_a_mistake(name: str, monkeypatch) -> None:
-    path = ROOT / "recipes" / "briefs" / f"{name}.yaml"
-    monkeypatch.chdir(ROOT)
-    rest = 0
-    for text in broken(to_plain(read_source(path).root)):
-        recipe = None
+def test_all_else_is_told_and_nothing_that_follows(name: str, tmp_path, monkeypatch) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    path = tmp_path / "recipes" / "briefs" / f"{name}.yaml"
+    monkeypatch.chdir(tmp_path)
+    document = to_plain(read_source(path).root)
+    seen = set()
+    for loc in broken(document):
+        whole = {**document, "steps": {**document["steps"], "other": OTHER}}
+        path.write_text(json.dumps(whole, ensure_ascii=False))
         with pytest.raises(RecipeError) as error:
-            recipe = parse_recipe(text, path)
-            plan_anyway(recipe)
-        rest += error.value.rest is not None
-        rest += recipe is not None and without(recipe, error.value.problems) is not None
-        assert everything(error.value, recipe).problems == error.value.problems
-    assert rest > 0
+            make_plan(read_recipe(path))
+        told = {one.loc[:2] for one in error.value.problems}
+        assert told <= {loc, ("steps", "other")}, error.value
+        assert ("steps", "other") in told or loc == ("defaults", "true_cfg"), error.value
+        seen |= told
+    assert len(seen) > len(document["steps"])
+
+
+def test_options_with_mistakes_hide_no_others(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("r.yaml")
+    path.write_text(
+        "version: 1\nvariables: {season: }\nparameters: {count: {type: number, default: 1}}\n"
+        'steps:\n  a: {op: generate, prompt: "{season} {wrong}"}\n'
+        '  b: {op: generate, prompt: "{count}"}\n  c: {op: generate, prompt: "{other}"}\n'
+    )
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path, ["sesaon=autumn", "count=many"])
+    places = [str(one).split(": ")[0] for one in error.value.problems]
+    assert places == ["--set count=many", "--set sesaon=autumn", "r.yaml:7:30"], error.value
