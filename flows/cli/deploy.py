@@ -132,7 +132,7 @@ def _parameters(catalog: Catalog, names: Sequence[str]) -> dict[str, Mapping[str
     for name in names:
         try:
             with catalog.fetched(name) as recipe:
-                if own := load_parameters(recipe.path, recipe.settings):
+                if own := load_parameters(recipe.path, recipe.settings, recipe.fetch):
                     found[name] = own
         except RecipeError as error:
             typer.echo(f"note: {name} has no form of its own: {error}", err=True)

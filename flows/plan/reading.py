@@ -8,12 +8,18 @@ from pathlib import Path
 from flows.plan.models import known_model
 from flows.plan.plan import mistakes
 from flows.recipe.errors import RecipeError
+from flows.recipe.reach import Fetch
 from flows.recipe.recipe import Recipe, load_recipe
 from flows.settings import Settings
 from flows.settings.load import load_settings
 
 
-def read_recipe(path: Path, sets: Sequence[str] = (), settings: Settings | None = None) -> Recipe:
+def read_recipe(
+    path: Path,
+    sets: Sequence[str] = (),
+    settings: Settings | None = None,
+    fetch: Fetch | None = None,
+) -> Recipe:
     """``load_recipe``, for who plans next.
 
     Raises:
@@ -22,7 +28,7 @@ def read_recipe(path: Path, sets: Sequence[str] = (), settings: Settings | None 
     """
     settings = settings or load_settings(path.parent)
     try:
-        return load_recipe(path, sets, settings)
+        return load_recipe(path, sets, settings, fetch)
     except RecipeError as error:
         if error.rest is None:
             raise

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
-from flows.problems import Problem, did_you_mean, one_of
+from flows.problems import Problem, did_you_mean, one_line, one_of
 from flows.recipe.errors import RecipeError
 from flows.recipe.overrides import overrides_path
+from flows.recipe.reach import Fetch
 from flows.recipe.source import MAX_BYTES
+from flows.recipe.tables import MAX_BYTES as MAX_TABLE
 from flows.settings import Settings
 from flows.settings.address import SCHEME, S3Address, is_s3
+from flows.settings.secrecy import masked
 from flows.settings.toml_file import FILE_NAME
 from flows.sources.remote import is_allowed
 from flows.store.address import open_objects, parse_address
@@ -28,11 +33,15 @@ MAX_RECIPES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A recipe as a file of this machine, and what people call it."""
+    """A recipe as a file of this machine, and what people call it.
+
+    ``fetch`` brings what lies beside a recipe that is from elsewhere.
+    """
 
     path: Path
     shown: str
     settings: Settings
+    fetch: Fetch | None = None
 
 
 class Catalog:
@@ -73,6 +82,7 @@ class Catalog:
         """A recipe by its name here, or by ``s3://bucket/key.yaml``, as a file for a while.
 
         One from S3 may read nothing but S3: what lies on this machine was not put there for it.
+        Tables, and what it extends, are read from below its own prefix.
 
         Raises:
             RecipeError: there is none, or it may not be read.
@@ -82,6 +92,7 @@ class Catalog:
             yield Found(Path(address), "", self._settings)
             return
         text, kept = self._download(address, recipe)
+        home = address.rpartition("/")[0]
         with tempfile.TemporaryDirectory(prefix="kontext-recipe-") as folder:
             path = Path(folder) / PurePosixPath(address).name
             path.write_bytes(text)
@@ -92,16 +103,32 @@ class Catalog:
             only = self._settings.inputs.model_copy(update={"schemes": ("s3",)})
             limited = self._settings.model_copy(update={"inputs": only})
             try:
-                yield Found(path, address, limited)
+                yield Found(path, address, limited, partial(self._fetch, home, Path(folder)))
             except RecipeError as error:
                 raise RecipeError(
-                    Problem(
-                        problem.path.replace(str(path), address).replace(folder, address),
-                        problem.mark,
-                        problem.text.replace(folder, address.rpartition("/")[0]),
+                    replace(
+                        one,
+                        path=one.path.replace(folder, home),
+                        text=one.text.replace(folder, home),
                     )
-                    for problem in error.problems
+                    for one in error.problems
                 ) from None
+
+    def _fetch(self, home: str, folder: Path, text: str, path: Path) -> str | None:
+        """Bring what lies at ``text`` beside a recipe of the prefix ``home`` to ``path``."""
+        if not text.isprintable() or not path.is_relative_to(folder):
+            return (
+                f"'{one_line(text)}' lies outside {home}/, where the recipe is; expected a file "
+                "below that; put it there"
+            )
+        name = path.relative_to(folder).as_posix()
+        try:
+            wrong = (
+                None if path.is_file() else _brought(open_objects(home, self._settings), name, path)
+            )
+        except StoreError as error:
+            wrong = f"cannot be read ({masked(str(error))}); expected a file; check the server"
+        return wrong and f"'{name}' below {home}/ {wrong}"
 
     def _files(self) -> dict[str, str]:
         """The recipes' files below by their names, in order; of two with one name the ``.yaml``."""
@@ -164,6 +191,21 @@ def _read(objects: Objects, name: str) -> bytes | None:
         raise _wrong(where, f"larger than {MAX_BYTES // 1024} KiB; expected a recipe; split it")
     held = objects.get(name)
     return None if held is None else held.data
+
+
+def _brought(objects: Objects, name: str, path: Path) -> str | None:
+    """Bring an object to ``path``, or tell why not."""
+    entry = objects.stat(name)
+    if entry is not None and entry.size > MAX_TABLE:
+        return f"is larger than {MAX_TABLE >> 20} MiB; expected less; split it"
+    held = objects.get(name) if entry is not None else None
+    if held is None:
+        beside = itertools.islice(objects.list(name[: name.rfind("/") + 1]), MAX_RECIPES)
+        hint = did_you_mean(name, [one.name for one in beside])
+        return f"is not there: {hint}" if hint else "is not there; expected a file; put it there"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(held.data)
+    return None
 
 
 def _name(file: str) -> str:

@@ -19,7 +19,7 @@ from flows.problems import Mark, Problem, unknown
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Field, Node, Source, resolve_scalar, short
-from flows.recipe.reach import absolute, refused, unreadable
+from flows.recipe.reach import Fetch, absolute, unusable
 from flows.recipe.region import KINDS
 from flows.recipe.source import read_source
 from flows.settings import Settings
@@ -31,15 +31,18 @@ _OF_A_FOLDER = ("model", "defaults", "variables")
 _OWN = ("extends", "name", "description")  # of a file, and not of what extends it
 
 
-def compose(source: Source, path: Path, settings: Settings) -> tuple[Source, tuple[Path, ...]]:
-    """The whole tree, and the files beside the recipe that it is from.
+def compose(
+    source: Source, path: Path, settings: Settings, fetch: Fetch | None = None
+) -> tuple[Source, tuple[Path, ...]]:
+    """The whole tree, and the files beside the recipe that it is from; ``fetch`` brings them where
+    the recipe is from elsewhere.
 
     Raises:
         RecipeError: a file that cannot be used; each with its place.
     """
     texts: dict[str, str] = {}
     files: list[Path] = []
-    root = _extended(source, path.parent, path, settings, texts, files)
+    root = _extended(source, path.parent, path, settings, texts, files, fetch)
     if (file := toml_above(path.parent, trusted=True)) is not None and RECIPE in file.data:
         texts[file.shown] = ""
         files.append(file.path)
@@ -67,6 +70,7 @@ def _extended(
     settings: Settings,
     texts: dict[str, str],
     files: list[Path],
+    fetch: Fetch | None,
 ) -> Node:
     """The tree of ``source``, read from ``path``, over its bases; ``folder`` is the recipe's."""
     root, entry = source.root, (source.root.fields or {}).get("extends")
@@ -83,9 +87,7 @@ def _extended(
     elif len(files) >= MAX_BASES:
         wrong = f"more than {MAX_BASES} files extend each other; expected fewer; join some"
     else:
-        inside = os.path.relpath(base, absolute(folder, "."))
-        wrong = refused(inside, folder, settings) if "://" not in text else None
-        wrong = wrong or unreadable(text, base, "a recipe", ENDINGS)
+        wrong = unusable(text, base, ("a recipe", ENDINGS), folder, settings, fetch)
     if wrong is not None:
         raise RecipeError([source.problem(("extends",), wrong)])
     shown = os.path.normpath(path.parent / text)
@@ -93,7 +95,7 @@ def _extended(
     read = read_source(base, shown)
     texts[shown] = read.text
     found = replace(read, root=_from(read.root, shown))
-    below = _extended(found, folder, Path(shown), settings, texts, files)
+    below = _extended(found, folder, Path(shown), settings, texts, files, fetch)
     kept = {name: one for name, one in (below.fields or {}).items() if name not in _OWN}
     moved = _moved(
         replace(below, fields=kept), os.path.relpath(base.parent, absolute(path.parent, "."))

@@ -17,7 +17,7 @@ from flows.recipe.entries import AxisTable, InputTable
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN
 from flows.recipe.node import Field, Loc, Node, Source, replaced, to_plain
-from flows.recipe.reach import absolute, refused, unreadable
+from flows.recipe.reach import Fetch, absolute, unusable
 from flows.recipe.tables import ENDINGS, Row, Table, read_table, some_lines
 from flows.recipe.template import Placeholder, TemplateError, parse_template
 from flows.recipe.validate import validate_part
@@ -100,8 +100,9 @@ def expand(
     settings: Settings,
     variables: Mapping[str, str],
     lists: Mapping[str, Sequence[str]],
+    fetch: Fetch | None = None,
 ) -> Expanded:
-    """The tree with all of it; ``folder`` is the recipe's."""
+    """The tree with all of it; ``folder`` is the recipe's, and ``fetch`` as in ``compose``."""
     found = Expanded(source)
     model = source.node(("model",))
     if model is not None and (new := _filled(model, variables)) is not model:
@@ -113,7 +114,7 @@ def expand(
             if section == "matrix" and name in ("exclude", "include"):
                 new = _filled(entry.node, variables)
             elif entry.node.fields is not None and "table" in entry.node.fields:
-                new = _Reading(found, loc, folder, settings, variables).values(entry.node)
+                new = _Reading(found, loc, folder, settings, variables, fetch).values(entry.node)
             else:
                 new = _listed(entry.node, lists) or _filled(entry.node, variables)
             if new is not entry.node:
@@ -156,12 +157,14 @@ class _Reading:
         folder: Path,
         settings: Settings,
         variables: Mapping[str, str],
+        fetch: Fetch | None,
     ) -> None:
         self.found = found
         self.loc = loc
         self.folder = folder
         self.settings = settings
         self.variables = variables
+        self.fetch = fetch
         self.of_files = loc[0] == "inputs"
 
     def values(self, node: Node) -> Node:
@@ -198,8 +201,8 @@ class _Reading:
 
     def _table(self, text: str) -> Table | None:
         path = absolute(self.folder, text)
-        wrong = None if "://" in text else refused(text, self.folder, self.settings)
-        wrong = wrong or unreadable(text, path, "a table", ENDINGS)
+        kind = ("a table", ENDINGS)
+        wrong = unusable(text, path, kind, self.folder, self.settings, self.fetch)
         if wrong is not None:
             self.wrong(("table",), wrong)
             return None

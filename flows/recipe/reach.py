@@ -9,13 +9,16 @@ folders points to was put there by their owner.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flows.problems import did_you_mean
 from flows.recipe.node import short
 from flows.settings import Settings
 from flows.settings.secrecy import masked
+
+# Brings the file that a text means to this path, or tells why not.
+Fetch = Callable[[str, Path], str | None]
 
 
 def absolute(folder: Path, text: str) -> Path:
@@ -54,14 +57,38 @@ def refused(text: str, folder: Path, settings: Settings) -> str | None:
     )
 
 
-def unreadable(text: str, path: Path, what: str, endings: Sequence[str]) -> str | None:
-    """Why ``text`` (at ``path``) is no file of such a kind, if it is none: ``a table``."""
+def unusable(
+    text: str,
+    path: Path,
+    kind: tuple[str, Sequence[str]],
+    folder: Path,
+    settings: Settings,
+    fetch: Fetch | None,
+) -> str | None:
+    """Why a recipe in ``folder`` cannot use the file ``text``, which leads to ``path``.
+
+    ``kind`` is what it is to be (``a table``), and how such files end. What ``fetch`` brings lies
+    where the recipe does, and has rules of its own.
+    """
+    if "://" not in text and fetch is None:
+        way = os.path.relpath(path, absolute(folder, "."))
+        wrong = refused(text if Path(text).is_absolute() else way, folder, settings)
+        if wrong is not None:
+            return wrong
+    return _unreadable(text, path, *kind, fetch)
+
+
+def _unreadable(
+    text: str, path: Path, what: str, endings: Sequence[str], fetch: Fetch | None
+) -> str | None:
     listed = f"{', '.join(endings[:-1])} or {endings[-1]}"
     if "://" in text:
         return f"'{masked(text)}' is no file; expected {what} beside this one; download it first"
     if path.suffix.lower() not in endings:
         kind = what.rsplit(maxsplit=1)[-1]
         return f"'{text}' is no {kind}; expected {listed}; save it as one of these"
+    if fetch is not None and (wrong := fetch(text, path)) is not None:
+        return wrong
     if path.is_file():
         return None
     folder = text[: len(text) - len(Path(text).name)]

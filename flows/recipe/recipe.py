@@ -13,6 +13,7 @@ from flows.recipe.expand import Join, expand
 from flows.recipe.given import apply_sets, changed, unset, values
 from flows.recipe.node import Loc, Source
 from flows.recipe.parameters import Parameter
+from flows.recipe.reach import Fetch
 from flows.recipe.rest import rest_of
 from flows.recipe.schema import RecipeFile
 from flows.recipe.source import parse_source, read_source
@@ -58,27 +59,35 @@ class Recipe:
         return tuple((node.fields if node is not None else None) or self.document.steps)
 
 
-def load_recipe(path: Path, sets: Sequence[str] = (), settings: Machine | None = None) -> Recipe:
+def load_recipe(
+    path: Path,
+    sets: Sequence[str] = (),
+    settings: Machine | None = None,
+    fetch: Fetch | None = None,
+) -> Recipe:
     """Read and validate a recipe; ``sets`` are ``name=value`` pairs of ``--set``.
 
     A bare name is one of the recipe's ``variables`` or ``parameters``, or ``model`` or ``name``; a
     dotted one is a setting: ``defaults.steps=8``, ``steps.hero.prompt=...``. ``settings`` limit
-    where tables and what it extends may lie; default: those of this process.
+    where tables and what it extends may lie; default: those of this process. ``fetch`` brings these
+    from where the recipe is from, if that is not here.
 
     Raises:
         RecipeError: every mistake found, each with its line and column.
         SettingsError: there are no settings to read it with.
     """
-    return _load(read_source(path), path, sets, settings)
+    return _load(read_source(path), path, sets, settings, fetch)
 
 
-def load_parameters(path: Path, settings: Machine) -> Mapping[str, Parameter]:
+def load_parameters(
+    path: Path, settings: Machine, fetch: Fetch | None = None
+) -> Mapping[str, Parameter]:
     """The typed parameters of a recipe, whatever else may be wrong with it.
 
     Raises:
         RecipeError: it cannot be read so far.
     """
-    source, _ = compose(read_source(path), path, settings)
+    source, _ = compose(read_source(path), path, settings, fetch)
     return validate_head(source).parameters
 
 
@@ -103,15 +112,21 @@ def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
     return ("steps", step, field) if own else ("defaults", field)
 
 
-def _load(source: Source, path: Path, sets: Sequence[str], machine: Machine | None) -> Recipe:
+def _load(
+    source: Source,
+    path: Path,
+    sets: Sequence[str],
+    machine: Machine | None,
+    fetch: Fetch | None = None,
+) -> Recipe:
     settings = machine or load_settings(path.parent)
-    source, files = compose(source, path, settings)
+    source, files = compose(source, path, settings, fetch)
     source, said, told = apply_sets(source, sets)
 
     def read(tree: Source) -> Recipe:
         head = validate_head(tree)
         variables, lists = values(tree, head, said)
-        found = expand(tree, path.parent, settings, variables, lists)
+        found = expand(tree, path.parent, settings, variables, lists, fetch)
         if found.problems:
             raise RecipeError(found.problems)
         document = validate(found.source)

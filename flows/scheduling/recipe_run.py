@@ -187,7 +187,7 @@ class RecipeRun(ChunksParent):
     def _plan(self) -> tuple[Plan, str]:
         """Keyed as the workers will compute; its sources are stored. With the recipe's digest."""
         with self._recipe() as (found, digest):
-            recipe = read_recipe(found.path, self.form.sets, found.settings)
+            recipe = read_recipe(found.path, self.form.sets, found.settings, found.fetch)
             model, numerics = self.fleet.model(recipe.document.model)
             plan = make_plan(
                 recipe,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from flows.plan.plan import make_plan
+from flows.plan.reading import read_recipe
 from flows.recipe.catalog import Catalog
 from flows.recipe.errors import RecipeError
+from flows.recipe.recipe import load_parameters
 from flows.settings import Settings
 from flows.settings.load import load_settings
 from flows.store.address import open_objects
+from tests.recipe.workspace import MODEL
 
 TEXT = "version: 1\n"
 
@@ -71,3 +75,46 @@ def test_recipes_in_a_bucket_and_what_a_reroll_kept_beside_one(s3_place):
             assert "spring.overrides" in kept.read_text()
             # What lies on this machine was not put there for a recipe of others.
             assert found.settings.inputs.schemes == ("s3",)
+
+
+def test_a_recipe_in_a_bucket_reads_what_lies_beside_it(s3_place):
+    home = open_objects(s3_place.url, load_settings())
+    head = "extends: house/style.yaml\nmatrix:\n"
+    tail = 'steps: {s: {op: generate, prompt: "{shot.words}, {look}"}}\n'
+    files = {
+        "looks/spring.yaml": f"{head}  shot: {{table: shots.csv}}\n{tail}",
+        "looks/wrong.yaml": (
+            f"{head}  shot: {{table: shotz.csv}}\n  a: {{table: ../sets.csv}}\n"
+            f"  b: {{table: /etc/passwd.csv}}\n  c: {{table: plain.txt}}\n"
+            f'  d: {{table: "s3://{s3_place.url[5:]}/sets.csv"}}\n{tail}'
+        ),
+        "looks/house/style.yaml": "version: 1\nextends: ../base.yaml\nvariables: {look: warm}\n",
+        "looks/base.yaml": "parameters: {format: {type: choice, choices: [a, b], default: a}}\n",
+        "looks/shots.csv": "name,words\none,a shoe\ntwo,a bag\n",
+        "sets.csv": "name\nx\n",
+    }
+    for name, text in files.items():
+        home.create(f"recipes/{name}", text.encode())
+    where = f"{s3_place.url}/recipes/looks"
+    catalog = Catalog(f"{s3_place.url}/recipes", load_settings())
+    with catalog.fetched("looks/spring") as found:
+        recipe = read_recipe(found.path, (), found.settings, found.fetch)
+        assert [step.params.prompt for step in make_plan(recipe, model=MODEL).steps.values()] == [
+            "a shoe, warm", "a bag, warm"
+        ]  # fmt: skip
+        assert "format" in load_parameters(found.path, found.settings, found.fetch)
+    with pytest.raises(RecipeError) as caught, catalog.fetched("looks/wrong") as found:
+        read_recipe(found.path, (), found.settings, found.fetch)
+    outside = (
+        f"lies outside {where}/, where the recipe is; expected a file below that; put it there"
+    )
+    assert str(caught.value).splitlines() == [
+        f"{where}/wrong.yaml:3:17: 'shotz.csv' below {where}/ is not there: did you mean "
+        "'shots.csv'?",
+        f"{where}/wrong.yaml:4:14: '../sets.csv' {outside}",
+        f"{where}/wrong.yaml:5:14: '/etc/passwd.csv' {outside}",
+        f"{where}/wrong.yaml:6:14: 'plain.txt' is no table; expected .csv, .tsv, .yaml, .yml, "
+        ".json or .jsonl; save it as one of these",
+        f"{where}/wrong.yaml:7:14: '{s3_place.url}/sets.csv' is no file; expected a table beside "
+        "this one; download it first",
+    ]
