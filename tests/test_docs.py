@@ -72,6 +72,19 @@ def test_the_page_names_every_key_of_the_format():
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
 
 
+def test_what_the_page_shows_of_briefs_is_theirs():
+    whole = TEXT.partition("\n## Ten briefs\n")[2].partition("\n## ")[0]
+    shown = dict(re.findall(r"^### `(.+?)`\n(.*?)(?=^### |\Z)", whole, re.DOTALL | re.MULTILINE))
+    briefs = Path(__file__).parents[1] / "recipes" / "briefs"
+    assert set(shown) == {path.name for path in briefs.glob("[!_]*.yaml")}
+    for name, text in shown.items():
+        lines = iter((briefs / name).read_text().splitlines())
+        quoted = re.findall(r"^    (.+)$", text, re.MULTILINE)
+        assert quoted
+        # In their order: what is looked for goes on where the last was found.
+        assert [line for line in quoted if line not in lines] == [], name
+
+
 def test_the_page_names_every_preset():
     presets = read_source(Path(presets_module.__file__).parent / presets_module.FILE).root.fields
     assert {name for name in presets if f"`{name}`" not in TEXT} == set()

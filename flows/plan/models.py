@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from flows.recipe.recipe import Recipe
 from kontext_engine.catalogue import HUB_MODELS, SHIPPED, resolve_model
 from kontext_engine.errors import ModelError
 from kontext_engine.folder import check_whole
 from kontext_engine.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from flows.recipe.recipe import Recipe
 
 _MODEL = TypeAdapter(ModelSpec)
 

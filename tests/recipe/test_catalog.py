@@ -114,7 +114,7 @@ def test_a_recipe_in_a_bucket_reads_what_lies_beside_it(s3_place):
         f"{where}/wrong.yaml:4:14: '../sets.csv' {outside}",
         f"{where}/wrong.yaml:5:14: '/etc/passwd.csv' {outside}",
         f"{where}/wrong.yaml:6:14: 'plain.txt' is no table; expected .csv, .tsv, .yaml, .yml, "
-        ".json or .jsonl; save it as one of these",
+        ".json, .jsonl or .ndjson; save it as one of these",
         f"{where}/wrong.yaml:7:14: '{s3_place.url}/sets.csv' is no file; expected a table beside "
         "this one; download it first",
     ]

@@ -164,6 +164,25 @@ def test_wrong_sets_name_the_option(pair: str, message: str, known_model, refuse
     assert refused(SET_RECIPE, "r.yaml", "--set", pair) == [f"--set {pair}: {message}"]
 
 
+def test_check_plan_and_run_tell_the_same(folder: Path, capsys, known_model) -> None:
+    """A mistake of form, of meaning, of an output, and of a mask, which check alone opens."""
+    (folder / "r.yaml").write_text(
+        "version: 1\ninputs: {p: samples/shoe.png, q: nil.png}\nsteps:\n"
+        "  a: {op: edit, image: p, prompt: hi, stps: 3}\n  b: {op: edit, image: q, prompt: hi}\n"
+        "  c: {op: generate, prompt: '{x}'}\n"
+        "  d: {op: edit, image: p, prompt: hi, keep: {mask: none.png}}\n"
+        "outputs: [{step: d, name: '{y}'}]\n"
+    )
+    told = []
+    for verb in ("check", "plan", "run"):
+        with pytest.raises(SystemExit):
+            main([verb, "r.yaml"])
+        told.append(capsys.readouterr().err.splitlines())
+    places = [line.split(": ")[0] for line in told[0]]
+    assert places == [f"r.yaml:{at}" for at in ("2:31", "4:39", "6:29", "7:54", "8:27")], told[0]
+    assert told[1] == told[2] == told[0]
+
+
 def test_a_model_that_is_missing_does_not_hide_other_mistakes(refused) -> None:
     text = "version: 1\nmodel: kontext-mni\nsteps:\n  s: {op: edit, image: nil, prompt: '{x}'}\n"
     places = [line.split(": ")[0] for line in refused(text)]
