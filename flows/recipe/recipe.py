@@ -102,7 +102,7 @@ def without(recipe: Recipe, problems: Iterable[Problem], told: list[Problem]) ->
     """The recipe without what holds these problems and what may hang on it, read again; ``None``
     where nothing certain is left. Mistakes of form that this shows are added to ``told``.
     """
-    return _read_rest(recipe.read, recipe.rest, [one.loc for one in problems], told)
+    return _read_rest(recipe.read, rest_of(recipe.rest, [one.loc for one in problems]), told)
 
 
 def setting_loc(recipe: Recipe, step: str, field: str) -> Loc:
@@ -151,28 +151,21 @@ def _load(
             read=read,
         )
 
-    try:
-        if told:
-            raise RecipeError(told)
-        return read(source)
-    except RecipeError as error:
-        wrong = unset(source, said) if told else [one.loc for one in error.problems]
-        told = list(error.problems)
-        rest = _read_rest(read, source, wrong, told)
-        raise RecipeError(told, rest=rest) from None
+    unsure = unset(source, said) if told else ()  # what those options may have been meant for
+    rest = _read_rest(read, rest_of(source, unsure) if unsure else source, told)
+    if told or rest is None:
+        raise RecipeError(told, rest=rest)
+    return rest
 
 
 def _read_rest(
-    read: Callable[[Source], Recipe], tree: Source, wrong: Sequence[Loc], told: list[Problem]
+    read: Callable[[Source], Recipe], tree: Source | None, told: list[Problem]
 ) -> Recipe | None:
-    """What can be read of a tree without these places, and without what is wrong then, which is
-    added to ``told``.
-    """
-    rest = rest_of(tree, wrong)
-    while rest is not None:
+    """A tree read, or what can be read of it without what is wrong, which is added to ``told``."""
+    while tree is not None:
         try:
-            return read(rest)
+            return read(tree)
         except RecipeError as error:
             told += error.problems
-            rest = rest_of(rest, [one.loc for one in error.problems])
+            tree = rest_of(tree, [one.loc for one in error.problems])
     return None
