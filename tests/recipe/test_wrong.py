@@ -179,7 +179,7 @@ def test_check_plan_and_run_tell_the_same(folder: Path, capsys, known_model) -> 
             main([verb, "r.yaml"])
         told.append(capsys.readouterr().err.splitlines())
     places = [line.split(": ")[0] for line in told[0]]
-    assert places == [f"r.yaml:{at}" for at in ("2:31", "4:39", "6:29", "7:54", "8:27")], told[0]
+    assert places == [f"r.yaml:{at}" for at in ("2:34", "4:39", "6:30", "7:52", "8:28")], told[0]
     assert told[1] == told[2] == told[0]
 
 
