@@ -17,7 +17,7 @@ from flows.recipe.node import to_plain
 from flows.recipe.source import read_source
 
 ROOT = Path(__file__).parents[2]
-RECIPES = ("exact-product", "house-style", "localisation", "remake")
+RECIPES = ("exact-product", "house-style", "localisation")
 OTHER = {"op": "generate", "prompt": "{other}"}
 
 
