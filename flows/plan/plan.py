@@ -15,7 +15,7 @@ from flows.decisions.decided import UNDECIDED, Decided
 from flows.plan.ground import lay_ground
 from flows.plan.keying import Keying
 from flows.plan.keys import plan_digest
-from flows.plan.looking import Looking, note_unread
+from flows.plan.looking import note_unread
 from flows.plan.originals import Originals
 from flows.plan.outputs import plan_outputs
 from flows.plan.select import narrow, stale_label
@@ -75,13 +75,14 @@ def make_plan(
     settings = settings or load_settings()
     seeds = load_overrides(recipe.path) if overrides is None else overrides
     versions = cutout_libraries() if libraries is None else libraries
+    review = Review(recipe, settings)
     try:
-        review = Review(recipe, settings)
         numerics = numerics or NumericsProfile()
         plan = _plan(review, model, numerics, seeds, versions, decided, look=look)
     except RecipeError as error:
-        more = mistakes(recipe, settings, model, versions)
-        raise RecipeError([*error.problems, *more]) from None
+        raise RecipeError(
+            mistakes(recipe, settings, model, versions, told=error.problems)
+        ) from None
     return narrow(plan, only) if only else plan
 
 
@@ -90,30 +91,33 @@ def mistakes(
     settings: Settings,
     model: ModelSpec | None = None,
     libraries: Mapping[str, str] | None = None,
+    *,
+    told: Sequence[Problem] = (),
 ) -> list[Problem]:
-    """All that is wrong with a recipe: what planning tells of it, and then of what is left of it
-    without that.
+    """All that is wrong with a recipe: what planning tells of it (``told``, if it has), and then of
+    what is left of it without that.
     """
     versions = cutout_libraries() if libraries is None else libraries
-    found: list[Problem] = []
+    found, known = list(told), True
     rest: Recipe | None = recipe
-    known = True
-    while rest is not None:
+    while True:
+        if known and ("model",) in [one.loc for one in told]:
+            known = False  # the rest is checked all the same, but for the limits of a model
+        elif told:
+            rest = without(rest, told, found)
+        if rest is None:
+            return found
         review = Review(rest, settings)
         try:
             if known:
-                bare = NumericsProfile(), Overrides(rest.path), versions, UNDECIDED
-                _plan(review, model, *bare, look=True)
-            else:  # the rest is checked all the same, but for the limits of a model
-                lay_ground(review, None)
-            break
-        except RecipeError as error:
-            found += error.problems
-            if known and ("model",) in [one.loc for one in error.problems]:
-                known = False
+                seeds = Overrides(rest.path)
+                _plan(review, model, NumericsProfile(), seeds, versions, UNDECIDED, look=True)
             else:
-                rest = without(rest, error.problems, found)
-    return found
+                lay_ground(review, None)
+            return found
+        except RecipeError as error:
+            told = error.problems
+            found += told
 
 
 def _plan(
@@ -127,10 +131,10 @@ def _plan(
     look: bool,
 ) -> Plan:
     """Plan it all, up to where the first mistakes are found."""
-    spec = model or _resolve_model(review)
+    model = model or _resolve_model(review)
     with _uncollected():
-        sizing = Sizing(review, spec, numerics, libraries, Looking() if look else None)
-        return _planned(review, spec, numerics, overrides, sizing, decided)
+        sizing = Sizing(review, model, numerics, libraries)
+        return _planned(review, model, numerics, overrides, sizing, decided, look=look)
 
 
 def _planned(
@@ -140,6 +144,8 @@ def _planned(
     overrides: Overrides,
     sizing: Sizing,
     decided: Decided,
+    *,
+    look: bool,
 ) -> Plan:
     ground = lay_ground(review, model)
     axes, nodes, recipe = ground.axes, ground.nodes, review.recipe
@@ -147,6 +153,8 @@ def _planned(
     keying = Keying(review, ground, originals, settling, sizing, overrides, decided)
     made = [(variant, keying.keys(variant)) for variant in ground.variants]
     settling.tell()
+    if look or review.problems:
+        sizing.look()
     outputs = plan_outputs(review, axes, nodes, made)
     sheets = plan_sheets(review, axes, nodes, made, outputs)
     review.stop_if_wrong()

@@ -31,13 +31,12 @@ class Sizing:
         model: ModelSpec,
         numerics: NumericsProfile,
         libraries: Mapping[str, str],
-        looking: Looking | None = None,
     ) -> None:
         self._review = review
         self._model = model
         self._numerics = numerics
         self._libraries = libraries
-        self._looking = looking
+        self._unseen: list[tuple[Loc, Region, Sequence[ContextRef], Size | None]] = []
         self._sizes: dict[str, Size] = {}  # of pictures, by the keys of their steps
         self._opaque: set[str] = set()  # steps whose pictures have no alpha
 
@@ -101,22 +100,21 @@ class Sizing:
         fit = Fit(said.fit) if said.fit is not None else None
         region = Region(kind == "keep", masked, box, said.feather, fit)
         if at_hand and (fit is not None or mask in (None, source)):
-            told = self._told(region, contexts, source)
-            if told is not None:
-                self._review.wrong((*loc, "mask" if masked else "alpha"), told)
+            where, first = (*loc, "mask" if masked else "alpha"), contexts[0]
+            own = not masked and region.box is None
+            if own and isinstance(first, ParentStep) and first.key in self._opaque:
+                text = "the picture of a step that paints has no transparency; expected some; "
+                self._review.wrong(where, f"{text}give a mask")
+            else:
+                self._unseen.append((where, region, contexts, source))
         return region
 
-    def _told(
-        self, region: Region, contexts: Sequence[ContextRef], source: Size | None
-    ) -> str | None:
-        """Why a region that is neither a box nor of another size cannot be, if that is known."""
-        first = contexts[0]
-        own = not region.masked and region.box is None
-        if own and isinstance(first, ParentStep) and first.key in self._opaque:
-            return (
-                "the picture of a step that paints has no transparency; expected some; give a mask"
-            )
-        return self._looking.wrong(region, contexts, source) if self._looking else None
+    def look(self) -> None:
+        """Open the masks of all that was keyed; note those that cannot be used."""
+        looking = Looking()
+        for where, region, contexts, source in self._unseen:
+            if (told := looking.wrong(region, contexts, source)) is not None:
+                self._review.wrong(where, told)
 
     def _method(self, node: StepNode, contexts: Sequence[ContextRef]) -> str:
         said, ref = node.spec.cutout, contexts[-1]

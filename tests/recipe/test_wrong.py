@@ -164,22 +164,36 @@ def test_wrong_sets_name_the_option(pair: str, message: str, known_model, refuse
     assert refused(SET_RECIPE, "r.yaml", "--set", pair) == [f"--set {pair}: {message}"]
 
 
-def test_check_plan_and_run_tell_the_same(folder: Path, capsys, known_model) -> None:
-    """A mistake of form, of meaning, of an output, and of a mask, which check alone opens."""
-    (folder / "r.yaml").write_text(
-        "version: 1\ninputs: {p: samples/shoe.png, q: nil.png}\nsteps:\n"
-        "  a: {op: edit, image: p, prompt: hi, stps: 3}\n  b: {op: edit, image: q, prompt: hi}\n"
-        "  c: {op: generate, prompt: '{x}'}\n"
-        "  d: {op: edit, image: p, prompt: hi, keep: {mask: none.png}}\n"
-        "outputs: [{step: d, name: '{y}'}]\n"
-    )
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        # Of form, of meaning, of an output, and of a mask, which check alone opens otherwise.
+        (
+            "inputs: {p: samples/shoe.png, q: nil.png}\nsteps:\n"
+            "  a: {op: edit, image: p, prompt: hi, stps: 3}\n"
+            "  b: {op: edit, image: q, prompt: hi}\n  c: {op: generate, prompt: '{x}'}\n"
+            "  d: {op: edit, image: p, prompt: hi, keep: {mask: none.png}}\n"
+            "outputs: [{step: d, name: '{y}'}]\n",
+            ["2:34", "4:39", "6:30", "7:52", "8:28"],
+        ),
+        (  # of one step, and of what is made from it
+            "inputs: {p: samples/shoe.png}\nvariables: {n: few}\nsteps:\n"
+            "  d: {op: edit, image: p, prompt: hi, steps: '{n}', keep: {mask: none.png}}\n"
+            "  e: {op: edit, image: d, prompt: hi, keep: {mask: none.png}}\n",
+            ["5:46", "5:66", "6:52"],
+        ),
+    ],
+)
+def test_check_plan_and_run_tell_the_same(
+    text: str, places: list[str], folder: Path, capsys, known_model
+) -> None:
+    (folder / "r.yaml").write_text(f"version: 1\n{text}")
     told = []
     for verb in ("check", "plan", "run"):
         with pytest.raises(SystemExit):
             main([verb, "r.yaml"])
         told.append(capsys.readouterr().err.splitlines())
-    places = [line.split(": ")[0] for line in told[0]]
-    assert places == [f"r.yaml:{at}" for at in ("2:34", "4:39", "6:30", "7:52", "8:28")], told[0]
+    assert [line.split(": ")[0] for line in told[0]] == [f"r.yaml:{at}" for at in places], told[0]
     assert told[1] == told[2] == told[0]
 
 

@@ -71,8 +71,8 @@ WRONG: dict[str, Wrong] = {
     "mask-of-a-variant-missing": (
         'inputs: {p: [samples/shoe.png, samples/camera.png]}\nsteps: {s: {op: edit, image: p, prompt: hi, keep: {mask: "masks/{p}.png"}}}\n',
         [
-            "3:58: shoe.png: the mask is full; expected some of it black",
             "3:58: no file 'masks/camera.png': did you mean 'masks/shoe.png'?",
+            "3:58: shoe.png: the mask is full; expected some of it black",
         ],
     ),
     "mask-variable": (
