@@ -99,18 +99,18 @@ def mistakes(
     """
     versions = cutout_libraries() if libraries is None else libraries
     found, known = list(told), True
-    rest: Recipe | None = recipe
     while True:
         if known and ("model",) in [one.loc for one in told]:
             known = False  # the rest is checked all the same, but for the limits of a model
         elif told:
-            rest = without(rest, told, found)
-        if rest is None:
-            return found
-        review = Review(rest, settings)
+            rest = without(recipe, told, found)
+            if rest is None:
+                return found
+            recipe = rest
+        review = Review(recipe, settings)
         try:
             if known:
-                seeds = Overrides(rest.path)
+                seeds = Overrides(recipe.path)
                 _plan(review, model, NumericsProfile(), seeds, versions, UNDECIDED, look=True)
             else:
                 lay_ground(review, None)
