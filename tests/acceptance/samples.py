@@ -12,7 +12,7 @@ name: ten products
 model: {model}
 inputs:
   product: in/*.png
-defaults: {{steps: 2}}
+defaults: {{steps: 1}}
 steps:
   place: {{op: edit, image: product, prompt: put it on a beach}}
   night: {{op: edit, image: place, prompt: make it night}}

@@ -85,8 +85,8 @@ def test_a_cancelled_run_stops_within_a_denoise_step(city):
             assert sum(call.time > at for call in steps if call.worker == worker.name) <= 2
     # The engines have kept their models, and nobody computes any more for what was cancelled.
     sets = ("defaults.steps=2", "defaults.seed=6")
-    again = planned("storyboard", *sets)
-    assert city.ended(city.order("storyboard", *sets)).state.name == "Completed"
+    again = planned("storyboard", *sets, only=only)
+    assert city.ended(city.order("storyboard", *sets, only=only)).state.name == "Completed"
     assert judged(city, again).good
     assert len(city.calls.of("step", keys)) == len(steps)
     assert {call.pid for call in city.calls.of("start", set(again.steps))} <= engines
