@@ -6,6 +6,7 @@ Torch-free, and quick for any size of weights: a partial download is told before
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ _WEIGHTS = {
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
+_SPECIAL = re.compile(r"<.+>")
 # Any of these sets holds a whole vocabulary.
 _VOCABULARIES = {
     "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
@@ -107,7 +109,28 @@ def _vocabulary(part: Path, sets: tuple[tuple[str, ...], ...]) -> Iterator[str]:
         yield f"{part.name}: its vocabulary is missing ({wanted})"
         return
     for name in found:
-        yield from _present(part, name)
+        missing = list(_present(part, name))
+        yield from missing or _wordless(part, name)
+
+
+def _wordless(part: Path, name: str) -> Iterator[str]:
+    """A vocabulary of special words alone loads without a word, and then all else is unknown.
+
+    Only a SentencePiece model's is not looked at: it takes its library, at load.
+    """
+    if name not in ("tokenizer.json", "vocab.json"):
+        return
+    try:
+        content = json.loads((part / name).read_text("utf-8"))
+        special = {word["content"] for word in content.get("added_tokens", ())}
+        held = content["model"]["vocab"] if name == "tokenizer.json" else content
+        words = [word if isinstance(word, str) else word[0] for word in held]
+        empty = all(word in special or _SPECIAL.fullmatch(word) for word in words)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        yield _wrong(part, name, "cannot be read as a vocabulary")
+        return
+    if empty:
+        yield _wrong(part, name, "its vocabulary is empty")
 
 
 def _present(part: Path, name: str) -> Iterator[str]:

@@ -99,13 +99,6 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
             raise _unloadable(folder / name, kind, reason)
         return loaded.to(device).eval().requires_grad_(False)
 
-    def tokenizer(name: str) -> Any:
-        loaded = part(AutoTokenizer, name)
-        # Without a vocabulary the library makes one of the special words: all else is unknown.
-        if len(loaded) <= len(loaded.all_special_tokens):
-            raise ModelError(f"{folder / name}: its vocabulary is empty; download the model again")
-        return loaded
-
     # transformers otherwise tells of a wrong shape in a printed table only.
     text = {"dtype": dtype, "ignore_mismatched_sizes": True}
     vae = module(AutoencoderKL, "vae", torch_dtype=dtype)
@@ -114,8 +107,8 @@ def load_components(spec: ModelSpec, numerics: NumericsProfile) -> Components:
         vae=settle_vae(vae, device, dtype),
         text_encoder=module(CLIPTextModel, "text_encoder", **text),
         text_encoder_2=module(T5EncoderModel, "text_encoder_2", **text),
-        tokenizer=tokenizer("tokenizer"),
-        tokenizer_2=tokenizer("tokenizer_2"),
+        tokenizer=part(AutoTokenizer, "tokenizer"),
+        tokenizer_2=part(AutoTokenizer, "tokenizer_2"),
         shift=_load_shift(folder / "scheduler" / "scheduler_config.json"),
     )
 

@@ -33,11 +33,35 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-10])
 
 
+def special_only(path):
+    content = json.loads(path.read_text())
+    special = {item["content"] for item in content["added_tokens"]}
+    words = content["model"]["vocab"]
+    content["model"]["vocab"] = (
+        [pair for pair in words if pair[0] in special]
+        if isinstance(words, list)
+        else {word: number for word, number in words.items() if word in special}
+    )
+    content["model"].pop("merges", None)
+    path.write_text(json.dumps(content))
+
+
+def old_form(path):
+    """The older form of two files, without words."""
+    path.with_name("vocab.json").write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1}')
+    path.with_name("merges.txt").write_text("#version: 0.2\n")
+    path.unlink()
+
+
 @pytest.mark.parametrize(
     ("file", "spoil", "told"),
     [
         ("tokenizer/tokenizer.json", None, "tokenizer: its vocabulary is missing"),
         ("tokenizer_2/tokenizer.json", None, "tokenizer_2: its vocabulary is missing"),
+        ("tokenizer/tokenizer.json", special_only, "tokenizer/tokenizer.json: its vocabulary is"),
+        ("tokenizer_2/tokenizer.json", special_only, "tokenizer_2/tokenizer.json: its vocabulary"),
+        ("tokenizer/tokenizer.json", old_form, "tokenizer/vocab.json: its vocabulary is empty"),
+        ("tokenizer_2/tokenizer.json", cut, "tokenizer_2/tokenizer.json: cannot be read as a voc"),
         ("tokenizer_2/tokenizer.json", POINTER, "tokenizer_2/tokenizer.json: a Git LFS pointer"),
         ("tokenizer/tokenizer_config.json", None, "tokenizer/tokenizer_config.json: missing"),
         (f"transformer/{WEIGHTS}", None, f"transformer/{WEIGHTS}: missing"),
@@ -74,17 +98,3 @@ def test_every_shard_is_looked_for(spec, tmp_path):
     (part / f"{WEIGHTS}.index.json").write_text("{}")
     (lacks,) = folder_lacks(tmp_path / "model")
     assert lacks.endswith("cannot be read as an index of shards")
-
-
-def test_a_vocabulary_without_words_is_refused(spec, tmp_path):
-    path = tmp_path / "model" / "tokenizer_2" / "tokenizer.json"
-    content = json.loads(path.read_text())
-    special = {item["content"]: item["id"] for item in content["added_tokens"]}
-    words = content["model"]["vocab"]
-    content["model"]["vocab"] = (
-        [pair for pair in words if pair[0] in special] if isinstance(words, list) else special
-    )
-    content["model"].pop("merges", None)
-    path.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="tokenizer_2"):
-        KontextEngine.load(spec)

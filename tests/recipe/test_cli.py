@@ -162,19 +162,22 @@ def test_help_documents_the_exit_codes(verb, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("lacking", "told"),
+    ("lacking", "instead", "told"),
     [
-        ("tokenizer_2/tokenizer.json", "tokenizer_2: its vocabulary is missing"),
-        ("transformer/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model"),
+        ("tokenizer_2/tokenizer.json", "", "tokenizer_2: its vocabulary is missing"),
+        ("tokenizer/tokenizer.json", '{"model": {"vocab": {}}}', "tokenizer/tokenizer.json: its "),
+        ("transformer/diffusion_pytorch_model.safetensors", "", "transformer/diffusion_pytorch_"),
     ],
 )
-def test_what_a_models_folder_lacks_is_told_at_check(lacking, told, folder, capsys):
+def test_what_a_models_folder_lacks_is_told_at_check(lacking, instead, told, folder, capsys):
     shipped = MODELS_FOLDER / "kontext-mini"
     for file in shipped.rglob("*"):
         name = str(file.relative_to(shipped))
         if file.is_file() and name != lacking:
             (folder / "part" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "part" / name).symlink_to(file)
+    if instead:
+        (folder / "part" / lacking).write_text(instead)
     (folder / "r.yaml").write_text(f"version: 1\nmodel: part\n{RECIPE.partition('name: bags')[2]}")
     code, shown, error = kontext(capsys, "check", "r.yaml")
     assert (code, shown) == (2, "")
