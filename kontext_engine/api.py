@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from PIL import Image
 
@@ -33,6 +33,7 @@ __all__ = [
     "EngineError",
     "EngineOptions",
     "GeometryError",
+    "InBatch",
     "Judged",
     "ModelError",
     "Phase",
@@ -41,6 +42,16 @@ __all__ = [
     "StepCallback",
     "StepProgress",
 ]
+
+
+class InBatch(NamedTuple):
+    """Where a picture was computed: at ``place``, from 0, of a batch of ``size`` requests.
+
+    The last bits of its numbers depend on that, and on nothing of its mates.
+    """
+
+    place: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ class EditRequest:
     ``judge`` names who is to look at the first context (``kontext_engine.judges``), which may be
     compared with the second; ``prompt`` is the text to be read, ``mask`` is white where nothing was
     to change. No model is asked then, and the answer has ``judged``.
+    ``batch`` asks to be computed as it was before, bit by bit: there, among copies of itself.
     """
 
     id: str
@@ -78,6 +90,7 @@ class EditRequest:
     cutout: str = ""
     cutter: str = ""
     judge: str = ""
+    batch: InBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,7 @@ class EditResult:
 
     ``geometry`` tells what was done to each context and to the output; ``notes`` what the caller
     should know (an ignored guidance, a cropped input); ``seconds`` is this request's share of
-    its batch's engine time.
+    its batch's engine time; ``batch`` is where a model made it.
     """
 
     id: str
@@ -104,6 +117,7 @@ class EditResult:
     seconds: float
     notes: tuple[str, ...] = ()
     judged: Judged | None = None
+    batch: InBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)

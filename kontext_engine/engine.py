@@ -19,6 +19,7 @@ from kontext_engine.api import (
     EditRequest,
     EditResult,
     EngineOptions,
+    InBatch,
     ModelError,
     Phase,
     RequestError,
@@ -34,7 +35,7 @@ from kontext_engine.judges import answer_judge
 from kontext_engine.load import Components, device_and_dtype, load_components
 from kontext_engine.masking import hold_of, mask_tensor
 from kontext_engine.picture import picture_digest, place_picture
-from kontext_engine.prepare import Prepared, grouped, prepare
+from kontext_engine.prepare import Prepared, alone, answered, grouped, ids_of, prepare
 from kontext_engine.recent import Recent
 from kontext_engine.sampling import Conditions, Prompt, denoise, sigma_schedule
 from kontext_engine.spec import Condition, ModelSpec, NumericsProfile
@@ -113,7 +114,7 @@ class KontextEngine:
             except RequestError as error:
                 yield self._failed(request.id, str(error))
         for batch in grouped(ready, self._options.max_batch):
-            self._log.write("start", [item.request.id for item in batch])
+            self._log.write("start", ids_of(batch))
             yield from self._answer(batch, on_step)
 
     def _prepare(self, request: EditRequest) -> Prepared:
@@ -146,6 +147,9 @@ class KontextEngine:
             reason = f"out of memory at {target} alone; use a smaller size or a larger device"
             yield self._failed(batch[0].request.id, reason, retryable=True)
             return
+        if batch[0].request.batch is not None:
+            yield from self._answer([alone(batch[0])], on_step)
+            return
         middle = len(batch) // 2
         yield from self._answer(batch[:middle], on_step)
         yield from self._answer(batch[middle:], on_step)
@@ -157,7 +161,7 @@ class KontextEngine:
     @torch.inference_mode()
     def _compute(self, batch: list[Prepared], on_step: StepCallback | None) -> list[Answer]:
         start = time.perf_counter()
-        ids = tuple(item.request.id for item in batch)
+        ids = ids_of(batch)
         steps = batch[0].request.steps
 
         def report(step: int, phase: Phase = Phase.DENOISE) -> None:
@@ -174,20 +178,20 @@ class KontextEngine:
         tokens = denoise(self._transformer, noise, sigmas, conditions, report, hold)
         report(steps, Phase.DECODE)
         pictures = self._decode(unpack(tokens, grid))
-        share = (time.perf_counter() - start) / len(batch)
-        return [
-            self._result(item, picture, share, note)
-            for item, picture, note in zip(batch, pictures, notes, strict=True)
-        ]
+        share = (time.perf_counter() - start) / len(ids)
 
-    def _result(
-        self, item: Prepared, picture: Image.Image | None, seconds: float, notes: tuple[str, ...]
-    ) -> Answer:
-        if picture is None:
-            reason = "the model's numbers overflowed (not finite); try another dtype or guidance"
-            return self._failed(item.request.id, reason)
-        image = picture.crop(item.geometry.output_box)
-        return EditResult(item.request.id, image, item.geometry, seconds, item.notes + notes)
+        def result(place: int) -> Answer:
+            item, picture = batch[place], pictures[place]
+            if picture is None:
+                reason = (
+                    "the model's numbers overflowed (not finite); try another dtype or guidance"
+                )
+                return self._failed(item.request.id, reason)
+            image, told = picture.crop(item.geometry.output_box), item.notes + notes[place]
+            where = InBatch(place, len(batch))
+            return EditResult(item.request.id, image, item.geometry, share, told, batch=where)
+
+        return [result(place) for place in answered(batch)]
 
     def _conditions(self, batch: list[Prepared]) -> tuple[Conditions, list[tuple[str, ...]]]:
         """What steers the batch, and what each request's caller should know about its prompt."""

@@ -20,6 +20,7 @@ from kontext_engine.api import (
     EditRequest,
     EditResult,
     EngineOptions,
+    InBatch,
     Phase,
     RequestError,
     StepCallback,
@@ -30,7 +31,7 @@ from kontext_engine.cutout import answer_cutout
 from kontext_engine.geometry import Size
 from kontext_engine.judges import answer_judge
 from kontext_engine.picture import picture_digest
-from kontext_engine.prepare import Prepared, grouped, prepare
+from kontext_engine.prepare import Prepared, answered, grouped, ids_of, prepare
 from kontext_engine.spec import ModelSpec, NumericsProfile
 
 FAKE_SPEC = ModelSpec(
@@ -98,15 +99,15 @@ class FakeEngine:
                 log.write("failed", [request.id])
                 yield EditFailure(request.id, str(error))
         for batch in grouped(ready, self.options.max_batch):
-            log.write("start", [item.request.id for item in batch])
+            log.write("start", ids_of(batch))
             self._work(batch, on_step)
-            for item in batch:
-                answer = self._answer(item)
+            for place in answered(batch):
+                answer = self._answer(batch[place], InBatch(place, len(batch)))
                 log.write("done" if isinstance(answer, EditResult) else "failed", [answer.id])
                 yield answer
 
     def _work(self, batch: list[Prepared], on_step: StepCallback | None) -> None:
-        ids = tuple(item.request.id for item in batch)
+        ids = ids_of(batch)
         steps = batch[0].request.steps
 
         def report(step: int, phase: Phase) -> None:
@@ -115,17 +116,19 @@ class FakeEngine:
 
         report(0, Phase.ENCODE)
         for step in range(1, steps + 1):
-            time.sleep(self.seconds_per_edit * len(batch) / steps)
+            time.sleep(self.seconds_per_edit * len(ids) / steps)
             report(step, Phase.DENOISE)
         report(steps, Phase.DECODE)
 
-    def _answer(self, item: Prepared) -> EditResult | EditFailure:
+    def _answer(self, item: Prepared, where: InBatch) -> EditResult | EditFailure:
         request = item.request
         if self.faults.hits(request):
             return EditFailure(request.id, "failed on purpose", self.faults.retryable)
         picture = fake_picture(request, item.geometry.target, self.spec.digest)
         image = picture.crop(item.geometry.output_box)
-        return EditResult(request.id, image, item.geometry, self.seconds_per_edit, item.notes)
+        return EditResult(
+            request.id, image, item.geometry, self.seconds_per_edit, item.notes, batch=where
+        )
 
 
 def fake_picture(request: EditRequest, size: Size, weights: str) -> Image.Image:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from kontext_engine.api import EditRequest, RequestError
 from kontext_engine.geometry import Fit, GeometryRecord, Placement, Size, plan_geometry
@@ -81,6 +81,8 @@ def _check_numbers(request: EditRequest) -> None:
     for name, value in (("guidance", request.guidance), ("true_cfg", request.true_cfg)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise RequestError(f"{name}: {value} is not a finite number of at least 0")
+    if request.batch is not None and not 0 <= request.batch.place < request.batch.size:
+        raise RequestError(f"batch: {tuple(request.batch)} is no place in a batch of that size")
 
 
 def _check_contexts(request: EditRequest, spec: ModelSpec) -> None:
@@ -138,12 +140,37 @@ def _aspect_change(placement: Placement) -> float:
 
 
 def grouped(prepared: Iterable[Prepared], max_batch: int) -> list[list[Prepared]]:
-    """Batches of one shape each, at most ``max_batch`` long, in order of first appearance."""
+    """Batches of one shape each, at most ``max_batch`` long, in order of first appearance.
+
+    One that asks for its place in a batch is one by itself, of copies: of these it is told by
+    ``answered`` which one is meant.
+    """
     groups: dict[Shape, list[Prepared]] = {}
+    again: list[list[Prepared]] = []
     for item in prepared:
-        groups.setdefault(item.shape, []).append(item)
-    return [
+        if item.request.batch is None:
+            groups.setdefault(item.shape, []).append(item)
+        else:
+            again.append([item] * item.request.batch.size)
+    fresh = [
         group[start : start + max_batch]
         for group in groups.values()
         for start in range(0, len(group), max_batch)
     ]
+    return fresh + again
+
+
+def answered(batch: Sequence[Prepared]) -> Sequence[int]:
+    """The places of a batch whose pictures are wanted: all, or the one that was asked for."""
+    asked = batch[0].request.batch
+    return range(len(batch)) if asked is None else (asked.place,)
+
+
+def ids_of(batch: Sequence[Prepared]) -> tuple[str, ...]:
+    """The requests that a batch answers."""
+    return tuple(batch[place].request.id for place in answered(batch))
+
+
+def alone(item: Prepared) -> Prepared:
+    """The same, computed by itself."""
+    return replace(item, request=replace(item.request, batch=None))

@@ -48,7 +48,8 @@ def remake(
 ) -> None:
     """Make the picture of FILE again, from its own data or the store's, and compare.
 
-    The pixels are the same with the same weights and numerics; if they are not, or something is
+    What the store lacks is computed in batches like the first time's: every pixel is the same with
+    the same weights, numerics, libraries, processor and threads. If one is not, or something is
     missing, it says so and ends with 1. Nothing is written into the store.
     """
     from flows.run.deciding import DecidingError
@@ -76,13 +77,14 @@ def remake(
     if vary:
         typer.echo(f"{target}: as {file.name}, with seed {seed}")
         return
-    _compare(file, target, data)
+    _compare(file, target, data, found.batches)
 
 
 def _work(
     found: Origin, file: Path, scratch: Path, settings: Settings, model: str | None, *, anew: bool
 ) -> Remake:
     from flows.plan.filing import credit
+    from flows.run.batches import read_batches
     from flows.run.deciding import read_told
     from flows.run.pipeline import engine_factory
     from flows.run.remake import Remake, RemakeError
@@ -107,13 +109,14 @@ def _work(
         scratch=LocalStore(scratch),
         factory=lambda plan: engine_factory(plan, scratch, settings.batch),
         kept=open_store(settings.store, settings),
+        batches=read_batches(found.batches),
         anew=anew,
         credit=credit(settings),
         signing=Signing.of(settings),
     )
 
 
-def _compare(file: Path, target: Path, data: bytes) -> None:
+def _compare(file: Path, target: Path, data: bytes, batches: str) -> None:
     from flows.pull.origin import decoded, same_pixels
 
     before, after = decoded(read(file), file.name), decoded(data, target.name)
@@ -131,10 +134,11 @@ def _compare(file: Path, target: Path, data: bytes) -> None:
         why = (
             f"{count:,} of {before.width * before.height:,} pixels differ, by {most} of 255 at most"
         )
+    cause = "" if batches else "the batches it was made in are not known (a level), "
     typer.echo(
-        f"{target}: not as {file.name}: {why}; it was made in a batch of another size (a level), "
-        "was changed since, or made with other libraries; without --anew the store's picture is "
-        "taken",
+        f"{target}: not as {file.name}: {why}; {cause}it was changed since, or made on another "
+        "processor, with another number of threads (a level) or other libraries; without --anew "
+        "the store's picture is taken",
         err=True,
     )
     raise typer.Exit(ExitCode.FAILED)

@@ -15,11 +15,12 @@ from typing import Any
 from PIL import Image
 
 from flows.pull.listing import manifest_of
+from flows.run.batches import batches_of
 from flows.run.deciding import DecidingError, deciding_of
 from flows.run.encoders import PILLOW_FORMATS
 from flows.run.manifest import FILE_NAME, Manifest, ManifestError, OutputEntry, one_large
 from flows.run.table import pixels_of
-from flows.run.telling import read_deciding, read_xmp
+from flows.run.telling import BATCHES, read_deciding, read_xmp
 from flows.store.objects import Objects
 from flows.store.runfolder import RUNS
 from kontext_engine.errors import PictureError
@@ -36,7 +37,8 @@ class Origin:
     """What decides a file's pixels (``flows.run.deciding``), and ``how`` that was found.
 
     ``recipe`` and ``label`` are what its step was called; ``files`` the names of its sources by
-    their digests, where they are known.
+    their digests, where they are known; ``batches`` tells where its steps were computed
+    (``flows.run.batches``).
     """
 
     told: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Origin:
     label: str
     made: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    batches: str = ""
 
 
 def origin_of(data: bytes, name: str, objects: Callable[[], Objects]) -> Origin:
@@ -61,7 +64,8 @@ def origin_of(data: bytes, name: str, objects: Callable[[], Objects]) -> Origin:
             facts = read_xmp(packet)
             made = " by ".join(facts[one] for one in ("created", "software") if one in facts)
             recipe, label = facts.get("recipe", ""), facts.get("step", "")
-            return Origin(told, "in the file itself", recipe, label, made)
+            batches = facts.get(BATCHES, "")
+            return Origin(told, "in the file itself", recipe, label, made, batches=batches)
     home = objects()
     found = _by_digest(home, hashlib.sha256(data).hexdigest())
     how = "by the file's digest"
@@ -94,7 +98,8 @@ def _of_run(run: str, manifest: Manifest, entry: OutputEntry, how: str, name: st
     files = {source.digest: source.file for source in manifest.sources}
     made = f"{manifest.written} by {manifest.software}"
     where = f"in run {run} as {entry.path}, {how}"
-    return Origin(told, where, manifest.recipe, label, made, files)
+    batches = batches_of(manifest, entry)
+    return Origin(told, where, manifest.recipe, label, made, files, batches)
 
 
 _Found = tuple[str, Manifest, OutputEntry]

@@ -80,7 +80,7 @@ class Composer:
             return ""
         sign = self.signing.for_output(self.plan, planned)
         picture, alpha = self._picture(record), self._picture(other)
-        data = encode_output(self.plan, planned, record, picture, alpha, sign)
+        data = encode_output(self.plan, planned, record, self.records.get, picture, alpha, sign)
         media = MEDIA_TYPES[planned.format]
         files.put(OutputRecord.of(key, record.key, record.blob, data, media), data)
         return ""

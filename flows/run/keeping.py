@@ -47,6 +47,7 @@ class Keeper:
     cancelled: CancelSignal
     signing: Signing = UNSIGNED
     problems: dict[str, str] = field(default_factory=dict)
+    records: dict[str, Record | None] = field(default_factory=dict)  # of steps, as far as known
     shown: set[str] = field(default_factory=set)  # digests of those that have thumbnails
 
     def opened(self, digest: str, picture: Image.Image) -> None:
@@ -57,6 +58,7 @@ class Keeper:
 
     def made(self, record: Record, picture: Image.Image) -> None:
         """A step's picture is in hand: its outputs and its thumbnail are made."""
+        self.records[record.key] = record
         self._thumbnail(record.blob, picture)
         for key, planned in self.wanted.get(record.key, {}).items():
             self.problems.pop(key, None)
@@ -65,6 +67,7 @@ class Keeper:
 
     def found(self, records: Mapping[str, Record]) -> list[str]:
         """The wanted outputs of stored pictures are made; keys of pictures that prove damaged."""
+        self.records.update(records)
         asked = [record for key, record in records.items() if key in self.wanted]
         return [record.key for record, sound in in_lanes(self._complete, asked, LANES) if not sound]
 
@@ -86,10 +89,16 @@ class Keeper:
 
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
         sign = self.signing.for_output(self.plan, planned)
-        data = encode_output(self.plan, planned, record, picture, sign=sign)
+        data = encode_output(self.plan, planned, record, self._record, picture, sign=sign)
         media = MEDIA_TYPES[planned.format]
         file = OutputRecord.of(key, record.key, record.blob, data, media)
         OutputStore(self.store).put(file, data)
+
+    def _record(self, key: str) -> Record | None:
+        """The record of a step: one in hand, or the store's, asked for once."""
+        if key not in self.records:
+            self.records[key] = self.store.peek(key)
+        return self.records[key]
 
     def _thumbnail(self, digest: str, picture: Image.Image) -> None:
         if problem := _guarded(lambda: keep_thumbnail(self.store.objects, digest, picture)):

@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 from flows.plan.keys import shape_words
 from flows.plan.outputs import RUN_FILES
 from flows.plan.step import Plan, PlannedOutput
+from flows.run.batches import Found
 from flows.run.encoders import encoded
 from flows.run.shaping import shaped
 from flows.run.telling import told_words, xmp_of
@@ -107,12 +108,14 @@ def encode_output(
     plan: Plan,
     planned: PlannedOutput,
     record: Record,
+    found: Found,
     picture: Image.Image,
     alpha: Image.Image | None = None,
     sign: Sign | None = None,
 ) -> bytes:
     """The bytes of an output file: the step's picture re-encoded, with its provenance inside.
 
+    ``found`` gives the records of the steps above: what they tell is told if it is known.
     ``alpha`` is another step's picture, whose transparency the file has. What is weighed is the
     file as it is delivered, signed if it is to be.
 
@@ -126,7 +129,7 @@ def encode_output(
     if planned.format == "jpeg" or planned.shape.flat:
         picture = on_white(picture)
     picture = shaped(picture, planned.shape)
-    xmp = xmp_of(plan, planned, record)
+    xmp = xmp_of(plan, planned, record, found)
 
     def made(quality: int) -> bytes:
         data = encoded(picture, planned.format, quality, planned.shape, xmp)

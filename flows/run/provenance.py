@@ -15,7 +15,9 @@ from typing import Any
 from flows.plan.step import Plan, SourceImage, Step
 from flows.store.base import FailureNote
 from flows.store.record import Record, canonical_json
-from kontext_engine.api import EditResult
+from kontext_engine.api import EditResult, InBatch
+
+BATCH = "batch"  # in a record's geometry: the place and the size of the batch that it came of
 
 
 @cache
@@ -88,6 +90,7 @@ def new_record(
             asdict(result.geometry)
             | ({"region": proof} if proof else {})
             | ({"judged": asdict(result.judged)} if result.judged else {})
+            | ({BATCH: result.batch} if result.batch else {})
         ),
         notes=tuple(result.notes),
         seconds=round(float(result.seconds), 4),
@@ -95,6 +98,12 @@ def new_record(
         software=software(),
         attempts=attempts,
     )
+
+
+def batch_of(geometry: Mapping[str, Any]) -> InBatch | None:
+    """Where a picture was computed, by its record; ``None`` of one without, as earlier ones are."""
+    said = geometry.get(BATCH)
+    return None if said is None else InBatch(*said)
 
 
 def failure_note(step: Step, reason: str, attempts: int) -> FailureNote:

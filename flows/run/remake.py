@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from flows.run.signing import UNSIGNED, Signing
 from flows.sources.place import Place, StoredSource
 from flows.store.keyed import KeyedStore
 from flows.store.record import Record
+from kontext_engine.api import EditFailure, EditRequest, EditResult, Engine, InBatch, StepCallback
 from kontext_engine.picture import SUFFIXES
-from kontext_engine.spec import ModelSpec
+from kontext_engine.spec import ModelSpec, NumericsProfile
 
 MAX_FILES = 20_000  # looked at for sources
 
@@ -36,7 +37,8 @@ class Remake:
     """How a file is made again: by which model, called what, from where its sources are.
 
     ``scratch`` is where pictures are made, ``kept`` the store whose pictures are taken, unless all
-    is to be made ``anew``. ``factory`` loads the engine, if something must be computed.
+    is to be made ``anew``. ``factory`` loads the engine, if something must be computed; by
+    ``batches`` each of ``told``'s steps is computed where it was.
     """
 
     told: Deciding
@@ -47,6 +49,7 @@ class Remake:
     scratch: KeyedStore
     factory: Callable[[Plan], EngineFactory]
     kept: KeyedStore
+    batches: tuple[InBatch | None, ...] = ()
     anew: bool = False
     credit: Credit = USUAL
     signing: Signing = UNSIGNED
@@ -69,13 +72,19 @@ class Remake:
         self._take(plan)
         seen = look(plan, self.scratch)
         self._check_sources(plan, seen.missing, places)
-        outcome = run_plan(plan, self.scratch, self.factory(plan), seen=seen)
+        outcome = run_plan(plan, self.scratch, self._engine(plan), seen=seen)
         (planned,) = plan.outputs
         records = {key: self._record(outcome.steps[key], outcome.why) for key in planned.keys}
         pictures = [decode_png(self.scratch.read(records[key])) for key in planned.keys]
         alpha = pictures[1] if planned.alpha else None
         sign = self.signing.for_output(plan, planned)
-        return encode_output(plan, planned, records[planned.key], pictures[0], alpha, sign)
+        return encode_output(
+            plan, planned, records[planned.key], self.scratch.peek, pictures[0], alpha, sign
+        )
+
+    def _engine(self, plan: Plan) -> EngineFactory:
+        load, batches = self.factory(plan), dict(zip(plan.steps, self.batches, strict=False))
+        return lambda: _AsBefore(load(), batches)
 
     def _plan(self, places: Mapping[str, Place | StoredSource], seed: int | None) -> Plan:
         plan = rebuilt(self.told, self.model, places, self.path, seed)
@@ -108,6 +117,28 @@ class Remake:
         if end.record is None:
             raise RemakeError(f"cannot be made: {end.reason or why}")
         return end.record
+
+
+@dataclass(frozen=True, slots=True)
+class _AsBefore:
+    """An engine that computes each step at the place of a batch where it was computed before."""
+
+    engine: Engine
+    batches: Mapping[str, InBatch | None]
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.engine.spec
+
+    @property
+    def numerics(self) -> NumericsProfile:
+        return self.engine.numerics
+
+    def run(
+        self, requests: Sequence[EditRequest], on_step: StepCallback | None = None
+    ) -> Iterator[EditResult | EditFailure]:
+        placed = [replace(one, batch=self.batches.get(one.id)) for one in requests]
+        return self.engine.run(placed, on_step)
 
 
 def find_sources(

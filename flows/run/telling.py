@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from flows.plan.step import Plan, PlannedOutput, PlannedSheet, SourceImage, Step
+from flows.run.batches import Found, told_batches
 from flows.run.deciding import deciding, numbered
 from flows.store.record import Record, canonical_json
 
@@ -26,6 +27,7 @@ _META, _DC, _XMP = (
 _PREFIXES = {"x": _META, "rdf": _RDF, "dc": _DC, "xmp": _XMP, "Iptc4xmpExt": _IPTC, "k": NAMESPACE}
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _DECIDES = "decides"  # the fact that ``remake`` goes by
+BATCHES = "batches"  # and where each of its steps was computed
 _HEAD, _TAIL = "<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>", "<?xpacket end='w'?>"
 
 for _prefix, _address in _PREFIXES.items():
@@ -92,8 +94,11 @@ def told_words(plan: Plan, planned: PlannedOutput) -> Mapping[str, Any]:
     return {"key": step.key, "source": source_type(plan, step), **_model_of(plan, step)}
 
 
-def xmp_of(plan: Plan, planned: PlannedOutput, record: Record) -> bytes:
-    """The packet that a file carries; empty where it is to tell nothing."""
+def xmp_of(plan: Plan, planned: PlannedOutput, record: Record, found: Found) -> bytes:
+    """The packet that a file carries; empty where it is to tell nothing.
+
+    ``record`` is its picture's, ``found`` gives those of the steps above.
+    """
     credit, step = planned.credit, plan.steps[planned.key]
     if credit.metadata == "none":
         return b""
@@ -105,8 +110,10 @@ def xmp_of(plan: Plan, planned: PlannedOutput, record: Record) -> bytes:
         # What a hand has pinned the recipe as it is now would not make: it is in the store alone.
         if all(one.made is None for one in _above(plan, step)):
             decides = base64.b64encode(zlib.compress(canonical_json(deciding(plan, planned)), 9))
-            if sum(map(_bytes, facts.values())) + len(decides) <= MAX_FACTS:
+            batches = told_batches(plan, planned, found)
+            if sum(map(_bytes, facts.values())) + len(decides) + len(batches) <= MAX_FACTS:
                 facts[_DECIDES] = decides.decode("ascii")
+                facts |= {BATCHES: batches} if batches else {}
     source = source_type(plan, step)
     iptc = {"DigitalSourceType": source}
     if by_a_model(source):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kontext_engine.api import (
     EditRequest,
     EditResult,
     EngineOptions,
+    InBatch,
     Phase,
 )
 from kontext_engine.engine import KontextEngine
@@ -67,6 +69,14 @@ def test_a_request_gives_the_same_picture_in_any_batch(full_spec):
     assert_same_pictures(alone, reordered)
     everyone = [np.asarray(answer.image).tobytes() for answer in alone.values()]
     assert len(set(everyone)) == 8
+    assert [tuple(answer.batch) for answer in alone.values()] == [(0, 1)] * 8
+    # Where a request was computed, among whatever mates, decides the last bits, too.
+    again = KontextEngine.load(full_spec, EngineOptions(max_batch=1))
+    for made, number in product((together, reordered), range(8)):
+        before = made[f"e{number}"]
+        (after,) = again.run([replace(edits[number], batch=before.batch)])
+        assert after.batch == before.batch
+        assert after.image.tobytes() == before.image.tobytes()
 
 
 def test_true_guidance_in_a_batch_is_each_requests_own(full_spec):
@@ -267,6 +277,8 @@ def test_out_of_memory_halves_the_batch_then_fails_alone(full_spec, monkeypatch)
     monkeypatch.setattr(engine._codec, "decode", scarce)
     assert_same_pictures(expected, answers(engine, varied_edits()))
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    (alone,) = engine.run([replace(varied_edits()[0], batch=InBatch(4, 6))])
+    assert alone.batch == (0, 1)
 
     monkeypatch.setattr(engine._codec, "decode", lambda latents: scarce(latents.repeat(3, 1, 1, 1)))
     made = answers(engine, varied_edits()[:2])

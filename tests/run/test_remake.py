@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 import kontext_engine.catalogue
+from flows.run.batches import batches_of, read_batches
 from flows.run.deciding import DecidingError, deciding, deciding_of, read_told, rebuilt
 from flows.run.provenance import plain
-from flows.run.telling import read_deciding
+from flows.run.telling import read_deciding, read_xmp
 from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from tests.debian import needs_debian
 from tests.recipe.workspace import plan_text
@@ -94,6 +95,10 @@ def test_what_decides_is_the_same_from_file_manifest_and_plan(made):
         with Image.open(Path(finished.folder) / planned.path) as image:
             inside = read_deciding(image.info.get("xmp", b""))
         assert inside == (told if planned.credit.metadata == "full" else None)
+        batches = batches_of(finished.manifest, entries[planned.path])
+        assert len(read_batches(batches)) == len(told["steps"]) or planned.path.endswith("none.png")
+        if inside is not None:
+            assert read_xmp(image.info["xmp"])["batches"] == batches
         assert str(folder) not in json.dumps(told)
 
 
@@ -101,7 +106,9 @@ FILES = ("both.jpg", "light.webp", "kept.png", "clear.tif", "credit.avif", "none
 
 
 @pytest.mark.parametrize("anew", [(), ("--anew",)])
-def test_files_are_made_again_pixel_by_pixel(workspace, capsys, anew):
+def test_files_are_made_again_pixel_by_pixel(made, workspace, capsys, anew):
+    _, _, finished = made
+    entries = {one.path: one for one in finished.manifest.outputs}
     for number, path in enumerate(f"{p}/{name}" for p in "ab" for name in FILES):
         file = workspace / path
         target = Path(f"{number}{file.suffix}")
@@ -109,6 +116,21 @@ def test_files_are_made_again_pixel_by_pixel(workspace, capsys, anew):
         assert (code, err) == (0, ""), path
         assert out == f"{target}: every pixel as in {file.name}\n"
         assert pixels(target) == pixels(file)
+        with Image.open(target) as image:
+            told = read_xmp(image.info["xmp"]).get("batches", "")
+        assert told == batches_of(finished.manifest, entries[path])
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("", ()),
+        ("0/1 - 15/16", ((0, 1), None, (15, 16))),
+        ("1/1 0/0 0/65 -1/2 0/9999999 2 x", (None,) * 7),
+    ],
+)
+def test_only_places_in_batches_are_read(text, read):
+    assert read_batches(text) == read
 
 
 @needs_debian("libimage-exiftool-perl")
