@@ -121,10 +121,10 @@ def alpha_of(
     return spec.alpha
 
 
-def credit_of(review: Review, spec: OutputSpec) -> Credit:
-    """What the file tells of itself, by the output and the settings; mistakes are noted."""
+def credit_of(review: Review, metadata: Metadata | None) -> Credit:
+    """What a file tells of itself, by what is asked of it and the settings; mistakes are noted."""
     try:
-        return credit(review.settings, spec.metadata)
+        return credit(review.settings, metadata)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         text = (
@@ -135,9 +135,8 @@ def credit_of(review: Review, spec: OutputSpec) -> Credit:
         return Credit()
 
 
-def credit(settings: Settings, metadata: Metadata | None = None, *, signed: bool = True) -> Credit:
-    """What files tell by the settings; ``metadata`` is what one of them says itself, ``signed``
-    whether files like it are signed where there is a certificate.
+def credit(settings: Settings, metadata: Metadata | None = None) -> Credit:
+    """What files tell by the settings; ``metadata`` is what one of them says itself.
 
     Raises:
         OSError: the certificate cannot be read.
@@ -147,7 +146,7 @@ def credit(settings: Settings, metadata: Metadata | None = None, *, signed: bool
     if level == "none":
         return Credit("none")
     digest = ""
-    if said.certificate is not None and signed:
+    if said.certificate is not None:
         digest = hashlib.sha256(said.certificate.read_bytes()).hexdigest()
     return Credit(level, said.creator, digest)
 

@@ -69,7 +69,7 @@ def plan_outputs(
         node = nodes[spec.step]
         builtins = (*BUILTINS, TAKE) if node.takes > 1 or not made else BUILTINS
         shape, quality = shape_and_quality(review, loc, spec, kind)
-        credit = credit_of(review, spec)
+        credit = credit_of(review, spec.metadata)
         alpha = alpha_of(review, loc, spec, kind, nodes if made else None)
         template = read_template(review, where, stem, axes, builtins)
         wrong = unsafe(template) if template.parts else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from flows.plan.filing import credit, is_step
+from flows.plan.filing import credit_of, is_step
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
@@ -75,7 +76,7 @@ def _sheets(
         caption = read_template(review, (*loc, "caption"), spec.caption, axes, builtins)
     place = _place(review, loc, spec, axes)
     font = _font(review, loc, spec, kind)
-    told = credit(review.settings, spec.metadata, signed=False)
+    told = credit_of(review, spec.metadata)
     if len(review.problems) > before:
         return
     groups: dict[str, dict[str, Tile]] = {}
@@ -85,6 +86,11 @@ def _sheets(
         key = keys[spec.sheet][take - 1]
         text = _caption(review, caption, node, axes, variant, take)
         groups.setdefault(path, {}).setdefault(key, Tile(key, text))
+    if kind == "html" and told.certificate:
+        what = f"{len(groups)} contact sheets are" if len(groups) > 1 else "the contact sheet is"
+        text = f"{what} HTML, which cannot be signed (C2PA); name a .pdf or .png to have it signed"
+        review.note((*loc, "name"), text)
+        told = replace(told, certificate="")
     for path, tiles in groups.items():
         if wrong := check_path(path):
             review.wrong((*loc, "name"), wrong)

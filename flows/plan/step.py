@@ -206,7 +206,7 @@ class PlannedSheet:
     """A contact sheet: ``path`` relative to the run's folder, its tiles in their order.
 
     ``font`` is a file of one's own. ``missing`` is what a frame without a picture means: it is
-    marked, or there is no sheet. ``credit`` has no certificate: sheets are not signed.
+    marked, or there is no sheet. HTML is not signed: its ``credit`` has no certificate.
     """
 
     path: str

@@ -96,7 +96,9 @@ class Composer:
             return ""
         frames = [self._frame(sheet, tile) for tile in sheet.tiles]
         font = None if sheet.font is None else read_source(sheet.font)
+        sign = self.signing.for_sheet(self.plan, sheet)
         data = draw(sheet, frames, font, sheet_facts(self.plan, sheet))
+        data = data if sign is None else sign(data)
         media = MEDIA_TYPES[sheet.format]
         files.put(OutputRecord.of(seen.key, seen.key, seen.frames, data, media), data)
         return ""

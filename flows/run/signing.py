@@ -15,12 +15,12 @@ from typing import Any
 
 from PIL import Image
 
-from flows.plan.step import Plan, PlannedOutput, SourceImage, Step
+from flows.plan.step import Plan, PlannedOutput, PlannedSheet, SourceImage, Step
 from flows.run.encoders import MEDIA_TYPES
 from flows.run.outputs import OutputError, Sign
 from flows.run.pictures import read_source
 from flows.run.provenance import software
-from flows.run.telling import legible, source_type
+from flows.run.telling import legible, sheet_facts, source_type
 from flows.settings import Settings
 from kontext_engine.errors import PictureError
 from kontext_engine.picture.formats import open_image
@@ -33,7 +33,6 @@ _OFFLINE = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 _ANY = "application/octet-stream"
-_ACTION = {False: "c2pa.created", True: "c2pa.edited"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,35 @@ class Signing:
             return None
         signer = self._signer(planned.credit.certificate)
         step = plan.steps[planned.key]
-        manifest, source = _manifest(plan, planned, step), _first_source(plan, step)
+        source = _first_source(plan, step)
+        action: dict[str, Any] = {
+            "action": "c2pa.created" if source is None else "c2pa.edited",
+            "digitalSourceType": source_type(plan, step),
+            "softwareAgent": {"name": plan.model.name, "version": plan.model.digest[:16]},
+        }
+        if planned.credit.metadata == "full" and step.params.prompt:
+            action["parameters"] = {"description": legible(step.params.prompt)}
+        manifest, media = _manifest(planned.path, action), MEDIA_TYPES[planned.format]
+        return lambda data: _signed(signer, manifest, source, data, media)
 
-        def sign(data: bytes) -> bytes:
-            return _signed(signer, manifest, source, data, MEDIA_TYPES[planned.format])
+    def for_sheet(self, plan: Plan, sheet: PlannedSheet) -> Sign | None:
+        """The same of a contact sheet: made, of pictures of a kind, which are not named.
 
-        return sign
+        Raises:
+            OutputError: it is to be signed, and cannot be here.
+        """
+        if not sheet.credit.certificate:
+            return None
+        signer, facts = self._signer(sheet.credit.certificate), sheet_facts(plan, sheet)
+        action: dict[str, Any] = {
+            "action": "c2pa.created",
+            "digitalSourceType": facts["DigitalSourceType"],
+        }
+        if "AISystemUsed" in facts:
+            agent = {"name": facts["AISystemUsed"], "version": facts["AISystemVersionUsed"]}
+            action["softwareAgent"] = agent
+        manifest, media = _manifest(sheet.path, action), MEDIA_TYPES[sheet.format]
+        return lambda data: _signed(signer, manifest, None, data, media)
 
     def _signer(self, digest: str) -> Any:
         certificates = _read(self.certificate, "delivery.certificate")
@@ -125,20 +147,13 @@ def _algorithm(certificates: bytes) -> bytes:
     return b"ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else b"ps256"
 
 
-def _manifest(plan: Plan, planned: PlannedOutput, step: Step) -> dict[str, Any]:
-    kind = source_type(plan, step)
-    edits = _first_source(plan, step) is not None
-    action: dict[str, Any] = {"action": _ACTION[edits], "digitalSourceType": kind}
-    action["softwareAgent"] = {"name": plan.model.name, "version": plan.model.digest[:16]}
-    if planned.credit.metadata == "full" and step.params.prompt:
-        action["parameters"] = {"description": legible(step.params.prompt)}
+def _manifest(path: str, action: dict[str, Any]) -> dict[str, Any]:
     name, _, version = software().partition(" ")
-    told: dict[str, Any] = {
+    return {
         "claim_generator_info": [{"name": name, "version": version}],
-        "title": planned.path.rpartition("/")[2],
+        "title": path.rpartition("/")[2],
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
     }
-    return told
 
 
 def _first_source(plan: Plan, step: Step) -> SourceImage | None:

@@ -74,7 +74,9 @@ def test_every_format_is_valid_trusted_with_its_authority_and_invalid_when_chang
 ):
     lines = [f"  - {{step: {s}, name: {s}.{end}}}\n" for s in ("made", "again") for end in FORMATS]
     said = settings(authority.issue(workspace))
+    lines += [f"  - {{sheet: made, name: sheet.{end}}}\n" for end in ("png", "pdf")]
     plan = planned(workspace, "".join(lines), said)
+    assert plan.warnings == ()
     finished = run(plan, workspace / "out", settings=said)
     assert [one.problem for one in finished.manifest.outputs if one.problem] == []
     for entry in finished.manifest.outputs:
@@ -97,8 +99,34 @@ def test_every_format_is_valid_trusted_with_its_authority_and_invalid_when_chang
         assert [one["action"] for one in actions] == names
         kind = "compositeWithTrainedAlgorithmicMedia" if edits else "trainedAlgorithmicMedia"
         assert actions[-1]["digitalSourceType"].endswith(f"/{kind}")
+        assert b"Iptc4xmpExt:DigitalSourceType" in data
+        if entry.format == "pdf":
+            assert data.startswith(b"%PDF-")
+            continue
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
+
+
+def test_pages_are_not_signed_which_is_told_once_with_their_count(workspace, authority):
+    said = settings(authority.issue(workspace))
+    Path("more").mkdir()
+    for name in ("b.png", "c.png"):
+        Image.new("RGB", (60, 60), "blue").save(f"more/{name}")
+    recipe = """\
+version: 1
+inputs: {p: more/*}
+steps: {edited: {op: edit, image: p, prompt: make it snow}}
+outputs: [{sheet: edited, name: "{p}.html"}]
+"""
+    unsigned, plan = (
+        plan_text(recipe, workspace, model=replace(FAKE_SPEC), settings=one)
+        for one in (Settings(), said)
+    )
+    assert unsigned.warnings == ()
+    (told,) = plan.warnings
+    assert "2 contact sheets are HTML, which cannot be signed (C2PA)" in told
+    assert plan.digest == unsigned.digest
+    assert all(not one.problem for one in run(plan, workspace / "out").manifest.outputs)
 
 
 def test_what_is_weighed_is_the_signed_file(workspace, authority):
