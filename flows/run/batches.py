@@ -22,7 +22,7 @@ Found = Callable[[str], Record | None]  # a step's record, by its key
 
 
 def told_batches(plan: Plan, planned: PlannedOutput, found: Found) -> str:
-    """Of each step from the sources to the picture: ``place/size``, or ``-`` where none is known.
+    """Of each step from the sources to the picture: ``place:size``, or ``-`` where none is known.
 
     Empty where nothing is known. The steps' order is that of ``flows.run.deciding``.
     """
@@ -44,7 +44,7 @@ def batches_of(manifest: Manifest, entry: OutputEntry) -> str:
 
 def _words(geometries: Iterable[Mapping[str, Any]]) -> str:
     batches = map(batch_of, geometries)
-    told = ["-" if one is None else f"{one.place}/{one.size}" for one in batches]
+    told = ["-" if one is None else f"{one.place}:{one.size}" for one in batches]
     return "" if set(told) == {"-"} else " ".join(told)
 
 
@@ -54,6 +54,6 @@ def read_batches(text: str) -> tuple[InBatch | None, ...]:
 
 
 def _read(word: str) -> InBatch | None:
-    match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", word)
+    match = re.fullmatch(r"(\d{1,2}):(\d{1,2})", word)
     found = InBatch(0, 0) if match is None else InBatch(int(match[1]), int(match[2]))
     return found if found.place < found.size <= MAX_SIZE else None

@@ -125,8 +125,8 @@ def test_files_are_made_again_pixel_by_pixel(made, workspace, capsys, anew):
     ("text", "read"),
     [
         ("", ()),
-        ("0/1 - 15/16", ((0, 1), None, (15, 16))),
-        ("1/1 0/0 0/65 -1/2 0/9999999 2 x", (None,) * 7),
+        ("0:1 - 15:16", ((0, 1), None, (15, 16))),
+        ("1:1 0:0 0:65 -1:2 0:9999999 2 x", (None,) * 7),
     ],
 )
 def test_only_places_in_batches_are_read(text, read):
