@@ -77,7 +77,7 @@ def remake(
     if vary:
         typer.echo(f"{target}: as {file.name}, with seed {seed}")
         return
-    _compare(file, target, data, found.batches)
+    _compare(file, target, data)
 
 
 def _work(
@@ -116,7 +116,7 @@ def _work(
     )
 
 
-def _compare(file: Path, target: Path, data: bytes, batches: str) -> None:
+def _compare(file: Path, target: Path, data: bytes) -> None:
     from flows.pull.origin import decoded, same_pixels
 
     before, after = decoded(read(file), file.name), decoded(data, target.name)
@@ -134,11 +134,10 @@ def _compare(file: Path, target: Path, data: bytes, batches: str) -> None:
         why = (
             f"{count:,} of {before.width * before.height:,} pixels differ, by {most} of 255 at most"
         )
-    cause = "" if batches else "the batches it was made in are not known (a level), "
     typer.echo(
-        f"{target}: not as {file.name}: {why}; {cause}it was changed since, or made on another "
-        "processor, with another number of threads (a level) or other libraries; without --anew "
-        "the store's picture is taken",
+        f"{target}: not as {file.name}: {why}; it was changed since, or made with other libraries, "
+        "on another processor, with another number of threads or in batches that nothing tells of "
+        "(a level); without --anew the store's picture is taken",
         err=True,
     )
     raise typer.Exit(ExitCode.FAILED)

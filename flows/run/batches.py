@@ -24,7 +24,8 @@ Found = Callable[[str], Record | None]  # a step's record, by its key
 def told_batches(plan: Plan, planned: PlannedOutput, found: Found) -> str:
     """Of each step from the sources to the picture: ``place:size``, or ``-`` where none is known.
 
-    Empty where nothing is known. The steps' order is that of ``flows.run.deciding``.
+    Empty where nothing is known: what other chunks made is not asked for. The steps' order is that
+    of ``flows.run.deciding``.
     """
     keys = numbered(planned.keys, lambda key: plan.steps[key].parents)
     records = map(found, keys)

@@ -47,7 +47,7 @@ class Keeper:
     cancelled: CancelSignal
     signing: Signing = UNSIGNED
     problems: dict[str, str] = field(default_factory=dict)
-    records: dict[str, Record | None] = field(default_factory=dict)  # of steps, as far as known
+    records: dict[str, Record] = field(default_factory=dict)  # of steps, none asked for
     shown: set[str] = field(default_factory=set)  # digests of those that have thumbnails
 
     def opened(self, digest: str, picture: Image.Image) -> None:
@@ -89,16 +89,10 @@ class Keeper:
 
     def _put(self, key: str, planned: PlannedOutput, record: Record, picture: Image.Image) -> None:
         sign = self.signing.for_output(self.plan, planned)
-        data = encode_output(self.plan, planned, record, self._record, picture, sign=sign)
+        data = encode_output(self.plan, planned, record, self.records.get, picture, sign=sign)
         media = MEDIA_TYPES[planned.format]
         file = OutputRecord.of(key, record.key, record.blob, data, media)
         OutputStore(self.store).put(file, data)
-
-    def _record(self, key: str) -> Record | None:
-        """The record of a step: one in hand, or the store's, asked for once."""
-        if key not in self.records:
-            self.records[key] = self.store.peek(key)
-        return self.records[key]
 
     def _thumbnail(self, digest: str, picture: Image.Image) -> None:
         if problem := _guarded(lambda: keep_thumbnail(self.store.objects, digest, picture)):

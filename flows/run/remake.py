@@ -17,6 +17,7 @@ from flows.run.look import look
 from flows.run.outcome import StepOutcome
 from flows.run.outputs import encode_output
 from flows.run.pictures import decode_png
+from flows.run.provenance import batch_of
 from flows.run.signing import UNSIGNED, Signing
 from flows.sources.place import Place, StoredSource
 from flows.store.keyed import KeyedStore
@@ -38,7 +39,7 @@ class Remake:
 
     ``scratch`` is where pictures are made, ``kept`` the store whose pictures are taken, unless all
     is to be made ``anew``. ``factory`` loads the engine, if something must be computed; by
-    ``batches`` each of ``told``'s steps is computed where it was.
+    ``batches``, or else the store's records, each of ``told``'s steps is computed where it was.
     """
 
     told: Deciding
@@ -84,6 +85,9 @@ class Remake:
 
     def _engine(self, plan: Plan) -> EngineFactory:
         load, batches = self.factory(plan), dict(zip(plan.steps, self.batches, strict=False))
+        for key in plan.steps:
+            if batches.get(key) is None and (record := self.kept.peek(key)) is not None:
+                batches[key] = batch_of(record.geometry)
         return lambda: _AsBefore(load(), batches)
 
     def _plan(self, places: Mapping[str, Place | StoredSource], seed: int | None) -> Plan:

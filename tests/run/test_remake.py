@@ -105,9 +105,12 @@ def test_what_decides_is_the_same_from_file_manifest_and_plan(made):
 FILES = ("both.jpg", "light.webp", "kept.png", "clear.tif", "credit.avif", "none.png")
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["batches told", "by the store's records"])
 @pytest.mark.parametrize("anew", [(), ("--anew",)])
-def test_files_are_made_again_pixel_by_pixel(made, workspace, capsys, anew):
+def test_files_are_made_again_pixel_by_pixel(made, workspace, monkeypatch, capsys, anew, told):
     _, _, finished = made
+    if not told:
+        monkeypatch.setattr("flows.run.batches.read_batches", lambda text: ())
     entries = {one.path: one for one in finished.manifest.outputs}
     for number, path in enumerate(f"{p}/{name}" for p in "ab" for name in FILES):
         file = workspace / path
@@ -117,8 +120,8 @@ def test_files_are_made_again_pixel_by_pixel(made, workspace, capsys, anew):
         assert out == f"{target}: every pixel as in {file.name}\n"
         assert pixels(target) == pixels(file)
         with Image.open(target) as image:
-            told = read_xmp(image.info["xmp"]).get("batches", "")
-        assert told == batches_of(finished.manifest, entries[path])
+            batches = read_xmp(image.info["xmp"]).get("batches", "")
+        assert batches == batches_of(finished.manifest, entries[path])
 
 
 @pytest.mark.parametrize(
