@@ -7,11 +7,27 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import ImageCms
 
 from kontext_engine.picture import open_picture, picture_facts
 from tests.debian import needs_debian
 from tests.reading import before, peer
 from tests.reading.table import SIDE, cases, plugins
+
+
+@pytest.fixture(autouse=True)
+def transforms(monkeypatch):
+    """LittleCMS prepares each conversion once: it takes longer than all else of the table."""
+    known = {}
+
+    def transform(source, target, *modes, flags):
+        key = (source.tobytes(), target.tobytes(), modes, flags)
+        if key not in known:
+            known[key] = make(source, target, *modes, flags=flags)
+        return known[key]
+
+    make = ImageCms.ImageCmsTransform
+    monkeypatch.setattr(ImageCms, "ImageCmsTransform", transform)
 
 
 def containers():

@@ -114,7 +114,7 @@ def test_files_have_the_size_and_weight_that_is_asked_for(workspace):
 
 def test_the_best_quality_within_the_weight_is_taken(workspace):
     def file(text: str) -> bytes:
-        plan = planned(f"  - {{step: s, name: a.jpg, size: 700x500{text}}}\n", workspace)
+        plan = planned(f"  - {{step: s, name: a.jpg, size: 300x200{text}}}\n", workspace)
         finished = run(plan, workspace / "out")
         return (Path(finished.folder) / "a.jpg").read_bytes()
 
