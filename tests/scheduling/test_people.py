@@ -74,7 +74,8 @@ def test_children_that_nobody_has_are_made_whatever_is_said_of_them(quick):
     assert deleted.id not in {one.id for one in run.children()}
 
 
-def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_retried(run):
+def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_retried(quick):
+    run = Run(quick, next(seeds))  # all of it: the last child is far from being begun
     (child,) = run.waiting(1)
     run.set(child.id, Cancelled(message="not this one"))
     assert run.ended().state.name == "Failed"
