@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,up,dev]'
 	@touch $@
 
-.PHONY: install demo test docker-test check format data help
+.PHONY: install demo test gates docker-test check format data help
 install: $(VENV)/.installed ## Install everything into .venv
 
 demo: install ## Run both sample recipes on the shipped miniature (CPU, local folder, no server)
@@ -24,6 +24,9 @@ demo: install ## Run both sample recipes on the shipped miniature (CPU, local fo
 
 test: install ## Run the test suite, on four processes: much of it waits for servers
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+
+gates: install ## Run the long rounds, too: kills, outages and nights before servers (ten minutes more)
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m gate
 
 docker-test: install ## Build the images and run one recipe through them (root, podman, 15 GB, an hour at most)
 	timeout 3900 $(BIN)/python -m tests.docker.trial

@@ -131,6 +131,7 @@ def names(objects: S3Objects, prefix: str) -> set[str]:
     return {entry.name.removeprefix(prefix) for entry in list(objects.list(prefix))}
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", [0])
 def test_beside_running_batches_only_garbage_goes(seed, kontext, ageing, s3_place, tmp_path):
     dice, objects = random.Random(seed), s3_place.objects()

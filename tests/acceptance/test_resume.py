@@ -54,6 +54,7 @@ def assert_same_pictures(ours: Results, theirs: Results) -> None:
     assert len({picture.tobytes() for picture, _ in pairs}) == len(pairs)  # none stands for another
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", [2])
 def test_five_kills_and_a_rerun_equal_an_undisturbed_run(
     undisturbed, kontext, model, tmp_path, seed

@@ -141,6 +141,7 @@ def recipe(request) -> str:
     return request.param
 
 
+@pytest.mark.gate
 def test_a_run_ends_complete_though_its_server_is_killed_twice(both, recipe):
     ended, (_, made) = both.ended[recipe], RECIPES[recipe]
     assert ended.status == 0, ended.err

@@ -17,6 +17,7 @@ def kontext(folder: Path, *arguments: str, ends: int = 0) -> str:
     return ended.stdout + ended.stderr
 
 
+@pytest.mark.gate
 def test_a_pick_is_used_after_whoever_used_it_was_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("KONTEXT_AUTHOR", "Ann")
     Board(tmp_path).write()
@@ -49,6 +50,7 @@ def test_a_pick_is_used_after_whoever_used_it_was_killed(tmp_path, monkeypatch):
     assert "nothing would change" in kontext(tmp_path, "decide", "board.yaml", "--import")
 
 
+@pytest.mark.gate
 def test_a_second_machine_goes_on_with_the_same_store(tmp_path, s3_place, monkeypatch):
     monkeypatch.setenv("KONTEXT_STORE", s3_place.url)
     made = {}

@@ -217,6 +217,7 @@ def bucket(s3_place) -> Aged:
     return Aged(open_objects(s3_place.url))
 
 
+@pytest.mark.gate
 def test_in_s3(bucket):
     store = KeyedStore(bucket)
     shared = [f"shared {number}" for number in range(12)]

@@ -113,6 +113,7 @@ PICKS = """\
 """
 
 
+@pytest.mark.gate
 def test_judges_open_the_next_stage_and_what_hands_decide_counts_from_the_next_run(
     quick, recipe, monkeypatch
 ):
@@ -158,6 +159,7 @@ steps:
 """
 
 
+@pytest.mark.gate
 def test_what_is_kept_is_kept_by_workers_as_it_is_in_process(quick, recipe, tmp_path):
     """Masks and the model that cuts travel; the pictures are those of one process, bit by bit."""
     name, folder = recipe.read_text().partition("name: ")[2].partition("\n")[0], recipe.parent
@@ -187,6 +189,7 @@ def test_what_is_kept_is_kept_by_workers_as_it_is_in_process(quick, recipe, tmp_
             assert any(name.startswith(f"thumbs/{shown}-") for name in quick.home.names("thumbs/"))
 
 
+@pytest.mark.gate
 def test_of_sixty_odd_files_workers_make_every_good_one_and_name_every_bad_one(quick, recipe):
     draw_odd_files(recipe.parent / "odd")
     named = ODD_RECIPE.replace("version: 1", f"version: 1\nname: odd-{time.time_ns() % 10**9}")
@@ -206,6 +209,7 @@ BRIEFS = {
 }
 
 
+@pytest.mark.gate
 def test_briefs_go_through_prefect_as_they_are(quick):
     seed = f"defaults.seed={time.time_ns() % 10**9}"
     runs = {
@@ -296,6 +300,7 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id
 
 
+@pytest.mark.gate
 def test_an_urgent_run_passes_a_night_that_goes_one_by_one(quick):
     night = quick.night(concurrency=1, recipes="three")
     until(lambda: [r for r in recipes_of(quick, night) if r.state.is_running()], PATIENCE)

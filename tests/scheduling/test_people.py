@@ -60,6 +60,7 @@ def test_a_run_shows_its_children_below_it_and_set_back_by_force_it_makes_nothin
     assert run.versions() == before
 
 
+@pytest.mark.gate
 def test_children_that_nobody_has_are_made_whatever_is_said_of_them(quick):
     run = Run(quick, next(seeds))
     said = [getattr(states, kind)(message="by hand") for kind in ("Failed", "Crashed", "Running")]
@@ -90,6 +91,7 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
     assert set(run.computed().values()) == {1}
 
 
+@pytest.mark.gate
 def test_a_picture_that_is_lost_while_its_run_goes_on_is_made_again(run):
     home = run.city.home
     run.child(lambda child: child.state is not None and child.state.is_completed())
@@ -119,6 +121,7 @@ def test_a_cancelled_run_stops_its_children_and_retried_makes_what_is_missing(ru
     assert len(again) <= BATCH, "more than what was stopped"
 
 
+@pytest.mark.gate
 def test_a_suspended_run_begins_nothing_and_goes_on_when_resumed(run):
     first = run.running()
     run.set(run.id, Paused(timeout_seconds=10**6, reschedule=True))

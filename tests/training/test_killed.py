@@ -42,6 +42,7 @@ def trainee(shard, tokenizers, tmp_path):
         process.stdout.close()
 
 
+@pytest.mark.gate
 def test_a_trainer_killed_between_checkpoints_ends_as_an_undisturbed_one(
     trainee, tokenizers, tmp_path, monkeypatch
 ):
