@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.decisions.board import PICK, Board
 from tests.run.conftest import launch, run_to_end
 
