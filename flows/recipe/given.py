@@ -25,10 +25,10 @@ def changed(
             plain[name] = ", ".join(parameter.values(parameter.default))
     usual = settled(plain, source)
     found = {name: text for name, text in variables.items() if usual.get(name) != text}
-    pairs = (pair.partition("=") for pair in sets)
-    names = {"model", *(n for n, _, _ in pairs if "." in n and not n.startswith("variables."))}
-    dotted = {name: value for name, _, value in (p.partition("=") for p in sets) if name in names}
-    return found | dotted
+    for name, _, value in (pair.partition("=") for pair in sets):
+        if name == "model" or ("." in name and not name.startswith("variables.")):
+            found[name] = value
+    return found
 
 
 def values(
