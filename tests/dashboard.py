@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.chaos.processes import until
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -46,7 +48,9 @@ def open_report(page: Page) -> Page:
     report = opened.value
     report.locator("footer").wait_for()
     report.evaluate("for (const image of document.images) image.loading = 'eager'")
-    report.wait_for_function("[...document.images].every(image => image.complete)")
+    # Asked, not waited for in the page: a wait there goes by eval, which the page's own
+    # policy forbids as soon as one picture is late.
+    until(lambda: report.evaluate("[...document.images].every(image => image.complete)"), 30.0)
     return report
 
 
