@@ -8,20 +8,17 @@ from typing import cast
 
 from flows.decisions.decided import Decided
 from flows.plan.beside import mask_file, model_file
+from flows.plan.filling import Filling
 from flows.plan.ground import Ground
-from flows.plan.keys import default_seed, take_seed
 from flows.plan.originals import Originals
 from flows.plan.picks import Picks
-from flows.plan.select import make_label, take_label
 from flows.plan.settling import Settling
 from flows.plan.sizing import Sizing
 from flows.plan.step import Candidate, ContextRef, Operation, ParentStep, Step
 from flows.recipe.graph import StepNode
 from flows.recipe.matrix import Variant
 from flows.recipe.overrides import Overrides
-from flows.recipe.placeholders import look_up
 from flows.recipe.review import Review
-from flows.recipe.template import Placeholder
 
 
 class Keying:
@@ -41,8 +38,10 @@ class Keying:
     ) -> None:
         self.review = review
         self.recipe = review.recipe
-        self.ground = ground
-        self.settling = settling
+        self.fillings = {
+            name: Filling(self.recipe, node, ground.axes, settling)
+            for name, node in ground.nodes.items()
+        }
         self.sizing = sizing
         self.overrides = overrides
         self.source = originals.of
@@ -60,41 +59,42 @@ class Keying:
         """The keys of a variant's steps and their takes, each made for the first that needs it."""
         names = {axis: value.name for axis, value in variant.values.items()}
         keys: dict[str, tuple[str, ...]] = {}
-        for node in self.ground.nodes.values():
-            agreed = (node.id, *[names[axis] for axis in node.axes])
+        for name, filling in self.fillings.items():
+            agreed = (name, *[names[axis] for axis in filling.node.axes])
             found = self.made.get(agreed)
             if found is None:
-                found = self.found(node, variant, keys, agreed)
+                found = self.found(filling, variant, names, keys, agreed)
                 self.made[agreed] = found
-            keys[node.id] = found
+            keys[name] = found
             for key in (*found, *self.also.get(agreed, ())) if self.also else found:
                 users = self.users.setdefault(key, [])
-                if users[-1:] != [variant.id]:  # two of its steps may have the same pixels
+                if (
+                    not users or users[-1] != variant.id
+                ):  # two of its steps may have the same pixels
                     users.append(variant.id)
         return keys
 
     def found(
         self,
-        node: StepNode,
+        filling: Filling,
         variant: Variant,
+        names: Mapping[str, str],
         keys: Mapping[str, tuple[str, ...]],
         agreed: tuple[str, ...],
     ) -> tuple[str, ...]:
         """The keys of a step's takes, or of what a pick chose; none behind an undecided one."""
-        shown = self.shown(node, variant)
-        label = make_label(node.id, shown)
+        node, label = filling.node, filling.label(names)
         if self.picks.busy:
             self.bare[label] = None
-        if self.picks.waiting and (reads := list(self.reads(node, variant))):
-            parents = [keys[one] or make_label(one, self.shown(self.ground.nodes[one], variant))
-                       for one in reads]  # fmt: skip
+        if self.picks.waiting and (reads := list(self.reads(filling, variant))):
+            parents = [keys[one] or self.fillings[one].label(names) for one in reads]
             if not all(keys[one] for one in reads):
                 for take in range(1, node.takes + 1):
-                    self.picks.wait(take_label(node.id, shown, take), parents)
+                    self.picks.wait(filling.label(names, take), parents)
                 return ()
         if node.spec.op == "pick":
             among = [
-                Candidate(take_label(one, self.shown(self.ground.nodes[one], variant), n), key)
+                Candidate(self.fillings[one].label(names, n), key)
                 for one in node.among
                 for n, key in enumerate(keys[one], 1)
             ]
@@ -107,69 +107,45 @@ class Keying:
         takes: Sequence[int] = range(1, node.takes + 1)
         if seeds and (more := sorted(n for n in seeds if n > node.takes)):
             takes = [*takes, *more]  # re-rolls of takes that were picked
-        return tuple([self.make(node, variant, keys, take, seeds, shown) for take in takes])
+        return tuple([
+            self.make(filling, variant, names, keys, take, seeds,
+                      label if take == 1 else filling.label(names, take))
+            for take in takes
+        ])  # fmt: skip
 
-    def shown(self, node: StepNode, variant: Variant) -> dict[str, str]:
-        """The values that a step's label tells."""
-        return {
-            axis: variant.values[axis].name for axis in node.axes if self.ground.axes[axis].shown
-        }
-
-    def reads(self, node: StepNode, variant: Variant) -> Iterator[str]:
+    def reads(self, filling: Filling, variant: Variant) -> Iterator[str]:
         """The steps that a step reads in this variant."""
-        names = (*self.images(node, variant), node.mask, node.of, *node.among)
-        yield from (name for name in names if name is not None and name in self.ground.nodes)
-
-    def images(self, node: StepNode, variant: Variant) -> list[str]:
-        """The inputs and steps that a step edits in this variant, by name."""
-        return [
-            image
-            if isinstance(image, str)
-            else image.render(lambda item: look_up(self.recipe, item, variant.values)).strip()
-            for image in node.images
-        ]
+        node = filling.node
+        named = (*filling.images(variant.values), node.mask, node.of, *node.among)
+        yield from (name for name in named if name is not None and name in self.fillings)
 
     def make(
         self,
-        node: StepNode,
+        filling: Filling,
         variant: Variant,
+        names: Mapping[str, str],
         keys: Mapping[str, tuple[str, ...]],
         take: int,
         seeds: Mapping[int, int],
-        shown: Mapping[str, str],
+        label: str,
     ) -> str:
         """Make a take of a step, whose parents in this variant have these keys; its own key."""
-
-        def fill(item: Placeholder) -> str:
-            return look_up(self.recipe, item, variant.values)
-
-        names = {axis: variant.values[axis].name for axis in node.axes}
-        label = take_label(node.id, shown, take)
-        settled = self.settling.of(node, fill, label)
-        said = settled.keywords["seed"]
-        if (seed := seeds.get(take, said)) < 0:  # nobody said one
-            seed = default_seed(node.id, names)
-            seed = seed if take == 1 else take_seed(seed, take)
-        elif take > 1 and node.family == node.id and take not in seeds:
-            seed = take_seed(seed, take)
-        params = settled(
-            prompt=node.prompt.render(fill).strip(),
-            negative_prompt=node.negative.render(fill).strip() if node.negative else None,
-            seed=seed,
-        )
+        node = filling.node
+        params, spelling = filling.params(variant.values, names, take, seeds, label)
         contexts: tuple[ContextRef, ...] = tuple(
-            [self.context(name, variant, keys, take) for name in self.images(node, variant)]
+            [self.context(name, variant, keys, take) for name in filling.images(variant.values)]
         )
         if node.mask is not None or node.mask_file is not None:
             contexts += self.mask(node, variant, keys, take)
         if node.spec.cutout is not None:
             contexts += self.model_of(node)
-        key, more = self.sizing.keyed(node, params, contexts)
+        key, more = self.sizing.keyed(node, params, contexts, spelling)
         self.labels[label] = key
         if key not in self.steps:
             operation = cast("Operation", node.spec.op)  # a pick makes no picture
-            made = partial(Step, key, node.id, label, operation, params, contexts)
-            self.steps[key] = partial(made, **more)
+            self.steps[key] = partial(
+                Step, key, node.id, label, operation, params, contexts, **more
+            )
         return key
 
     def mask(

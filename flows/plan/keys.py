@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
@@ -47,18 +47,39 @@ def step_key(
     numerics: NumericsProfile,
 ) -> str:
     """The key of one step; ``params`` as the engine will be asked."""
-    # Canonical JSON, its names in order, put together from what all variants of a step share.
-    fixed = _spelt(
+    return spelling(operation, params, model, numerics).key(params, contexts)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """The canonical JSON that a key is the digest of, as far as all steps of the same settings
+    share it: what stands before the negative prompt, before the prompt and after the seed.
+    """
+
+    first: str
+    second: str
+    last: str
+    negates: bool  # a negative prompt has an effect
+
+    def key(self, params: StepParams, contexts: Sequence[ContextRef]) -> str:
+        """The key of a step with these settings."""
+        negative = params.negative_prompt if self.negates else None
+        text = (
+            f'{{"contexts":[{",".join([_context(ref) for ref in contexts])}],{self.first}'
+            f'"negative_prompt":{"null" if negative is None else _quoted(negative)},{self.second}'
+            f'"prompt":{_quoted(params.prompt)},"seed":{params.seed:d},{self.last}}}'
+        )
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def spelling(
+    operation: Operation, params: StepParams, model: ModelSpec, numerics: NumericsProfile
+) -> Spelling:
+    """How the keys of steps are spelt whose parameters are these, but for seed and texts."""
+    return _spelt(
         operation, params.steps, params.guidance, params.true_cfg, params.size, params.fit, model,
         numerics,
     )  # fmt: skip
-    negative = params.negative_prompt if params.true_cfg > 1 else None
-    text = (
-        f'{{"contexts":[{",".join([_context(ref) for ref in contexts])}],{fixed[0]}'
-        f'"negative_prompt":{"null" if negative is None else _quoted(negative)},{fixed[1]}'
-        f'"prompt":{_quoted(params.prompt)},"seed":{params.seed:d},{fixed[2]}}}'
-    )
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -71,8 +92,7 @@ def _spelt(
     fit: Fit,
     model: ModelSpec,
     numerics: NumericsProfile,
-) -> tuple[str, str, str]:
-    """What stands in a key's JSON before the negative prompt, before the prompt, after the seed."""
+) -> Spelling:
     parts = (
         {
             "fit": fit.value if operation == "edit" else None,
@@ -85,7 +105,7 @@ def _spelt(
         {"size": size, "steps": steps, "true_cfg": _number(true_cfg) if true_cfg > 1 else 1},
     )
     first, second, last = (canonical_json(part).decode("ascii")[1:-1] for part in parts)
-    return f"{first},", f"{second},", last
+    return Spelling(f"{first},", f"{second},", last, true_cfg > 1)
 
 
 def shape_words(output: PlannedOutput) -> list[Any]:
@@ -136,9 +156,20 @@ def default_seed(step: str, values: Mapping[str, str]) -> int:
     a variant's seed stays what it is when others come and go, when entries change places, and
     when a prompt or the wording of a value is improved.
     """
-    pairs = ",".join([f"{_quoted(axis)}:{_quoted(values[axis])}" for axis in sorted(values)])
-    text = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{{pairs}}}}}'
-    return int(hashlib.sha256(text.encode("ascii")).hexdigest()[:8], 16)
+    return seeding(step, values)(values)
+
+
+def seeding(step: str, axes: Iterable[str]) -> Callable[[Mapping[str, str]], int]:
+    """``default_seed`` of a step that depends on these axes, to be asked for many variants."""
+    before = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{'
+    spelt = [(axis, f"{_quoted(axis)}:") for axis in sorted(axes)]
+
+    def seed(values: Mapping[str, str]) -> int:
+        pairs = ",".join([name + _quoted(values[axis]) for axis, name in spelt])
+        text = f"{before}{pairs}}}}}"
+        return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:4], "big")
+
+    return seed
 
 
 def take_seed(seed: int, take: int) -> int:

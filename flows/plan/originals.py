@@ -10,7 +10,7 @@ from flows.plan.step import SourceImage
 from flows.recipe.matrix import Variant
 from flows.recipe.naming import legible
 from flows.recipe.review import Review
-from flows.sources.place import S3Object, Seen, look_at
+from flows.sources.place import Place, S3Object, Seen, look_at
 from flows.sources.remote import read_all
 
 
@@ -24,11 +24,18 @@ class Originals:
     def __init__(self, review: Review, ground: Ground) -> None:
         self.unread: dict[str, list[str]] = {}
         self._review = review
+        self._found: dict[tuple[str, Place], SourceImage] = {}
         self._remote = self._read(ground)
 
     def of(self, name: str, variant: Variant) -> SourceImage:
-        """An input's picture in a variant."""
+        """An input's picture in a variant: as it was when the first asked for it."""
         path = variant.values[name].path or Path()
+        found = self._found.get((name, path))
+        if found is None:
+            found = self._found[(name, path)] = self._look(name, path)
+        return found
+
+    def _look(self, name: str, path: Place) -> SourceImage:
         try:
             seen = self._remote[path] if isinstance(path, S3Object) else look_at(path)
             if seen.size is None:

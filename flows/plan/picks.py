@@ -79,7 +79,7 @@ class Picks:
         """The labels that hands have decided about."""
         return frozenset(slot.label for slot in self.decided.ledger.slots().values())
 
-    @property
+    @cached_property
     def busy(self) -> bool:
         """Whether anything at all has been decided by hand."""
         return bool(self.decided.ledger.lines["hands"])

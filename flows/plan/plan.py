@@ -133,7 +133,7 @@ def _plan(
     """Plan it all, up to where the first mistakes are found."""
     model = model or _resolve_model(review)
     with _uncollected():
-        sizing = Sizing(review, model, numerics, libraries)
+        sizing = Sizing(review, model, libraries)
         return _planned(review, model, numerics, overrides, sizing, decided, look=look)
 
 
@@ -149,7 +149,7 @@ def _planned(
 ) -> Plan:
     ground = lay_ground(review, model)
     axes, nodes, recipe = ground.axes, ground.nodes, review.recipe
-    originals, settling = Originals(review, ground), Settling(review, model)
+    originals, settling = Originals(review, ground), Settling(review, model, numerics)
     keying = Keying(review, ground, originals, settling, sizing, overrides, decided)
     made = [(variant, keying.keys(variant)) for variant in ground.variants]
     settling.tell()

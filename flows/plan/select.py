@@ -34,7 +34,7 @@ class Selection:
 
 def make_label(step: str, values: Mapping[str, str]) -> str:
     """``on_scene[product=handbag,scene=beach]``, or the step's name alone without values."""
-    inside = ",".join(f"{axis}={name}" for axis, name in values.items())
+    inside = ",".join([f"{axis}={name}" for axis, name in values.items()])
     return f"{step}[{inside}]" if inside else step
 
 

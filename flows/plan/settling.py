@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
-from flows.plan.step import StepParams
+from flows.plan.keys import Spelling, spelling
+from flows.plan.step import Operation, StepParams
 from flows.recipe.effects import setting
 from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
 from flows.recipe.protect import region_of
 from flows.recipe.recipe import setting_loc
 from flows.recipe.review import Review
-from flows.recipe.template import Placeholder
 from flows.recipe.validate import typed
 from kontext_engine.geometry import Fit, Size, check_target
-from kontext_engine.spec import ModelSpec
+from kontext_engine.spec import ModelSpec, NumericsProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A step's parameters, all but its texts; a seed that nobody said is -1. How its key is spelt
+    follows from them.
+    """
+
+    params: StepParams
+    spelling: Spelling
+
+    def said(self, prompt: str, negative: str | None, seed: int) -> StepParams:
+        """The parameters with these."""
+        # A hundred thousand are made, and ``replace`` takes three times as long.
+        one = self.params
+        return StepParams(
+            prompt, seed, one.steps, one.guidance, negative, one.true_cfg, one.size, one.fit
+        )
 
 
 class Settling:
     """Settles the parameters of steps, once for all variants that are told the same."""
 
-    def __init__(self, review: Review, model: ModelSpec) -> None:
+    def __init__(self, review: Review, model: ModelSpec, numerics: NumericsProfile) -> None:
         self._review = review
         self._model = model
-        self._known: dict[tuple[str, ...], partial[StepParams]] = {}  # by what was filled in
+        self._numerics = numerics
+        self._known: dict[tuple[str, ...], Settled] = {}  # by what was filled in
         self._wrong: dict[tuple[Loc, str], list[str]] = {}  # the steps by place and cause
 
-    def of(
-        self, node: StepNode, fill: Callable[[Placeholder], str], label: str
-    ) -> partial[StepParams]:
-        """A step's parameters in a variant, all but its texts. A seed that nobody said is -1."""
-        texts = tuple([template.render(fill) for template in node.settings.values()])
+    def of(self, node: StepNode, texts: tuple[str, ...], label: str) -> Settled:
+        """What a step's settings come to, where these texts are what they were filled in as."""
         found = self._known.get((node.id, *texts))
         if found is None:
-            found = self._settled(node, dict(zip(node.settings, texts, strict=True)), label)
-            self._known[(node.id, *texts)] = found
+            one = self._settled(node, dict(zip(node.settings, texts, strict=True)), label)
+            operation = cast("Operation", node.spec.op)  # a pick makes no picture
+            spelt = spelling(operation, one, self._model, self._numerics)
+            found = self._known[(node.id, *texts)] = Settled(one, spelt)
         return found
 
     def tell(self) -> None:
@@ -45,9 +63,7 @@ class Settling:
             more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
             self._review.wrong(loc, f"{text} ({labels[0]}{more})")
 
-    def _settled(
-        self, node: StepNode, filled: Mapping[str, str], label: str
-    ) -> partial[StepParams]:
+    def _settled(self, node: StepNode, filled: Mapping[str, str], label: str) -> StepParams:
         """All of a step's parameters but its texts; ``filled`` are settings of this variant.
 
         A seed that nobody said is -1.
@@ -60,12 +76,12 @@ class Settling:
 
         model = self._model
         if node.spec.op == "cutout":
-            return partial(StepParams, seed=-1, steps=0)
+            return StepParams("", seed=-1, steps=0)
         size = first("size", "match")
         if size == "match":
             size = model.default_size if node.spec.op == "generate" else None
-        return partial(
-            StepParams,
+        return StepParams(
+            prompt="",
             seed=first("seed", -1),
             steps=first("steps", model.default_steps),
             guidance=first("guidance", model.default_guidance if model.guidance_embedded else None),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from flows.plan.keys import cutout_key, extended_key, step_key
+from flows.plan.keys import Spelling, cutout_key, extended_key
 from flows.plan.looking import Looking
-from flows.plan.step import ContextRef, Operation, ParentStep, Region, SourceImage, StepParams
+from flows.plan.step import ContextRef, ParentStep, Region, SourceImage, StepParams
 from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
 from flows.recipe.protect import box_in_pixels, region_of, wrong_box
@@ -19,7 +19,7 @@ from kontext_engine.cutout import cutout_method
 from kontext_engine.errors import GeometryError, ModelError
 from kontext_engine.geometry import GEOMETRY_VERSION, Fit, Size, plan_geometry
 from kontext_engine.saliency import Saliency
-from kontext_engine.spec import ModelSpec, NumericsProfile
+from kontext_engine.spec import ModelSpec
 
 
 class Sizing:
@@ -29,19 +29,21 @@ class Sizing:
         self,
         review: Review,
         model: ModelSpec,
-        numerics: NumericsProfile,
         libraries: Mapping[str, str],
     ) -> None:
         self._review = review
         self._model = model
-        self._numerics = numerics
         self._libraries = libraries
         self._unseen: list[tuple[Loc, Region, Sequence[ContextRef], Size | None]] = []
         self._sizes: dict[str, Size] = {}  # of pictures, by the keys of their steps
         self._opaque: set[str] = set()  # steps whose pictures have no alpha
 
     def keyed(
-        self, node: StepNode, params: StepParams, contexts: Sequence[ContextRef]
+        self,
+        node: StepNode,
+        params: StepParams,
+        contexts: Sequence[ContextRef],
+        spelling: Spelling,
     ) -> tuple[str, Mapping[str, Any]]:
         """A step's key, and the fields that its ``Step`` has besides; the last context is its mask,
         if it has one.
@@ -57,9 +59,7 @@ class Sizing:
                 region, geometry = self._region(node, *found, contexts), 1
                 size = self._size(contexts[0])
             more = {"geometry": geometry, "region": region}
-            operation = cast("Operation", node.spec.op)  # a pick makes no picture
-            plain = step_key(operation, params, contexts, self._model, self._numerics)
-            key = extended_key(plain, geometry, region)
+            key = extended_key(spelling.key(params, contexts), geometry, region)
             if region is None or region.keeps:
                 self._opaque.add(key)
         if size is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flows.problems import did_you_mean, unknown
 from flows.recipe.axes import Axis, Value
@@ -40,6 +40,26 @@ def look_up(recipe: Recipe, item: Placeholder, values: Mapping[str, Value]) -> s
     if value is None:
         return recipe.variables[item.name]
     return value.text if item.attribute is None else value.attributes[item.attribute]
+
+
+def filler(recipe: Recipe, template: Template) -> Callable[[Mapping[str, Value]], str]:
+    """A checked template, to be filled in for many variants: what all of them say is in already."""
+    parts: list[str | Placeholder] = []
+    for part in template.parts:
+        if isinstance(part, Placeholder) and part.name in recipe.variables:
+            parts.append(recipe.variables[part.name])
+        else:
+            parts.append(part)
+    if all(isinstance(part, str) for part in parts):
+        text = "".join(map(str, parts))
+        return lambda _: text
+
+    def fill(values: Mapping[str, Value]) -> str:
+        return "".join(
+            [part if isinstance(part, str) else look_up(recipe, part, values) for part in parts]
+        )
+
+    return fill
 
 
 def _wrong_placeholder(

@@ -1,0 +1,72 @@
+"""A step of the recipe, filled in for one variant after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flows.plan.keys import Spelling, seeding, take_seed
+from flows.plan.select import make_label, take_label
+from flows.plan.settling import Settling
+from flows.plan.step import StepParams
+from flows.recipe.axes import Axis, Value
+from flows.recipe.graph import StepNode
+from flows.recipe.placeholders import filler
+from flows.recipe.recipe import Recipe
+
+
+class Filling:
+    """What a step says in a variant; what it says in all of them is worked out once.
+
+    ``values`` are the variant's, by axis, and ``names`` their names.
+    """
+
+    def __init__(
+        self, recipe: Recipe, node: StepNode, axes: Mapping[str, Axis], settling: Settling
+    ) -> None:
+        self.node = node
+        self._shown = tuple(axis for axis in node.axes if axes[axis].shown)
+        self._settling = settling
+        self._settings = tuple(filler(recipe, one) for one in node.settings.values())
+        self._prompt = filler(recipe, node.prompt)
+        self._negative = filler(recipe, node.negative) if node.negative else None
+        self._images = [
+            image if isinstance(image, str) else filler(recipe, image) for image in node.images
+        ]
+        self._seed = seeding(node.id, node.axes)
+
+    def shown(self, names: Mapping[str, str]) -> dict[str, str]:
+        """The values that its label tells."""
+        return {axis: names[axis] for axis in self._shown}
+
+    def label(self, names: Mapping[str, str], take: int = 1) -> str:
+        """What people call it, or one of its takes."""
+        shown = self.shown(names)
+        return (
+            make_label(self.node.id, shown) if take == 1 else take_label(self.node.id, shown, take)
+        )
+
+    def images(self, values: Mapping[str, Value]) -> list[str]:
+        """The inputs and steps that it edits, by name."""
+        return [one if isinstance(one, str) else one(values).strip() for one in self._images]
+
+    def params(
+        self,
+        values: Mapping[str, Value],
+        names: Mapping[str, str],
+        take: int,
+        seeds: Mapping[int, int],
+        label: str,
+    ) -> tuple[StepParams, Spelling]:
+        """What the engine is asked for a take, and how the key of that is spelt; ``seeds`` are
+        those that were decided, by take.
+        """
+        node = self.node
+        settled = self._settling.of(node, tuple([one(values) for one in self._settings]), label)
+        if (seed := seeds.get(take, settled.params.seed)) < 0:  # nobody said one
+            seed = self._seed(names)
+            seed = seed if take == 1 else take_seed(seed, take)
+        elif take > 1 and node.family == node.id and take not in seeds:
+            seed = take_seed(seed, take)
+        prompt = self._prompt(values).strip()
+        negative = self._negative(values).strip() if self._negative is not None else None
+        return settled.said(prompt, negative, seed), settled.spelling
