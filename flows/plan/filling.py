@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flows.plan.keys import Spelling, seeding, take_seed
-from flows.plan.select import make_label, take_label
+from flows.plan.select import take_label
 from flows.plan.settling import Settling
 from flows.plan.step import StepParams
 from flows.recipe.axes import Axis, Value
@@ -24,7 +24,8 @@ class Filling:
         self, recipe: Recipe, node: StepNode, axes: Mapping[str, Axis], settling: Settling
     ) -> None:
         self.node = node
-        self._shown = tuple(axis for axis in node.axes if axes[axis].shown)
+        self._shown = [axis for axis in node.axes if axes[axis].shown]
+        self._label = self._to_fill(1)
         self._settling = settling
         self._settings = tuple(filler(recipe, one) for one in node.settings.values())
         self._prompt = filler(recipe, node.prompt)
@@ -34,16 +35,14 @@ class Filling:
         ]
         self._seed = seeding(node.id, node.axes)
 
-    def shown(self, names: Mapping[str, str]) -> dict[str, str]:
-        """The values that its label tells."""
-        return {axis: names[axis] for axis in self._shown}
-
     def label(self, names: Mapping[str, str], take: int = 1) -> str:
         """What people call it, or one of its takes."""
-        shown = self.shown(names)
-        return (
-            make_label(self.node.id, shown) if take == 1 else take_label(self.node.id, shown, take)
-        )
+        text = self._label if take == 1 else self._to_fill(take)
+        return text % tuple([names[axis] for axis in self._shown])
+
+    def _to_fill(self, take: int) -> str:
+        # Names of steps and axes hold no percent sign.
+        return take_label(self.node.id, dict.fromkeys(self._shown, "%s"), take)
 
     def images(self, values: Mapping[str, Value]) -> list[str]:
         """The inputs and steps that it edits, by name."""

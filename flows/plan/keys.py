@@ -161,12 +161,12 @@ def default_seed(step: str, values: Mapping[str, str]) -> int:
 
 def seeding(step: str, axes: Iterable[str]) -> Callable[[Mapping[str, str]], int]:
     """``default_seed`` of a step that depends on these axes, to be asked for many variants."""
-    before = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{'
-    spelt = [(axis, f"{_quoted(axis)}:") for axis in sorted(axes)]
+    order = sorted(axes)
+    pairs = ",".join([f"{_quoted(axis)}:%s" for axis in order])
+    spelt = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{{pairs}}}}}'
 
     def seed(values: Mapping[str, str]) -> int:
-        pairs = ",".join([name + _quoted(values[axis]) for axis, name in spelt])
-        text = f"{before}{pairs}}}}}"
+        text = spelt % tuple([_quoted(values[axis]) for axis in order])
         return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:4], "big")
 
     return seed

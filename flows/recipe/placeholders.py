@@ -44,22 +44,13 @@ def look_up(recipe: Recipe, item: Placeholder, values: Mapping[str, Value]) -> s
 
 def filler(recipe: Recipe, template: Template) -> Callable[[Mapping[str, Value]], str]:
     """A checked template, to be filled in for many variants: what all of them say is in already."""
-    parts: list[str | Placeholder] = []
-    for part in template.parts:
-        if isinstance(part, Placeholder) and part.name in recipe.variables:
-            parts.append(recipe.variables[part.name])
-        else:
-            parts.append(part)
-    if all(isinstance(part, str) for part in parts):
-        text = "".join(map(str, parts))
-        return lambda _: text
-
-    def fill(values: Mapping[str, Value]) -> str:
-        return "".join(
-            [part if isinstance(part, str) else look_up(recipe, part, values) for part in parts]
-        )
-
-    return fill
+    known = [
+        recipe.variables.get(part.name, part) if isinstance(part, Placeholder) else part
+        for part in template.parts
+    ]
+    text = "".join(one.replace("%", "%%") if isinstance(one, str) else "%s" for one in known)
+    open_ = [one for one in known if isinstance(one, Placeholder)]
+    return lambda values: text % tuple([look_up(recipe, one, values) for one in open_])
 
 
 def _wrong_placeholder(
