@@ -65,10 +65,15 @@ def one_line(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean 'hero'?``, or nothing when no known word is close."""
+    match = nearest(word, known)
+    return f"did you mean '{match}'?" if match is not None else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is close to this one, if one is."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
-    match = next((name for name in names if close and name.lower() == close[0]), None)
-    return f"did you mean '{match}'?" if match is not None else ""
+    return next((name for name in names if close and name.lower() == close[0]), None)
 
 
 def unknown(

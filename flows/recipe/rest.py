@@ -10,14 +10,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from flows.problems import Mark
+from flows.problems import Mark, nearest
 from flows.recipe.node import Field, Loc, Node, Source, child, replaced
+from flows.recipe.schema import RecipeFile
 
 _NAMED = ("inputs", "matrix", "variables", "parameters", "steps")  # by their names elsewhere
 _CHOICES = ("exclude", "include")
 # Defaults without which no step is wrong, and what nothing hangs on.
 _FREE = frozenset({"seed", "steps", "guidance", "size", "fit", "negative_prompt"})
 _ALONE = frozenset({"name", "description"})
+# Sections that decide about all of a recipe without being named in it.
+_OVER_ALL = frozenset({"version", "extends", "model", "zip", "defaults"})
 _PLACEHOLDER = re.compile(r"\{\s*([A-Za-z][\w-]*)(?:\.[^{}]*)?\}")
 _VERSION = Node(Mark(), 1, "1", (0, 1))
 
@@ -61,9 +64,18 @@ class _Rest:
         elif section == "version" and child(self.root, loc) is None:
             fields = {**(self.root.fields or {}), "version": Field(Mark(), _VERSION)}
             self.root = replace(self.root, fields=fields)
+        elif part is None and self.unknown(str(section)):
+            meant = child(self.root, loc)  # for a section that declares these names, perhaps
+            self.unsure |= set((meant.fields if meant is not None else None) or ())
+            self.put(loc, None)
         else:
             return False
         return True
+
+    def unknown(self, section: str) -> bool:
+        """Whether it is no section, and none that it may be meant for decides about all."""
+        known = RecipeFile.model_fields
+        return section not in known and nearest(section, known) not in _OVER_ALL
 
     def settle(self) -> bool:
         """Leave out what says an unsure name, until nothing does; whether a step is left."""

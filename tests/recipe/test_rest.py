@@ -82,3 +82,22 @@ def test_options_with_mistakes_hide_no_others(sets, places, tmp_path, monkeypatc
         read_recipe(path, sets)
     told = [str(one).split(": ")[0].removeprefix("r.yaml:") for one in error.value.problems]
     assert told == places, error.value
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_section_of_a_wrong_name_hides_no_other_mistake(name: str, tmp_path, monkeypatch) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    path = tmp_path / "recipes" / "briefs" / f"{name}.yaml"
+    monkeypatch.chdir(tmp_path)
+    document = to_plain(read_source(path).root)
+    other = {**document, "steps": {**document["steps"], "other": OTHER}}
+    for section in [
+        section for section in document if section not in ("version", "extends", "steps")
+    ]:
+        named = {(f"{one}s" if one == section else one): part for one, part in other.items()}
+        path.write_text(json.dumps(named, ensure_ascii=False))
+        with pytest.raises(RecipeError) as error:
+            make_plan(read_recipe(path))
+        found = {one.loc[:2] for one in error.value.problems}
+        rest = set() if section in ("model", "zip", "defaults") else {("steps", "other")}
+        assert found == {(f"{section}s",)} | rest, error.value
