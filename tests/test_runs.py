@@ -67,6 +67,12 @@ def test_a_run_is_running_while_it_says_so(objects):
     assert states(objects) == {WINTER: RunState.COMPLETE}
 
 
+def test_a_run_that_was_killed_after_its_manifest_has_ended(objects):
+    with claim(objects, run=WINTER, plan=digest("p"), keys=[]):
+        write_run(objects, WINTER)
+        assert states(objects) == {WINTER: RunState.COMPLETE}
+
+
 def test_a_run_without_a_manifest_was_interrupted(objects):
     objects.replace(f"runs/{AUTUMN}/a.png", b"a")
     objects.replace("runs/mine/notes.txt", b"not a run's")

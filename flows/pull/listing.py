@@ -95,7 +95,10 @@ def _line(objects: Objects, run: str, claim: Claim | None, *, pinned: bool) -> R
         with one_large(entry.size if entry is not None else 0):
             manifest = manifest_of(objects, run)
             if manifest is not None:
-                return _ended(run, manifest, running=claim is not None, pinned=pinned)
+                # A run that was killed on its way out leaves a claim older than its manifest.
+                written = entry.modified if entry is not None else 0.0
+                running = claim is not None and claim.renewed > written
+                return _ended(run, manifest, running=running, pinned=pinned)
     except (ManifestError, StoreError, ValueError) as why:
         return told(RunState.UNREADABLE, day, str(why))
     if claim is not None:
