@@ -29,6 +29,7 @@ from tests.oddities import ODD_RECIPE, assert_odd, draw_odd_files
 from tests.run.samples import WatchedEngine, run
 from tests.run.test_cutters import graph
 from tests.run.test_regions import packshot
+from tests.servers.seaweed import BUCKET, admin_client
 
 from .quick import Run, below, kontext, logged
 
@@ -298,6 +299,26 @@ def test_a_night_keeps_its_concurrency_and_ends_with_a_table(quick):
     assert run.state.message == "4 Completed"
     assert len(ran) == 4
     assert run.flow_id == quick.client.read_deployment_by_name(f"{NIGHTLY}/{NIGHTLY}").flow_id
+
+
+@pytest.mark.gate
+def test_a_night_over_a_bucket_reads_what_its_recipes_build_on(quick):
+    salt, admin = time.time_ns() % 10**9, admin_client(quick.seaweed)
+    for name, text in {
+        "_house/style.yaml": f"version: 1\nvariables: {{look: in oil {salt}}}\n",
+        "things.csv": "name,colour\nshoe,red\nhat,blue\n",
+        "looks.yaml": "extends: _house/style.yaml\nmatrix: {thing: {table: things.csv}}\n"
+        'steps:\n  s: {op: generate, prompt: "a {thing.colour} {thing} {look}", steps: 2}\n'
+        'outputs: [{step: s, name: "{thing}"}]\n',
+    }.items():
+        admin.put_object(Bucket=BUCKET, Key=f"nightly/{name}", Body=text.encode())
+    night = quick.ended(quick.night(recipes=f"s3://{BUCKET}/nightly"))
+    assert night.state.message == "1 Completed", quick.said()
+    (run,) = {name.split("/")[1] for name in quick.home.names("runs/") if "-looks-" in name}
+    manifest = json.loads(quick.home.get(f"runs/{run}/manifest.json"))
+    assert sorted(one["path"] for one in manifest["outputs"]) == ["hat.png", "shoe.png"]
+    prompts = sorted(step["params"]["prompt"] for step in manifest["steps"])
+    assert prompts == [f"a blue hat in oil {salt}", f"a red shoe in oil {salt}"]
 
 
 @pytest.mark.gate
