@@ -18,9 +18,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 .PHONY: install demo test gates docker-test check format data help
 install: $(VENV)/.installed ## Install everything into .venv
 
-demo: install ## Run both sample recipes on the shipped miniature (CPU, local folder, no server)
+demo: install ## Run two sample recipes on the shipped miniature (CPU, local folder, no server)
 	$(BIN)/kontext run recipes/product-backgrounds.yaml --out $(OUT)
-	$(BIN)/kontext run recipes/storyboard.yaml --out $(OUT)
+	$(BIN)/kontext run recipes/journey.yaml --out $(OUT)
 
 test: install ## Run the test suite, on four processes: much of it waits for servers
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder

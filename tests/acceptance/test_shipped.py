@@ -42,6 +42,15 @@ def test_product_backgrounds_has_six_products_on_four_scenes(kontext, model):
     assert {step["operation"] for step in told["steps"]} == {"edit"}
 
 
+def test_journey_takes_each_character_to_four_places_and_changes_their_weather(kontext, model):
+    told = plan(kontext, model, ROOT / "recipes" / "journey.yaml")
+    parents = {step["key"]: step["parents"] for step in told["steps"]}
+    assert len(told["variants"]) == 16
+    for variant in told["variants"]:
+        place, weathered = variant["keys"]
+        assert (parents[place], parents[weathered]) == ([], [place])
+
+
 def test_storyboard_is_a_chain_of_three_for_three_characters(kontext, model):
     told = plan(kontext, model, ROOT / "recipes" / "storyboard.yaml")
     parents = {step["key"]: step["parents"] for step in told["steps"]}

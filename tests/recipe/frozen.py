@@ -17,7 +17,7 @@ from tests.recipe.workspace import plan_file
 
 ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("frozen.json")
-RECIPES = ("packshots", "product-backgrounds", "seasons", "storyboard", "style-series",
+RECIPES = ("journey", "packshots", "product-backgrounds", "seasons", "storyboard", "style-series",
            "text-to-image-set")  # fmt: skip
 
 

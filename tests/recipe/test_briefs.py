@@ -27,7 +27,7 @@ BRIEFS = {
     "exact-product": (4, 4, "exact"),
     "house-style": (7, 4, "mood=day"),
     "localisation": (25, 12, "best[language=de]"),
-    "nightly-folder": (24, 24, "picture=b*"),
+    "nightly-folder": (32, 32, "picture=b*"),
     "red-box": (3, 3, "placed"),
     "remake": (4, 4, "again"),
     "social-pack": (8, 8, "post[platform=banner]"),
