@@ -126,10 +126,12 @@ def shape_of(shape: Shape) -> dict[str, Any]:
 
 def extended_key(key: str, geometry: int, region: Region | None) -> str:
     """A step's key with what few steps have besides: sizes by newer rules, and a region."""
+    if geometry == 1 and region is None:
+        return key
     more: dict[str, Any] = {"geometry": geometry} if geometry > 1 else {}
     if region is not None:
         more |= {"region": asdict(region), "paste": PASTE_VERSION}
-    return _digest({"step": key, **more}) if more else key
+    return _digest({"step": key, **more})
 
 
 def cutout_key(contexts: Sequence[ContextRef], method: str) -> str:

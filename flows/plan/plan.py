@@ -217,6 +217,8 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         if was:
+            gc.freeze()  # what was planned is old, without a first look through all of it
+            gc.unfreeze()
             gc.enable()
 
 

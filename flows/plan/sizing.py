@@ -74,9 +74,7 @@ class Sizing:
         return self._sizes.get(ref.key) if isinstance(ref, ParentStep) else ref.size
 
     def _sized(self, params: StepParams, contexts: Sequence[ContextRef]) -> tuple[Size | None, int]:
-        sizes = tuple(size for ref in contexts if (size := self._size(ref)) is not None)
-        if len(sizes) < len(contexts):
-            return None, 1
+        sizes = tuple([self._size(ref) for ref in contexts])
         return _sized(sizes, params.size, params.fit, self._model)
 
     def _region(
@@ -130,12 +128,17 @@ class Sizing:
 
 @functools.lru_cache(maxsize=4096)
 def _sized(
-    contexts: tuple[Size, ...], requested: Size | None, fit: Fit, model: ModelSpec
+    contexts: tuple[Size | None, ...], requested: Size | None, fit: Fit, model: ModelSpec
 ) -> tuple[Size | None, int]:
-    """The size that a picture will have, if it can be made, and the version of its rules."""
+    """The size that a picture will have, if that is known and it can be made, and the version of
+    its rules.
+    """
+    known = tuple(size for size in contexts if size is not None)
+    if len(known) < len(contexts):
+        return None, 1
     asked = partial(
         plan_geometry,
-        contexts,
+        known,
         requested,
         fit,
         area=model.pixel_area,
