@@ -1,7 +1,7 @@
 """A picture's subject cut out: of a plain ground by OpenCV's GrabCut, or by a model of the user's.
 
-Torch-free. OpenCV is loaded at the first cut only, and comes with the extra ``cutout``, as
-onnxruntime does, which models need (``kontext_engine.saliency``).
+Torch-free. numpy and OpenCV are loaded at the first cut only; OpenCV comes with the extra
+``cutout``, as onnxruntime does, which models need (``kontext_engine.saliency``).
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from kontext_engine.api import EditFailure, EditRequest, EditResult
 from kontext_engine.errors import ModelError, RequestError
 from kontext_engine.geometry import GeometryRecord, Size
 from kontext_engine.picture import picture_digest
 from kontext_engine.saliency import RUNTIME, Saliency
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kontext_engine.api import EditFailure, EditRequest, EditResult
 
 PACKAGE = "opencv-python-headless"
 _AREA = 640 * 640  # pixels that a cut is found at; more are slow, and grounds are plain
@@ -32,6 +35,8 @@ _VERSION = 1  # of what is done here
 
 def cutout_libraries() -> Mapping[str, str]:
     """The versions of the libraries that cuts are made with, as far as they are here."""
+    from importlib import metadata
+
     found: dict[str, str] = {}
     for name in (PACKAGE, RUNTIME):
         with suppress(metadata.PackageNotFoundError):
@@ -57,6 +62,8 @@ def cutout_method(libraries: Mapping[str, str], model: Saliency | None = None) -
 
 def answer_cutout(request: EditRequest) -> EditResult | EditFailure:
     """What an engine answers to a request for a cutout."""
+    from kontext_engine.api import EditFailure, EditResult
+
     began = time.perf_counter()
     picture = request.contexts[0]
     try:
@@ -77,6 +84,8 @@ def cut_out(picture: Image.Image, method: str, file: str = "") -> Image.Image:
         RequestError: cuts are made by something else here, or there is no subject to be found.
         ModelError: what they are made with is not installed.
     """
+    import numpy as np
+
     model = Saliency.of(method)
     here = cutout_method(cutout_libraries(), model)
     if here != method:
@@ -106,6 +115,7 @@ def cut_out(picture: Image.Image, method: str, file: str = "") -> Image.Image:
 
 def _grab(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.bool_]:
     import cv2
+    import numpy as np
 
     height, width, _ = pixels.shape
     rim = max(1, round(min(width, height) * _RIM))

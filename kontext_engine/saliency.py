@@ -1,6 +1,7 @@
 """A picture's subject found by an ONNX model of saliency or matting that the user names.
 
-Torch-free; onnxruntime is loaded at the first cut only, and comes with the extra ``cutout``.
+Torch-free; numpy and onnxruntime, which comes with the extra ``cutout``, are loaded at the first
+cut only.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from kontext_engine.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RUNTIME = "onnxruntime"
 KIND = "onnx"
@@ -62,6 +65,8 @@ class Saliency:
         Raises:
             RequestError: ``file`` is not that model, or not one of pictures to masks.
         """
+        import numpy as np
+
         model = _loaded(file, self.digest)
         height, width = model.size
         small = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
@@ -82,6 +87,8 @@ class _Model:
 
     def run(self, shown: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) to the share of the subject (h, w), 0 to 1."""
+        import numpy as np
+
         try:
             (found,) = self.session.run([self.output], {self.input: shown})
         except Exception as error:  # a graph of anybody's may fail in any way

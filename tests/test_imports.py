@@ -23,8 +23,9 @@ TORCH_FREE = {
     for name in (
         "", ".api", ".calllog", ".catalogue", ".cutout", ".digest", ".errors", ".fake", ".files",
         ".folder", ".geometry", ".judges", ".judges.legible", ".judges.preserved",
-        ".judges.sharpness", ".numerics", ".picture", ".picture.formats", ".picture.header",
-        ".picture.jpegxl", ".picture.placing", ".picture.profile", ".picture.reading",
+        ".judges.sharpness", ".numerics", ".picture", ".picture.facts", ".picture.formats",
+        ".picture.header", ".picture.jpegxl", ".picture.placing", ".picture.profile",
+        ".picture.reading",
         ".picture.samples", ".prepare", ".recent", ".region", ".saliency", ".spec", ".textlength",
     )
 }  # fmt: skip

@@ -41,7 +41,7 @@ class Looking:
 def _wrong(region: Region, ref: SourceImage, size: Size | None) -> str | None:
     import numpy as np
 
-    from kontext_engine.picture import open_picture
+    from kontext_engine.picture.reading import open_picture
     from kontext_engine.region import mask_levels, shares
 
     try:

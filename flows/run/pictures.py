@@ -24,7 +24,7 @@ from kontext_engine.api import EditRequest, EditResult
 from kontext_engine.errors import PictureError
 from kontext_engine.files import write_whole
 from kontext_engine.geometry import MAX_PIXELS
-from kontext_engine.picture import open_picture
+from kontext_engine.picture.reading import open_picture
 from kontext_engine.region import on_white
 from kontext_engine.spec import ModelSpec
 

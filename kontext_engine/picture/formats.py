@@ -10,6 +10,7 @@ import importlib
 import io
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image, ImageFile
@@ -41,6 +42,15 @@ SUFFIXES: Mapping[str, str] = {
     }.items()
     for suffix in suffixes.split()
 }
+
+# What knows a format, where that is Pillow itself: a module of its, imported when it is asked, for
+# all of them would take longer than to read a thousand headers.
+_DRIVERS: Mapping[str, str] = {
+    "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "WEBP": "WebPImagePlugin",
+    "TIFF": "TiffImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin",
+    "AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "PPM": "PpmImagePlugin",
+    "TGA": "TgaImagePlugin",
+}  # fmt: skip
 
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -103,9 +113,11 @@ def _load_plugin(data: bytes, label: str) -> None:
 
 
 def _identified(data: bytes, label: str) -> ImageFile.ImageFile:
-    Image.init()
     reasons: dict[str, str] = {}
     for name in FORMATS:
+        if name not in Image.OPEN and name in _DRIVERS:
+            with suppress(ImportError):
+                importlib.import_module(f"PIL.{_DRIVERS[name]}")
         if name not in Image.OPEN:
             continue
         factory, accept = Image.OPEN[name]

@@ -10,7 +10,6 @@ from typing import Any
 from PIL import ExifTags, ImageFile
 
 from kontext_engine.picture.formats import file_profile
-from kontext_engine.picture.profile import adobe_rgb
 
 _BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF's tags
 _SIGNED = 2
@@ -140,5 +139,7 @@ def _named_profile(image: ImageFile.ImageFile) -> bytes | None:
         colour = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         name = exif.get_ifd(ExifTags.IFD.Interop).get(1)
         if colour == _UNCALIBRATED and str(name).strip("\0 ") == "R03":
+            from kontext_engine.picture.profile import adobe_rgb
+
             return adobe_rgb()
     return None

@@ -7,12 +7,12 @@ from PIL import Image, ImageCms
 from kontext_engine.geometry import Fit, Placement, Size, place
 from kontext_engine.picture import (
     PictureError,
-    open_picture,
     picture_digest,
     picture_facts,
     place_picture,
 )
 from kontext_engine.picture.formats import open_image
+from kontext_engine.picture.reading import open_picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

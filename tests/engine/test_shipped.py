@@ -14,7 +14,7 @@ from kontext_engine.codec import Codec, to_pictures, to_tensor
 from kontext_engine.engine import KontextEngine
 from kontext_engine.geometry import Size
 from kontext_engine.load import load_components
-from kontext_engine.picture import open_picture
+from kontext_engine.picture.reading import open_picture
 from tests.engine.tiny import drawn, peer_of
 
 SAMPLE = Path(__file__).parents[2] / "recipes" / "samples" / "products" / "backpack.png"

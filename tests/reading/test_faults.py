@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from kontext_engine.errors import PictureError
-from kontext_engine.picture import SUFFIXES, open_picture, picture_facts
+from kontext_engine.picture import SUFFIXES, picture_facts
 from kontext_engine.picture.jpegxl import jpegxl_size
+from kontext_engine.picture.reading import open_picture
 from tests.debian import needs_debian
 from tests.reading.files import png, tiff
 from tests.reading.table import COLOURS, GREYS, plugins, saved, spread, whole

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
-from kontext_engine.picture import open_picture, picture_facts
+from kontext_engine.picture import picture_facts
+from kontext_engine.picture.reading import open_picture
 from tests.debian import needs_debian
 from tests.reading import before, peer
 from tests.reading.table import SIDE, cases, plugins
