@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
 
+from flows.cli.brief import in_brief
 from flows.cli.examples import epilog
 from flows.problems import ProblemsError
 
@@ -46,6 +47,7 @@ VERBS: tuple[str, ...] = (
     "config",
 )
 
+BRIEF = ("check", "plan", "schema", "config")  # these end before there is much garbage
 WAITS = "wait-for"  # the verb that becomes another program
 
 HELP = """Batch creative automation: YAML recipes in, edited pictures and a report out.
@@ -114,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     args, command = _parted(args) if args[:1] == [WAITS] else (args, [])
     named = args[0] if args and args[0] in VERBS else None
     try:
-        build_app((named,) if named else VERBS)(args, prog_name="kontext", obj=command)
+        with in_brief() if named in BRIEF else nullcontext():
+            build_app((named,) if named else VERBS)(args, prog_name="kontext", obj=command)
     except ProblemsError as error:  # a recipe or the settings, in any verb
         typer.echo(str(error), err=True)
         raise SystemExit(ExitCode.WRONG) from None

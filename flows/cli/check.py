@@ -13,6 +13,7 @@ from flows.cli.options import Sets
 if TYPE_CHECKING:
     from flows.plan.step import Plan
     from flows.recipe.recipe import Recipe
+    from flows.settings import Settings
 
 
 def check(
@@ -31,6 +32,7 @@ def check(
     from flows.problems import few
     from flows.recipe.catalog import KEPT
     from flows.recipe.errors import RecipeError
+    from flows.settings.load import load_settings
 
     wrong = False
     for path in recipes:
@@ -38,7 +40,9 @@ def check(
             typer.echo(f"note: {path}: passed over, it is no recipe", err=True)
             continue
         try:
-            plan, missing = plan_anyway(read_recipe(path, tuple(sets or ())))
+            settings = load_settings(path.parent)
+            recipe = read_recipe(path, tuple(sets or ()), settings)
+            plan, missing = plan_anyway(recipe, settings)
         except RecipeError as error:
             wrong = True
             typer.echo(str(error), err=True)
@@ -50,7 +54,7 @@ def check(
         raise typer.Exit(ExitCode.WRONG)
 
 
-def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
+def plan_anyway(recipe: Recipe, settings: Settings) -> tuple[Plan, list[str]]:
     """The plan, also for a known model that is not, or not wholly, on this machine; then a note.
 
     Raises:
@@ -58,10 +62,8 @@ def plan_anyway(recipe: Recipe) -> tuple[Plan, list[str]]:
     """
     from flows.plan.models import known_model
     from flows.plan.plan import make_plan
-    from flows.settings.load import load_settings
 
     model, missing = known_model(recipe)
-    settings = load_settings(recipe.folder)
     return make_plan(recipe, model=model, settings=settings, look=True), missing
 
 
