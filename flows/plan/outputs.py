@@ -165,6 +165,8 @@ def rendered(recipe: Recipe, step: str, template: Template, variant: Variant, ta
 
 def check_path(path: str) -> str | None:
     """Why a name that was filled in is none."""
+    if path.isascii() and len(path) <= MAX_PART_BYTES:
+        return None
     longest = max(len(part.encode()) for part in path.split("/"))
     if longest <= MAX_PART_BYTES and len(path.encode()) <= MAX_PATH_BYTES:
         return None

@@ -158,11 +158,11 @@ def _refused(review: Review, text: str) -> str | None:
 
 def _unusable(path: Path, text: str, what: str = "a picture") -> str | None:
     try:
+        if path.is_file():
+            return None
         if path.is_dir():
             every = f"{text.rstrip('/')}/*"
             return f"'{text}' is a folder; expected a picture; write '{every}' for all in it"
-        if path.is_file():
-            return None
         siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -19,6 +20,7 @@ _DIGEST = 8  # characters of one in a name
 _VARIATIONS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
+@functools.lru_cache(maxsize=4096)  # a catalogue names each of its values thousands of times
 def slug(text: str) -> str:
     """Letters with their marks, digits, ``.``, ``_`` and ``-`` only; at most 60, and 120 bytes.
 

@@ -8,6 +8,7 @@ folders points to was put there by their owner.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,15 +24,19 @@ Fetch = Callable[[str, Path], str | None]
 
 def absolute(folder: Path, text: str) -> Path:
     """Where a path that a recipe in ``folder`` writes leads."""
+    return _absolute(os.getcwd(), folder, text)  # noqa: PTH109 - thousands of times
+
+
+@functools.lru_cache(maxsize=4096)
+def _absolute(here: str, folder: Path, text: str) -> Path:
     # Lexically, so that a link inside the folder stays usable wherever it points.
-    return Path(os.path.normpath(Path.cwd() / folder / text))
+    return Path(os.path.normpath(os.path.join(here, folder, text)))  # noqa: PTH118
 
 
 def is_allowed(path: Path, folder: Path, settings: Settings) -> bool:
     """Whether a recipe in ``folder`` may read it."""
-    here = Path.cwd()
-    roots = (folder, here, *settings.inputs.roots)
-    return any(path.is_relative_to(os.path.normpath(here / root)) for root in roots)
+    roots = (folder, Path(), *settings.inputs.roots)
+    return any(path.is_relative_to(absolute(root, ".")) for root in roots)
 
 
 def refused(text: str, folder: Path, settings: Settings) -> str | None:
