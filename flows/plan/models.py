@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from kontext_engine.spec import ModelSpec
 if TYPE_CHECKING:
     from flows.recipe.recipe import Recipe
 
-_MODEL = TypeAdapter(ModelSpec)
+
+@functools.cache
+def _model() -> TypeAdapter[ModelSpec]:
+    return TypeAdapter(ModelSpec)
 
 
 def known_model(recipe: Recipe) -> tuple[ModelSpec | None, list[str]]:
@@ -41,7 +45,7 @@ def read_model(item: object) -> ModelSpec:
     Raises:
         ValidationError: a field is missing or has a wrong value.
     """
-    return _MODEL.validate_python(item)
+    return _model().validate_python(item)
 
 
 def portable_source(model: ModelSpec) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,10 +40,13 @@ from flows.recipe.used import variables_of_axes
 from flows.store.record import Record
 from kontext_engine.errors import ModelError
 from kontext_engine.geometry import Size
-from kontext_engine.judges import check_text, judge_method, judges
 
-_PARAMS = TypeAdapter(StepParams)
 Steps = MutableMapping[str, partial[Step]]
+
+
+@cache
+def _params() -> TypeAdapter[StepParams]:
+    return TypeAdapter(StepParams)
 
 
 @dataclass
@@ -187,7 +190,7 @@ class Picks:
         self.warnings.append(f"stale pick: {label}: {self._changed(record, take, among)}")
         if key not in self.steps:
             try:
-                params = _PARAMS.validate_python(dict(record.params))
+                params = _params().validate_python(dict(record.params))
             except ValidationError:
                 params = StepParams("", 0, 0)
             operation: Any = record.operation
@@ -206,7 +209,7 @@ class Picks:
         """What is not as it was when a picture was made, in words."""
         planned = self.steps[key]
         name, params, contexts = planned.args[1], planned.args[4], planned.args[5]
-        new = _PARAMS.dump_python(params, mode="json")
+        new = _params().dump_python(params, mode="json")
         for what, value in record.params.items():
             if new.get(what) != value:
                 return f"{whose} {what.replace('_', ' ')} changed{self._line(name, what)}"
@@ -235,6 +238,8 @@ class Picks:
         self, node: StepNode, label: str, variant: Variant, among: Sequence[Candidate]
     ) -> tuple[str, tuple[str, ...]]:
         """The judge, with all that decides what it says; the keys of its looks at candidates."""
+        from kontext_engine.judges import check_text, judge_method, judges
+
         by = node.spec.by
         if by is None or by.score not in judges():
             return "", ()

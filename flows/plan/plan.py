@@ -74,7 +74,7 @@ def make_plan(
     """
     settings = settings or load_settings()
     seeds = load_overrides(recipe.path) if overrides is None else overrides
-    versions = cutout_libraries() if libraries is None else libraries
+    versions = _libraries(recipe) if libraries is None else libraries
     review = Review(recipe, settings)
     try:
         numerics = numerics or NumericsProfile()
@@ -97,7 +97,7 @@ def mistakes(
     """All that is wrong with a recipe: what planning tells of it (``told``, if it has), and then of
     what is left of it without that.
     """
-    versions = cutout_libraries() if libraries is None else libraries
+    versions = _libraries(recipe) if libraries is None else libraries
     found, known = list(told), True
     while True:
         if known and ("model",) in [one.loc for one in told]:
@@ -118,6 +118,12 @@ def mistakes(
         except RecipeError as error:
             told = error.problems
             found += told
+
+
+def _libraries(recipe: Recipe) -> Mapping[str, str]:
+    """Of what cuts are made with here, if the recipe has any: looking takes its time."""
+    cuts = any(spec.op == "cutout" for spec in recipe.document.steps.values())
+    return cutout_libraries() if cuts else {}
 
 
 def _plan(

@@ -173,4 +173,5 @@ IncludeValue = Annotated[
 class Part(BaseModel):
     """A mapping in a recipe: unknown keys are mistakes, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # Validators are built when first used: the recipe's as one, those of its parts mostly never.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)

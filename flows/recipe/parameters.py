@@ -32,7 +32,7 @@ _FIELDS = {
 class Parameter(BaseModel):
     """A value to be set: text, number (min, max), choice, boolean, file or list."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     type: Literal["text", "number", "choice", "boolean", "file", "list"] = Field(
         description="'text', 'number' (with 'min' and 'max'), 'choice' (of 'choices'), 'boolean' "

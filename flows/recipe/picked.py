@@ -12,7 +12,6 @@ from flows.recipe.region import KINDS
 from flows.recipe.review import Review
 from flows.recipe.stepspec import StepSpec
 from kontext_engine.errors import ModelError
-from kontext_engine.judges import judge_method, judges
 
 if TYPE_CHECKING:
     from flows.recipe.graph import StepNode
@@ -69,6 +68,8 @@ def check_pick(review: Review, name: str, nodes: Mapping[str, StepNode]) -> None
         review.wrong((*loc, "from"), text)
     if spec.by is None or spec.by.is_hand:
         return
+    from kontext_engine.judges import judge_method, judges  # few recipes have judges
+
     score = spec.by.score
     if score not in judges():
         known = list(judges())

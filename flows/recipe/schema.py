@@ -41,7 +41,7 @@ def _zip_groups(value: Any) -> Any:
 class Head(BaseModel):
     """What a recipe may be given from outside; read before all else, which it stands in."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
     variables: dict[Identifier, Text | None] = Field(default_factory=dict)
     parameters: dict[Identifier, Parameter] = Field(default_factory=dict)

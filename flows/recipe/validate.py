@@ -47,7 +47,8 @@ _HEAD: tuple[Loc, ...] = ((), ("variables",), ("parameters",))
 PartT = TypeVar("PartT", bound=BaseModel)
 
 _SETTINGS = {
-    name: TypeAdapter(kind, config=ConfigDict(strict=True)) for name, kind in SETTING_TYPES.items()
+    name: TypeAdapter(kind, config=ConfigDict(strict=True, defer_build=True))
+    for name, kind in SETTING_TYPES.items()
 }
 
 # Which model describes a mapping: by the section it is in and its depth.

@@ -73,7 +73,7 @@ FilePath = Annotated[Path, BeforeValidator(home)]
 class Section(BaseModel):
     """A part of the settings: unknown names are mistakes, values are frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ that cannot be written is no mistake; everything is read from its server again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -25,7 +26,11 @@ from kontext_engine.picture import FACTS_VERSION
 
 MAX_INDEX = 50_000
 _LEFTOVER = 24 * 3600  # seconds: a temporary file this old has lost its writer
-_SEEN = TypeAdapter(Seen)
+
+
+@functools.cache
+def _seen() -> TypeAdapter[Seen]:
+    return TypeAdapter(Seen)
 
 
 def default_folder() -> Path:
@@ -64,7 +69,7 @@ class ContentCache:
             entry = json.loads(path.read_text("ascii"))
             if entry.pop("facts") != FACTS_VERSION:
                 return None
-            found = _SEEN.validate_python(entry)
+            found = _seen().validate_python(entry)
         except (OSError, ValueError, AttributeError, KeyError, ValidationError):
             return None
         if not is_digest(found.digest):

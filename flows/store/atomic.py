@@ -15,8 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from flows.store.base import StoreAway, StoreError, StoreFull, StoreReadOnly, StoreUnfit
 
 LOCK_POLL = 0.005  # seconds between two tries to get a lock
@@ -145,6 +143,8 @@ def locked(path: Path, place: Path, without: str, patience: float = -1) -> Itera
         StoreUnfit: there are no locks here.
         LockHeld: somebody else holds it for longer than the patience.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path, patience, poll_interval=LOCK_POLL, fallback_to_soft=False)
     try:
         lock.acquire()

@@ -32,7 +32,7 @@ class OutputRecord:
     ``blob`` is the SHA-256 of the file's bytes and their name in the store, ``size`` their number.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, defer_build=True)
 
     key: Digest
     step: Digest

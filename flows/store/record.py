@@ -39,7 +39,7 @@ class Record:
     ``seconds`` is engine time; ``created`` is UTC in ISO 8601. It holds no path and no host.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", defer_build=True)
 
     key: Digest
     blob: Digest

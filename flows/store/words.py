@@ -33,7 +33,7 @@ class Words:
     were stored under the lease.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, defer_build=True)
 
     holder: str
     n: int
