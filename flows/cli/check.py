@@ -30,8 +30,8 @@ def check(
     """
     from flows.plan.reading import read_recipe
     from flows.problems import few
-    from flows.recipe.catalog import KEPT
     from flows.recipe.errors import RecipeError
+    from flows.recipe.overrides import KEPT
     from flows.settings.load import load_settings
 
     wrong = False

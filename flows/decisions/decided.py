@@ -10,7 +10,7 @@ import getpass
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.decisions.decision import Decision, Kind, Slot, now
 from flows.decisions.ledger import (
@@ -22,9 +22,11 @@ from flows.decisions.ledger import (
     replay,
 )
 from flows.problems import did_you_mean
-from flows.settings import Settings
-from flows.store.keyed import KeyedStore
-from flows.store.record import Record
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+    from flows.store.keyed import KeyedStore
+    from flows.store.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flows.decisions.decision import (
     FOLDER,
@@ -21,8 +22,9 @@ from flows.decisions.decision import (
     folder,
 )
 from flows.store.base import StoreError
-from flows.store.lanes import LANES, in_lanes
-from flows.store.objects import Objects
+
+if TYPE_CHECKING:
+    from flows.store.objects import Objects
 
 LINES: tuple[Line, ...] = ("hands", "said", "judges")
 TRIES = 100  # numbers that are tried for what is never refused
@@ -113,6 +115,8 @@ def read_ledger(objects: Objects, project: str | None, recipe: str) -> Ledger:
     Raises:
         StoreError: the home fails.
     """
+    from flows.store.lanes import LANES, in_lanes  # a check asks no store
+
     of = family(project, recipe)
     lines: dict[Line, dict[str, list[Decision]]] = {line: {} for line in LINES}
     newest: dict[tuple[Line, str], int] = {}

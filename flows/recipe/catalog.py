@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from flows.problems import Problem, did_you_mean, one_line, one_of
 from flows.recipe.errors import RecipeError
-from flows.recipe.overrides import overrides_path
+from flows.recipe.overrides import KEPT, overrides_path
 from flows.recipe.reach import Fetch
 from flows.recipe.source import MAX_BYTES
 from flows.recipe.tables import MAX_BYTES as MAX_TABLE
@@ -26,7 +26,6 @@ from flows.store.base import AddressError, StoreError
 from flows.store.objects import Objects
 
 ENDINGS = (".yaml", ".yml")
-KEPT = (".overrides", ".picks")  # what is kept beside a recipe is none itself
 HIDDEN = (".", "_")  # nor is what begins so: tables in YAML, what recipes extend
 MAX_RECIPES = 1000
 

@@ -26,6 +26,7 @@ from flows.recipe.source import read_source
 from flows.recipe.stepspec import MAX_SEED
 from kontext_engine.files import write_whole
 
+KEPT = (".overrides", ".picks")  # what is kept beside a recipe is none itself
 _HEADER = (
     "# Seeds that 'kontext run --reroll' chose; 'kontext decide RECIPE undo' takes one back.\n"
 )

@@ -35,8 +35,13 @@ def _absolute(here: str, folder: Path, text: str) -> Path:
 
 def is_allowed(path: Path, folder: Path, settings: Settings) -> bool:
     """Whether a recipe in ``folder`` may read it."""
-    roots = (folder, Path(), *settings.inputs.roots)
-    return any(path.is_relative_to(absolute(root, ".")) for root in roots)
+    name = os.path.normcase(path)
+    for root in (folder, Path(), *settings.inputs.roots):
+        top = os.path.normcase(absolute(root, "."))
+        # As is_relative_to, in a tenth of the time; both are absolute, without '..'.
+        if name == top or name.startswith(os.path.join(top, "")):  # noqa: PTH118
+            return True
+    return False
 
 
 def refused(text: str, folder: Path, settings: Settings) -> str | None:

@@ -15,7 +15,6 @@ import re
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from flows.problems import did_you_mean
@@ -106,6 +105,8 @@ def read_all(sources: Iterable[S3Object]) -> tuple[dict[S3Object, Seen], dict[S3
             missing.append(source)
     failures: dict[S3Object, str] = {}
     if missing:
+        from concurrent.futures import ThreadPoolExecutor
+
         read = functools.partial(_read, away=threading.Event())
         with ThreadPoolExecutor(READERS, thread_name_prefix="read-input") as pool:
             for source, found in zip(missing, pool.map(read, missing), strict=True):

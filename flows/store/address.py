@@ -1,4 +1,7 @@
-"""Opening what is at an address: a folder, or a prefix of a bucket."""
+"""Opening what is at an address: a folder, or a prefix of a bucket.
+
+Reading an address takes none of what opens it: a check of a recipe opens nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from flows.settings.address import S3Address, understood
 from flows.store.base import AddressError
-from flows.store.folder import LocalObjects
-from flows.store.keyed import KeyedStore
-from flows.store.lanes import LANES
-from flows.store.local import LocalStore
-from flows.store.objects import Objects
 
 if TYPE_CHECKING:
     from flows.settings import S3Settings, Settings
     from flows.store.cells import Cells
+    from flows.store.keyed import KeyedStore
+    from flows.store.objects import Objects
 
 
 def parse_address(where: str | Path) -> S3Address | Path:
@@ -42,6 +42,8 @@ def open_objects(where: str | Path, settings: Settings | None = None) -> Objects
     """
     address = parse_address(where)
     if isinstance(address, Path):
+        from flows.store.folder import LocalObjects
+
         return LocalObjects(address, files_url=_files_url(address, settings))
     from flows.store.s3 import S3Objects
 
@@ -52,7 +54,12 @@ def open_store(where: str | Path, settings: Settings | None = None) -> KeyedStor
     """The store at an address; see ``open_objects``."""
     address = parse_address(where)
     if isinstance(address, Path):
+        from flows.store.local import LocalStore
+
         return LocalStore(address, _files_url(address, settings))
+    from flows.store.keyed import KeyedStore
+    from flows.store.lanes import LANES
+
     return KeyedStore(open_objects(where, settings), lanes=LANES)
 
 

@@ -198,6 +198,7 @@ UNHURRIED = {
     "PIL.ImageCms", "PIL.TiffImagePlugin", "asyncio", "filelock", "kontext_engine.api",
     "kontext_engine.judges", "pydantic_settings", "ssl", "tomllib",
 }  # fmt: skip
+STORES = ("flows.store.keyed", "flows.store.folder", "concurrent.futures")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ UNHURRIED = {
         ("main(['--help'])", FAR | {"pydantic", "yaml", "PIL", "flows.settings", "flows.store"}),
         ("main(['schema'])", FAR | {"yaml", "PIL", "flows.settings", "flows.store"}),
         # Headers of sources are read, which takes Pillow, and no more of it than their formats.
-        ("main(['check', 'r.yaml'])", FAR | UNHURRIED | {"rich", "flows.run"}),
+        ("main(['check', 'r.yaml'])", FAR | UNHURRIED | {"rich", "flows.run", *STORES}),
         ("main(['plan', 'r.yaml'])", FAR | UNHURRIED),
         ("main(['runs'])", FAR | {"yaml", "flows.plan.plan"}),
         ("main(['gc'])", FAR | {"yaml", "flows.plan.plan"}),
