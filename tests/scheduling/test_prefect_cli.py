@@ -16,7 +16,6 @@ from prefect.client.schemas.sorting import FlowRunSort
 from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, NIGHTLY, PARENTS_POOL, RUN_RECIPE
 from flows.scheduling.names import deployment as full_name
 
-
 # The console script, again and again in one process: to begin takes it seconds of a processor.
 PROGRAM = """
 import contextlib, io, json, sys
