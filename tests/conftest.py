@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from . import debian
+from .forked import Zygote
 from .servers.fixtures import (
     become,
     careless,
@@ -34,6 +38,10 @@ __all__ = [
     "s3_place",
     "seaweed",
 ]
+
+# Hundreds of processes are started that would compile the same modules again and again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Files of tests/scheduling that share servers (its conftest.py) are run by one process: starting a
 # city takes a minute of a processor, a server a quarter.
@@ -71,6 +79,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONG.index(folder) if folder in LONG else len(LONG)
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory) -> Iterator[Zygote]:
+    """Forks processes of ``kontext``: each has nothing to import, which takes longest of all."""
+    made = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield made
+    made.close()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,10 @@ from flows.pull.target import MEMORY
 from flows.run.manifest import Manifest
 from flows.store.local import LocalStore
 from kontext_engine.catalogue import MODELS_FOLDER
+from tests.forked import Forked, Zygote
 from tests.run.samples import manifest_in
 
 ROOT = Path(__file__).parents[2]
-ZYGOTE = Path(__file__).with_name("zygote.py")
 
 
 @pytest.fixture(scope="session")
@@ -58,32 +57,19 @@ class Kontext:
     """Starts ``kontext`` in a folder."""
 
     environment: dict[str, str]
-    zygote: subprocess.Popen
+    zygote: Zygote
     folder: Path = Path()
     fake: float | None = None  # seconds that an edit of a fake engine takes
-    _names: dict[int, Path] = field(default_factory=dict)
 
-    def start(self, *arguments: object, die: int = 0) -> int:
-        """Start a forked one; its process id. ``die``: see ``zygote``."""
-        name = self.folder / f".process-{uuid.uuid4().hex[:8]}"
-        asked = {
-            "run": list(map(str, arguments)),
-            "cwd": str(self.folder),
-            "environment": self.environment,
-            "fake": self.fake,
-            "stdout": f"{name}.out",
-            "stderr": f"{name}.err",
-            "die": die,
-        }
-        pid = self._order(asked)["pid"]
-        self._names[pid] = name
-        return pid
+    def start(self, *arguments: object, die: int = 0) -> Forked:
+        """Start a forked one. ``die``: see ``zygote``."""
+        engine = None if self.fake is None else str(self.fake)
+        return self.zygote.start(arguments, self.folder, self.environment, engine=engine, die=die)
 
-    def wait(self, pid: int) -> Ended:
+    def wait(self, process: Forked) -> Ended:
         """Wait for a forked one."""
-        status = self._order({"wait": pid})["status"]
-        name = self._names[pid]
-        return Ended(status, Path(f"{name}.out").read_text(), Path(f"{name}.err").read_text())
+        out, err = process.communicate()
+        return Ended(process.wait(), out, err)
 
     def __call__(self, *arguments: object, die: int = 0) -> Ended:
         """Run a forked one to its end."""
@@ -113,23 +99,10 @@ class Kontext:
             out, err = process.communicate()
         return Ended(process.returncode, out, err)
 
-    def _order(self, order: dict) -> dict:
-        self.zygote.stdin.write(json.dumps(order) + "\n")
-        self.zygote.stdin.flush()
-        return json.loads(self.zygote.stdout.readline())
-
 
 @pytest.fixture(scope="session")
-def processes(environment) -> Iterator[Kontext]:
-    with subprocess.Popen(
-        [sys.executable, str(ZYGOTE)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as zygote:
-        yield Kontext(environment, zygote)
-        zygote.stdin.close()
+def processes(environment, zygote) -> Kontext:
+    return Kontext(environment, zygote)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ name: ten products
 model: {model}
 inputs:
   product: in/*.png
-defaults: {{steps: 1}}
+defaults: {{steps: 1, size: 64x64}}
 steps:
   place: {{op: edit, image: product, prompt: put it on a beach}}
   night: {{op: edit, image: place, prompt: make it night}}

@@ -6,10 +6,8 @@ there at some moment that it is a month old, until it is written anew.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import random
 import re
 import signal
@@ -145,8 +143,7 @@ def test_beside_running_batches_only_garbage_goes(seed, kontext, ageing, s3_plac
     while not names(objects, "claims/"):
         time.sleep(0.02)
     time.sleep(dice.uniform(0.0, 0.6))
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(killed, signal.SIGKILL)
+    killed.send_signal(signal.SIGKILL)
     kontext.wait(killed)
     orphan = hashlib.sha256(b"orphan").hexdigest()
     objects.create(f"blobs/{orphan}", b"orphan")
@@ -159,7 +156,7 @@ def test_beside_running_batches_only_garbage_goes(seed, kontext, ageing, s3_plac
         kontext("gc", "--delete", "--grace", "2h", "--store", s3_place.url, "--json")
         for _ in range(2)
     ]
-    ended = {what: kontext.wait(pid) for what, pid in runs.items()}
+    ended = {what: kontext.wait(process) for what, process in runs.items()}
     sweeps.append(kontext("gc", "--delete", "--grace", "2h", "--store", s3_place.url, "--json"))
     for process in (*sweeps, *ended.values()):
         assert process.status == 0, process.err

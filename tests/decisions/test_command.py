@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -10,17 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.decisions.board import PICK, Board
-from tests.run.conftest import launch, run_to_end
+from tests.run.conftest import run_to_end
 
 
-def kontext(folder: Path, *arguments: str, ends: int = 0) -> str:
-    ended = run_to_end(folder, "0", *arguments)
-    assert ended.returncode == ends, ended.stderr
-    return ended.stdout + ended.stderr
+@pytest.fixture
+def kontext(zygote):
+    """What a verb printed that ends with the code ``ends``."""
+
+    def run(folder: Path, *arguments: str, ends: int = 0) -> str:
+        ended = run_to_end(zygote, folder, "0", *arguments)
+        assert ended.returncode == ends, ended.stderr
+        return ended.stdout + ended.stderr
+
+    return run
 
 
 @pytest.mark.gate
-def test_a_pick_is_used_after_whoever_used_it_was_killed(tmp_path, monkeypatch):
+def test_a_pick_is_used_after_whoever_used_it_was_killed(kontext, zygote, tmp_path, monkeypatch):
     monkeypatch.setenv("KONTEXT_AUTHOR", "Ann")
     Board(tmp_path).write()
     told = kontext(tmp_path, "run", "board.yaml")
@@ -32,12 +39,12 @@ def test_a_pick_is_used_after_whoever_used_it_was_killed(tmp_path, monkeypatch):
     assert told.startswith(f"{PICK}: Ann picked frame[shot=s1,take=2] (")
     log = tmp_path / "out" / "calls.jsonl"
     before = log.read_text().count("\n")
-    with launch(tmp_path, "30", "run", "board.yaml") as process:
+    with zygote.start(["run", "board.yaml"], tmp_path, os.environ, engine="30") as process:
         while log.read_text().count("\n") == before:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert len(list((tmp_path / "out" / "records").iterdir())) == 6
-    shown = json.loads(run_to_end(tmp_path, "0", "run", "board.yaml", "--json").stdout)
+    shown = json.loads(run_to_end(zygote, tmp_path, "0", "run", "board.yaml", "--json").stdout)
     assert sorted(shown["outputs"]) == ["chosen-s1.png", "final-s1.png"]
     assert set(shown["waiting"]) == {"chosen[shot=s2]", "final[shot=s2]"}
     listed = kontext(tmp_path, "decide", "board.yaml")
@@ -53,7 +60,7 @@ def test_a_pick_is_used_after_whoever_used_it_was_killed(tmp_path, monkeypatch):
 
 
 @pytest.mark.gate
-def test_a_second_machine_goes_on_with_the_same_store(tmp_path, s3_place, monkeypatch):
+def test_a_second_machine_goes_on_with_the_same_store(kontext, tmp_path, s3_place, monkeypatch):
     monkeypatch.setenv("KONTEXT_STORE", s3_place.url)
     made = {}
     for name in ("first", "second"):

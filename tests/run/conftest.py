@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from flows.run.outputs import encode_output
 from flows.store.folder import LocalObjects
 from flows.store.local import LocalStore
 
+from ..forked import Forked, Zygote
 from .samples import ten_products
 
 SCRIPT = Path(__file__).with_name("fake_kontext.py")
@@ -41,21 +43,27 @@ def write_recipe(folder: Path) -> Path:
     return path
 
 
-def launch(folder: Path, engine: str, *arguments: object) -> subprocess.Popen:
-    """Start ``kontext`` with an engine (see ``fake_kontext``); text pipes on stdout and stderr."""
-    return subprocess.Popen(
+def fresh(folder: Path, engine: str, *arguments: object) -> subprocess.CompletedProcess:
+    """``kontext`` as a shell starts it, with an engine (see ``fake_kontext``), run to its end."""
+    return subprocess.run(
         [sys.executable, str(SCRIPT), engine, *map(str, arguments)],
         cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=120,
+        check=False,
     )
 
 
-def run_to_end(folder: Path, engine: str, *arguments: object) -> subprocess.CompletedProcess:
-    with launch(folder, engine, *arguments) as process:
+def run_to_end(
+    zygote: Zygote, folder: Path, engine: str, *arguments: object
+) -> subprocess.CompletedProcess:
+    """The same, forked: it begins at once. ``real`` is fresh: its imports are looked at."""
+    if engine == "real":
+        return fresh(folder, engine, *arguments)
+    with zygote.start(arguments, folder, os.environ, engine=engine) as process:
         out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return subprocess.CompletedProcess(arguments, process.wait(), out, err)
 
 
 @pytest.fixture
@@ -64,14 +72,15 @@ def recipe(tmp_path) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path) -> Callable[..., subprocess.Popen]:
-    return partial(launch, tmp_path)
+def start(zygote, tmp_path) -> Callable[..., Forked]:
+    """Start ``kontext`` with an engine."""
+    return lambda engine, *arguments: zygote.start(arguments, tmp_path, os.environ, engine=engine)
 
 
 @pytest.fixture
-def kontext(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+def kontext(zygote, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run ``kontext`` to its end."""
-    return partial(run_to_end, tmp_path)
+    return partial(run_to_end, zygote, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +88,7 @@ def first_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A folder in which the recipe has been run once, and how that ended."""
     folder = tmp_path_factory.mktemp("first")
     write_recipe(folder)
-    return folder, run_to_end(folder, "0", "run", "ten.yaml")
+    return folder, fresh(folder, "0", "run", "ten.yaml")
 
 
 @pytest.fixture

@@ -35,6 +35,13 @@ def install(engine: str) -> None:
     sys.modules["kontext_engine.engine"] = module
 
 
+def pretend(engine: str) -> None:
+    """That one engine, with a model of its own."""
+    flows.plan.plan.resolve_model = lambda name: FAKE_SPEC
+    if engine != "real":
+        install(engine)
+
+
 def tell_imports() -> None:
     heavy = [name for name in ("torch", "prefect", "boto3", "diffusers") if name in sys.modules]
     sys.stderr.write(" ".join(["imported:", *heavy]) + "\n")
@@ -42,9 +49,7 @@ def tell_imports() -> None:
 
 if __name__ == "__main__":
     engine, *arguments = sys.argv[1:]
-    flows.plan.plan.resolve_model = lambda name: FAKE_SPEC
-    if engine != "real":
-        install(engine)
+    pretend(engine)
     atexit.register(tell_imports)
     from flows.cli import main
 

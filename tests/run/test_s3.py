@@ -257,14 +257,18 @@ def test_the_command_line_from_run_to_report(s3_place, kontext, recipe):
     assert folder.startswith(f"{url}/runs/")
     assert lines["pull"] == f"kontext pull {folder} DIR"
     assert lines["outputs"] == f"{folder} (10 files)"
-    told = json.loads(kontext("real", "plan", recipe, "--store", url, "--json").stdout)
+    told = json.loads(kontext("0", "plan", recipe, "--store", url, "--json").stdout)
     assert (told["total"], told["done"]) == (20, 20)
     objects = s3_place.objects()
     name = folder.rpartition("/")[2]
     page = objects.get(f"runs/{name}/report.html").data
-    for arguments in ([folder], [lines["report"]], [name, "--store", url]):
+    for engine, *arguments in (
+        ("0", folder),
+        ("0", lines["report"]),
+        ("real", name, "--store", url),
+    ):
         objects.remove(f"runs/{name}/report.html")
-        ended = kontext("real", "report", *arguments)
+        ended = kontext(engine, "report", *arguments)
         assert (ended.returncode, ended.stdout.strip()) == (0, lines["report"]), ended.stderr
         assert objects.get(f"runs/{name}/report.html").data == page
     assert "torch" not in ended.stderr.splitlines()[-1]
@@ -303,7 +307,7 @@ def test_a_server_that_goes_away_ends_the_run_cleanly_and_a_rerun_goes_on(
 
 
 def test_a_folder_has_no_presigned_links(kontext, recipe, tmp_path):
-    ended = kontext("real", "run", recipe, "--links", "presigned")
+    ended = kontext("0", "run", recipe, "--links", "presigned")
     assert ended.returncode == 2
     assert "only a store in S3 has such links" in ended.stderr
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ From fastapi 0.151 on, the same versions of Prefect get 422 here for the nulls t
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,19 +16,44 @@ from prefect.client.schemas.sorting import FlowRunSort
 from flows.scheduling.names import CHUNKS_POOL, MAKE_CHUNK, NIGHTLY, PARENTS_POOL, RUN_RECIPE
 from flows.scheduling.names import deployment as full_name
 
+# The console script, again and again in one process: to begin takes it seconds of a processor.
+PROGRAM = """
+import contextlib, io, json, sys
+from prefect.cli import app
+for line in sys.stdin:
+    sys.argv = ["prefect", *json.loads(line)]
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            app()
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([code, said.getvalue()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def command_line(prefect):
+    # Wide enough that no table cuts a name.
+    environment = {**os.environ, **prefect.environment, "COLUMNS": "300"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        yield process
+        process.stdin.close()
+
 
 @pytest.fixture
-def prefect_says(prefect, board):
+def prefect_says(command_line, board):
     """``prefect VERB ls`` as people call it; its answer."""
     board.deploy()
 
     def ask(*words: str) -> str:
-        # Wide enough that no table cuts a name.
-        environment = {**os.environ, **prefect.environment, "COLUMNS": "300"}
-        command = [sys.executable, "-m", "prefect", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        command_line.stdin.write(json.dumps(words) + "\n")
+        command_line.stdin.flush()
+        code, said = json.loads(command_line.stdout.readline())
+        assert not code, said
+        return said
 
     return ask
 
