@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -35,8 +36,6 @@ _VERSION = 1  # of what is done here
 
 def cutout_libraries() -> Mapping[str, str]:
     """The versions of the libraries that cuts are made with, as far as they are here."""
-    from importlib import metadata
-
     found: dict[str, str] = {}
     for name in (PACKAGE, RUNTIME):
         with suppress(metadata.PackageNotFoundError):

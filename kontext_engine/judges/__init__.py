@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 
 from PIL import Image
 
@@ -69,8 +70,6 @@ KINDS: Mapping[str, Kind] = {
 @cache
 def judges() -> Mapping[str, Kind]:
     """All judges here by name: this package's, and those that others have registered."""
-    from importlib import metadata
-
     found = dict(KINDS)
     for entry in metadata.entry_points(group=GROUP):
         if entry.name not in found:
@@ -86,8 +85,6 @@ def judge_method(name: str) -> str:
     Raises:
         ModelError: there is no such judge, or what it needs is not installed.
     """
-    from importlib import metadata
-
     kind = judges().get(name)
     if kind is None:
         raise ModelError(f"there is no judge '{name}' here; install the package that has it")
