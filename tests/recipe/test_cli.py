@@ -195,10 +195,10 @@ def test_an_unknown_verb_and_a_missing_argument_are_mistakes_of_use(capsys):
 ENGINE = {"torch", "diffusers", "transformers", "kontext_engine.engine"}
 FAR = ENGINE | {"prefect", "boto3", "httpx", "jinja2", "numpy"}
 UNHURRIED = {
-    "PIL.ImageCms", "PIL.TiffImagePlugin", "asyncio", "filelock", "kontext_engine.api",
-    "kontext_engine.judges", "pydantic_settings", "ssl", "tomllib",
+    "PIL.ImageCms", "PIL.TiffImagePlugin", "filelock", "kontext_engine.api",
+    "kontext_engine.judges",
 }  # fmt: skip
-STORES = ("flows.store.keyed", "flows.store.folder", "concurrent.futures")
+STORES = ("flows.store.keyed", "flows.store.folder")
 
 
 @pytest.mark.parametrize(
