@@ -13,6 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from . import debian
 from .forked import Zygote
+from .servers.descriptions import share_descriptions
 from .servers.fixtures import (
     become,
     careless,
@@ -42,6 +43,7 @@ __all__ = [
 # Hundreds of processes are started that would compile the same modules again and again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+share_descriptions()
 
 # Files of tests/scheduling that share servers (its conftest.py) are run by one process: starting a
 # city takes a minute of a processor, a server a quarter.

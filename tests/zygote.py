@@ -35,7 +35,10 @@ def load_flows() -> None:
 
     import flows
     import tests.run.fake_kontext  # noqa: F401
+    from tests.servers.descriptions import read_descriptions, share_descriptions
 
+    share_descriptions()
+    read_descriptions()
     for module in pkgutil.walk_packages(flows.__path__, "flows."):
         if not f"{module.name}.".startswith(ELSEWHERE) and not module.name.endswith(".__main__"):
             importlib.import_module(module.name)

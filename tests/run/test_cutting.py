@@ -83,16 +83,11 @@ def seconds_of(plan, keys) -> float:
 
 @thorough
 @given(plans(), st.integers(1, 8))
-def test_every_step_is_in_one_chunk_that_comes_after_its_parents(drawn, engines):
-    plan, missing = drawn
-    check(plan, missing, cut_all(plan, engines, missing))
-
-
-@thorough
-@given(plans(), st.integers(1, 8))
-def test_a_chunk_is_one_to_five_minutes_or_all_there_is(drawn, engines):
+def test_every_step_is_in_one_chunk_of_one_to_five_minutes_after_its_parents(drawn, engines):
+    """Or of all there is."""
     plan, missing = drawn
     chunks = cut_all(plan, engines, missing)
+    check(plan, missing, chunks)
     sizes = [seconds_of(plan, chunk.keys) for chunk in chunks]
     assert [chunk.seconds for chunk in chunks] == pytest.approx(sizes)
     assert all(size <= 300 for size in sizes)

@@ -77,7 +77,7 @@ def test_the_verb_tells_and_its_exit_code_says_so(kontext, made, tmp_path):
     assert (ended.returncode, ended.stdout) == (0, "60 objects read, 0 of them damaged\n")
     blob = next((tmp_path / "out" / "blobs").iterdir())
     blob.write_bytes(b"rotten")
-    ended = kontext("real", "gc", "--verify", "--json")
+    ended = kontext("0", "gc", "--verify", "--json")
     told = json.loads(ended.stdout)
     assert ended.returncode == 1
     assert f"blobs/{blob.name}: has another digest than its name" in told["damaged"]

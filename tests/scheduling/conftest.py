@@ -8,12 +8,13 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from tests.chaos.city import ROOT, City
+from tests.chaos.city import PATIENCE, ROOT, City
+from tests.chaos.processes import until
 from tests.servers.prefect import Prefect
 
 from .board import AUTH, Board
 from .hook import hook
-from .quick import EDIT, TEMPO, write_night, write_twelve
+from .quick import EDIT, TEMPO, kontext, write_night, write_twelve
 
 __all__ = ["hook"]
 
@@ -30,7 +31,11 @@ def quick(tmp_path_factory):
     write_night(recipes / "four", 4)
     write_night(recipes / "three", 3)
     with City(folder / "city", tempo=TEMPO, ui=True) as city:
-        city.deploy("--recipes", str(recipes))
+        until(
+            lambda: not kontext(city, "deploy", "--recipes", recipes, cwd=folder).returncode,
+            PATIENCE,
+            city.prefect.log,
+        )
         city.start_parents("parents", "--recipes", str(recipes))
         city.start_worker("worker-1", engine="swift", seconds=EDIT)
         yield city

@@ -123,7 +123,7 @@ def _race(where: str, environment, name: str, barrier, results) -> None:
 def test_of_eight_writers_one_wins_and_all_hold_its_blob(home):
     # Each a process of its own, forked from one that has loaded all and holds no threads.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "boto3"])
     barrier, results = context.Barrier(WRITERS), context.Queue()
     names = [f"writer{number}" for number in range(WRITERS)]
     writers = [
