@@ -96,11 +96,11 @@ def without_engine(folder: Path, *arguments: object) -> subprocess.CompletedProc
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory, zygote) -> Path:
     """A folder with a recipe that has been run."""
     folder = tmp_path_factory.mktemp("made")
     write_recipe(folder)
-    assert run_to_end(folder, "0", "run", "ten.yaml").returncode == 0
+    assert run_to_end(zygote, folder, "0", "run", "ten.yaml").returncode == 0
     return folder
 
 

@@ -10,7 +10,6 @@ from .rooms import FLOWS
 FILL = "recipe: Template.render.<locals>.<genexpr> -> plan"
 FILLED = {
     # How a placeholder is filled in: the language knows templates, the plan what stands for what.
-    f"{FILL}: Keying.make.<locals>.fill",
     f"{FILL}: rendered.<locals>.fill",
     f"{FILL}: unsafe.<locals>.<lambda>",
 }
