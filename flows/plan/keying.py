@@ -68,9 +68,8 @@ class Keying:
             keys[name] = found
             for key in (*found, *self.also.get(agreed, ())) if self.also else found:
                 users = self.users.setdefault(key, [])
-                if (
-                    not users or users[-1] != variant.id
-                ):  # two of its steps may have the same pixels
+                # Two of its steps may have the same pixels.
+                if not users or users[-1] != variant.id:
                     users.append(variant.id)
         return keys
 

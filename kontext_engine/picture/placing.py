@@ -26,9 +26,9 @@ def place_picture(image: Image.Image, placement: Placement) -> Image.Image:
 
 
 def _extend_edges(image: Image.Image, margins: tuple[int, int, int, int]) -> Image.Image:
-    left, top, right, bottom = margins
     import numpy as np  # what plans asks for digests and headers only
 
+    left, top, right, bottom = margins
     pixels = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
     return Image.fromarray(pixels)
 

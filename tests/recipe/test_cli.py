@@ -205,14 +205,17 @@ STORES = ("flows.store.keyed", "flows.store.folder")
     ("statement", "unused"),
     [
         ("main(['--help'])", FAR | {"pydantic", "yaml", "PIL", "flows.settings", "flows.store"}),
-        ("main(['schema'])", FAR | {"yaml", "PIL", "flows.settings", "flows.store"}),
+        (
+            "main(['schema'])",
+            FAR | {"pydantic_settings", "yaml", "PIL", "flows.settings", "flows.store"},
+        ),
         # Headers of sources are read, which takes Pillow, and no more of it than their formats.
         ("main(['check', 'r.yaml'])", FAR | UNHURRIED | {"rich", "flows.run", *STORES}),
         ("main(['plan', 'r.yaml'])", FAR | UNHURRIED),
         ("main(['runs'])", FAR | {"yaml", "flows.plan.plan"}),
         ("main(['gc'])", FAR | {"yaml", "flows.plan.plan"}),
         ("main(['config'])", ENGINE | {"prefect", "yaml", "PIL", "flows.recipe"}),
-        ("import flows.settings", FAR | {"flows.store", "flows.recipe"}),
+        ("import flows.settings", FAR | {"pydantic_settings", "flows.store", "flows.recipe"}),
     ],
 )
 def test_nothing_loads_what_it_does_not_use(statement, unused, folder):
