@@ -11,7 +11,7 @@ from flows.recipe.graph import StepNode
 from flows.recipe.inputs import resolve_file
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc
-from flows.recipe.placeholders import look_up
+from flows.recipe.placeholders import filler
 from flows.recipe.protect import region_of
 from flows.recipe.recipe import Recipe
 from flows.recipe.review import Review
@@ -23,7 +23,7 @@ def mask_file(review: Review, node: StepNode, values: Mapping[str, Value]) -> li
     found = region_of(node.spec)
     if found is None or node.mask_file is None:
         return []
-    text = node.mask_file.render(lambda item: look_up(review.recipe, item, values))
+    text = filler(review.recipe, node.mask_file)(values)
     return _seen(review, ("steps", node.id, found[0], "mask"), text, f"mask of {node.id}")
 
 

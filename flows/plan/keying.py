@@ -37,9 +37,8 @@ class Keying:
         decided: Decided,
     ) -> None:
         self.review = review
-        self.recipe = review.recipe
         self.fillings = {
-            name: Filling(self.recipe, node, ground.axes, settling)
+            name: Filling(review.recipe, node, ground.axes, settling)
             for name, node in ground.nodes.items()
         }
         self.sizing = sizing

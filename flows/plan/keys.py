@@ -151,18 +151,13 @@ def judge_key(contexts: Sequence[ContextRef], method: str, text: str, region: Re
     return _digest({"key": KEY_VERSION, "contexts": sources, "readings": readings, **said})
 
 
-def default_seed(step: str, values: Mapping[str, str]) -> int:
+def seeding(step: str, axes: Iterable[str]) -> Callable[[Mapping[str, str]], int]:
     """The seed of a step that has none: 32 bits from its id and the values it depends on.
 
-    ``values`` maps each axis on which the step or its ancestors depend to the value's *name*. So
-    a variant's seed stays what it is when others come and go, when entries change places, and
-    when a prompt or the wording of a value is improved.
+    It is asked for with the *name* of the value of each of ``axes``, on which the step or its
+    ancestors depend. So a variant's seed stays what it is when others come and go, when entries
+    change places, and when a prompt or the wording of a value is improved.
     """
-    return seeding(step, values)(values)
-
-
-def seeding(step: str, axes: Iterable[str]) -> Callable[[Mapping[str, str]], int]:
-    """``default_seed`` of a step that depends on these axes, to be asked for many variants."""
     order = sorted(axes)
     pairs = ",".join([f"{_quoted(axis)}:%s" for axis in order])
     spelt = f'{{"seed":{KEY_VERSION},"step":{_quoted(step)},"values":{{{pairs}}}}}'

@@ -33,7 +33,7 @@ from flows.recipe.graph import StepNode
 from flows.recipe.matrix import Variant
 from flows.recipe.node import Loc, Node
 from flows.recipe.overrides import Overrides
-from flows.recipe.placeholders import look_up
+from flows.recipe.placeholders import filler
 from flows.recipe.recipe import setting_loc
 from flows.recipe.review import Review
 from flows.recipe.used import variables_of_axes
@@ -246,7 +246,7 @@ class Picks:
         kind, text = judges()[by.score], ""
         if node.text is not None:
             recipe = self.review.recipe
-            text = node.text.render(lambda item: look_up(recipe, item, variant.values)).strip()
+            text = filler(recipe, node.text)(variant.values).strip()
             if by.score == "text" and (wrong := check_text(text)):
                 self.review.wrong(("steps", node.id, "by", "text"), f"{wrong} ({label})")
         try:

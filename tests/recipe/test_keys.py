@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.plan.keys import default_seed, next_seed, step_key
+from flows.plan.keys import next_seed, seeding, step_key
 from flows.plan.step import ParentStep, SourceImage, StepParams
 from flows.sources import place
 from flows.sources.place import look_at
@@ -58,8 +58,9 @@ def test_the_golden_key_is_the_hash_of_this_text() -> None:
 
 
 def test_golden_seeds() -> None:
-    assert default_seed("on_scene", {"product": "handbag", "scene": "beach"}) == 2002494675
-    assert default_seed("hero", {}) == 1461638852
+    values = {"product": "handbag", "scene": "beach"}
+    assert seeding("on_scene", values)(values) == 2002494675
+    assert seeding("hero", ())({}) == 1461638852
     assert next_seed("hero", 7) == 2832527542
 
 
