@@ -50,6 +50,17 @@ class ChunkEnds(BaseModel):
             why=outcome.why,
         )
 
+    @classmethod
+    def given_up(cls, plan: Plan, there: Mapping[str, bool], reason: str) -> ChunkEnds:
+        """Of these keys, in the plan's order, nobody makes those that are not ``there``."""
+        steps: dict[str, StepOutcome] = {}
+        for key, made in there.items():
+            failed = StepOutcome(state=State.FAILED, reason=reason)
+            steps[key] = (
+                StepOutcome(state=State.DONE) if made else _blocked(plan, key, steps) or failed
+            )
+        return cls(steps=steps, problems={}, engine_seconds=0.0, why=reason)
+
     def to_json(self) -> bytes:
         """Its bytes; ``from_json`` reads them back, without the records."""
         return self.model_dump_json().encode()
@@ -116,16 +127,23 @@ def _unmade(
     why: str,
 ) -> StepOutcome:
     """The end of a step without a record; its parents' ends are in ``before``."""
-    for parent in plan.steps[key].parents:
-        if before[parent].state in _NO_PICTURE:
-            failed = before[parent].blocked_by or parent
-            reason = f"needs '{plan.steps[failed].label}', which failed"
-            return StepOutcome(state=State.BLOCKED, reason=reason, blocked_by=failed)
+    if (blocked := _blocked(plan, key, before)) is not None:
+        return blocked
     if told is not None and told.state is State.FAILED:
         return StepOutcome(state=State.FAILED, reason=told.reason)
     if was_there or (told is not None and told.state in _MADE):
         return StepOutcome(state=State.FAILED, reason="its picture was damaged since; run again")
     return StepOutcome(state=State.PENDING, reason=why)
+
+
+def _blocked(plan: Plan, key: str, before: Mapping[str, StepOutcome]) -> StepOutcome | None:
+    """How a step is blocked, if a parent is without a picture in ``before``."""
+    for parent in plan.steps[key].parents:
+        if parent in before and before[parent].state in _NO_PICTURE:
+            failed = before[parent].blocked_by or parent
+            reason = f"needs '{plan.steps[failed].label}', which failed"
+            return StepOutcome(state=State.BLOCKED, reason=reason, blocked_by=failed)
+    return None
 
 
 def _ending(states: Collection[State], asked: Ending | None) -> Ending:

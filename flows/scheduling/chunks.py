@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.objects import State as FlowState
 
 from flows.run.ends import ChunkEnds
-from flows.run.outcome import State, StepOutcome
-from flows.run.stages import ChunkSheet
+from flows.run.outcome import State
+from flows.run.stages import ChunkSheet, Stage
 from flows.run.verdicts import give, verdict
 from flows.scheduling.forms import RunForm
 from flows.scheduling.names import MAKE_CHUNK, chunks_of
@@ -64,16 +64,17 @@ class ChunksParent(Parent[RunForm, Chunk]):
         self.cells = self.site.cells(form.store)
         self.judge = self.site.judge(form.store)
         self.window = WINDOW
-        self.recipe = ""  # what it is called
+        self.stage: Stage
 
     def workers(self) -> int:
         """How many could make these chunks."""
         return 1
 
-    def take(self, sheets: Sequence[ChunkSheet]) -> None:
-        """These are its chunks, none begun."""
+    def take(self, stage: Stage) -> None:
+        """This stage's chunks are its own, none begun."""
+        self.stage = stage
         self.children = {
-            one.name: Chunk(name=one.name, after=one.after, sheet=one) for one in sheets
+            one.name: Chunk(name=one.name, after=one.after, sheet=one) for one in stage.sheet.chunks
         }
 
     def terms(self, child: Chunk) -> tuple[str, str, Mapping[str, Any], str | None]:
@@ -84,7 +85,7 @@ class ChunksParent(Parent[RunForm, Chunk]):
             "chunk": child.name,
             "order": child.order,
         }
-        title = f"{child.name} of {self.recipe}"
+        title = f"{child.name} of {self.stage.plan.recipe}"
         return title, self.prefix + child.name, parameters, self.form.queue
 
     def see(self, runs: Mapping[UUID, FlowRun]) -> None:
@@ -208,10 +209,8 @@ class ChunksParent(Parent[RunForm, Chunk]):
 
     def _give_up(self, child: Chunk, run: UUID, row: Sequence[Try], why: str) -> None:
         reason = f"given up after {len(row)} attempts that made nothing: {why}"
-        failed = StepOutcome(state=State.FAILED, reason=reason)
         there = dict(self.store.has_all(child.sheet.keys))
-        steps = {key: StepOutcome(state=State.DONE) if there[key] else failed for key in there}
-        ends = ChunkEnds(steps=steps, problems={}, engine_seconds=0.0, why=reason)
+        ends = ChunkEnds.given_up(self.stage.plan, there, reason)
         give(self.objects, self.prefix + child.name, child.order, ends.to_json())
         if self._ends(child):
             self.say(logging.ERROR, f"{child.name}: {reason}")

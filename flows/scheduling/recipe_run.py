@@ -65,7 +65,6 @@ class RecipeRun(ChunksParent):
     def __init__(self, client: SyncPrefectClient, form: RunForm) -> None:
         super().__init__(client, form)
         self.fleet = Fleet((), ())
-        self.stage: Stage
         self.shown = Shown(self.attempt, self.objects)
 
     def make(self) -> Mapping[str, Any]:
@@ -107,7 +106,7 @@ class RecipeRun(ChunksParent):
             plan, digest = following or self._plan()
             folder = run_folder(plan, self.objects).name
         with self._folder(folder), self._claimed(folder, plan):
-            self.stage = stage or self._cut(number, folder, plan, digest)
+            self.take(stage or self._cut(number, folder, plan, digest))
             self.client.update_flow_run(self.attempt.run, name=folder)
             sheet = self.stage.sheet
             self.say(
@@ -115,10 +114,8 @@ class RecipeRun(ChunksParent):
                 f"{folder}: {len(plan.steps)} steps, {len(sheet.cached)} of them there, "
                 f"{len(sheet.chunks)} chunks",
             )
-            self.recipe = plan.recipe
             # A large one's memory counts; its stage has what is needed.
             del plan, stage, following
-            self.take(sheet.chunks)
             outcome = self._outcome()
             outcome = join(earlier, outcome) if earlier is not None else outcome
             opened = self._following(outcome, judged)

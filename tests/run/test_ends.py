@@ -69,6 +69,19 @@ def test_a_parent_that_had_to_be_made_anew_on_the_way_is_told_too(plan, store):
     assert {key: end.state for key, end in ends.steps.items()} == {parent: DONE, child: DONE}
 
 
+def test_of_a_chunk_that_is_given_up_only_what_could_have_begun_failed(plan):
+    """The dashboard's table shows it before all is gathered."""
+    one, below, other, last = plan.steps
+    there = {one: True, below: False, other: False, last: False}
+    ends = ChunkEnds.given_up(plan, there, "nobody can").steps
+    failed = StepOutcome(state=State.FAILED, reason="nobody can")
+    assert (ends[one].state, ends[below], ends[other]) == (DONE, failed, failed)
+    assert (ends[last].state, ends[last].blocked_by) == (State.BLOCKED, other)
+    assert plan.steps[other].label in ends[last].reason
+    # Of a part of the plan whose parents are elsewhere nothing is known to be blocked.
+    assert ChunkEnds.given_up(plan, {last: False}, "nobody can").steps == {last: failed}
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"steps": {}}', b"\xff"])
 def test_other_bytes_tell_nothing(data):
     with pytest.raises(ValueError, match="ChunkEnds"):
