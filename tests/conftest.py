@@ -48,7 +48,7 @@ share_descriptions()
 # Files of tests/scheduling that share servers (its conftest.py) are run by one process: starting a
 # city takes a minute of a processor, a server a quarter.
 TOGETHER = (
-    ("order", "told", "attempts", "dashboard", "people"),
+    ("order", "told", "attempts", "dashboard", "people", "struck"),
     ("deploy", "deploy_verb", "notices", "prefect_cli", "server"),
 )
 # Files of these folders wait for minutes for servers, chunks and people. Begun last they would be

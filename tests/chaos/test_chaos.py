@@ -14,7 +14,8 @@ from .processes import until
 from .storm import Storm
 from .verdict import MOST_LEVELS, MOST_SHARE, apart, planned
 
-pytestmark = pytest.mark.timeout(1200)
+# The suite's own kills are in tests/scheduling/test_struck.py, before engines that sleep.
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.gate]
 
 
 TEMPO = "renew=2,quiet=12,overdue=4,sweep=3"
@@ -47,7 +48,6 @@ def judged(city, plan):
     return city.home.judge(plan)
 
 
-@pytest.mark.gate
 def test_a_run_is_made_as_one_made_locally(city, tmp_path):
     sets, only = ("defaults.steps=4",), ("character=raccoon", "character=monkey")
     plan = planned("storyboard", *sets, only=only)
@@ -80,7 +80,6 @@ def test_whatever_is_killed_a_run_ends_complete(struck):
     assert set(struck.calls.loads().values()) == {1}
 
 
-@pytest.mark.gate
 def test_a_cancelled_run_stops_within_a_denoise_step(city):
     sets, only = ("defaults.steps=50", "defaults.seed=6"), ("character=raccoon",)
     plan = planned("storyboard", *sets, only=only)  # one chunk
@@ -111,7 +110,6 @@ def test_a_cancelled_run_stops_within_a_denoise_step(city):
     assert {call.pid for call in city.calls.of("start", set(again.steps))} <= engines
 
 
-@pytest.mark.gate
 def test_a_drained_worker_hands_back_what_it_did_not_do(city):
     sets = ("defaults.steps=4", "defaults.seed=7")
     plan = planned("style-series", *sets)

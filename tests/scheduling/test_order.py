@@ -368,6 +368,7 @@ def test_a_night_waits_for_the_one_before_and_names_it(quick):
     assert len(recipes_of(quick, second)) == 4
 
 
+@pytest.mark.gate
 def test_at_its_deadline_a_night_begins_nothing_more_and_publishes_what_it_has(quick):
     sets = f"defaults.seed={time.time_ns() % 10**9}"
     plan = planned("seasons", sets)

@@ -68,6 +68,7 @@ def test_a_trainer_killed_between_checkpoints_ends_as_an_undisturbed_one(
     assert_bitwise_equal(*ends)
 
 
+@pytest.mark.gate
 def test_a_trainer_that_is_told_to_end_saves_the_step_it_has_done(trainee, tmp_path):
     at = SAVED // 2
     ended = trainee("ended")
