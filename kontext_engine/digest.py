@@ -38,6 +38,7 @@ _INDEX = "model_index.json"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
 _SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model"})
 _CHUNK = 8 << 20  # bytes
+_MANY = 500  # remembered files, of which those that are gone are forgotten
 # A file written this lately may change again without its time moving on: hash, do not remember.
 _SETTLING_NS = 2_000_000_000
 
@@ -133,5 +134,7 @@ def _load_cache() -> dict[str, _Entry]:
 def _save_cache(entries: Mapping[str, _Entry]) -> None:
     """Replace the cache whole; a home that cannot be written costs time, not the run."""
     path = cache_path()
+    if len(entries) > _MANY:
+        entries = {name: entry for name, entry in entries.items() if Path(name).exists()}
     with suppress(OSError):
         write_whole(path, json.dumps({"version": 1, "files": dict(sorted(entries.items()))}))

@@ -5,6 +5,7 @@ Torch-free, and quick for any size of weights: a partial download is told before
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import struct
@@ -121,16 +122,23 @@ def _wordless(part: Path, name: str) -> Iterator[str]:
     if name not in ("tokenizer.json", "vocab.json"):
         return
     try:
-        content = json.loads((part / name).read_text("utf-8"))
-        special = {word["content"] for word in content.get("added_tokens", ())}
-        held = content["model"]["vocab"] if name == "tokenizer.json" else content
-        words = [word if isinstance(word, str) else word[0] for word in held]
-        empty = all(word in special or _SPECIAL.fullmatch(word) for word in words)
+        stat = (part / name).stat()
+        empty = _is_wordless(part / name, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         yield _wrong(part, name, "cannot be read as a vocabulary")
         return
     if empty:
         yield _wrong(part, name, "its vocabulary is empty")
+
+
+@functools.lru_cache(maxsize=64)
+def _is_wordless(path: Path, _stat: tuple[int, ...]) -> bool:
+    """Read once a process while its stat is the same: a night plans hundreds of recipes."""
+    content = json.loads(path.read_text("utf-8"))
+    special = {word["content"] for word in content.get("added_tokens", ())}
+    held = content["model"]["vocab"] if path.name == "tokenizer.json" else content
+    words = [word if isinstance(word, str) else word[0] for word in held]
+    return all(word in special or _SPECIAL.fullmatch(word) for word in words)
 
 
 def _present(part: Path, name: str) -> Iterator[str]:

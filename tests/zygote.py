@@ -35,10 +35,12 @@ def load_flows() -> None:
 
     import flows
     import tests.run.fake_kontext  # noqa: F401
+    from flows.run.page import templates
     from tests.servers.descriptions import read_descriptions, share_descriptions
 
     share_descriptions()
     read_descriptions()
+    templates("flows.run.report").get_template("report.html.j2")
     for module in pkgutil.walk_packages(flows.__path__, "flows."):
         if not f"{module.name}.".startswith(ELSEWHERE) and not module.name.endswith(".__main__"):
             importlib.import_module(module.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -139,24 +140,24 @@ def _pair(i: int, a: Look, j: int, b: Look) -> Pair | None:
     """
     open_ = not (a.weather or a.occluder or a.box)
     empty = a.thing is None and a.side is None
-    # (category, what is asked for, its detail, whether it can be asked of a, what it makes of a).
-    edits = (
-        ("background", b.scene, None, open_ and a.scene != b.scene, replace(a, scene=b.scene)),
-        ("recolour", b.colour, None, open_ and a.colour != b.colour, replace(a, colour=b.colour)),
-        ("weather", b.weather, None, open_, replace(a, weather=b.weather)),
-        ("uncover", a.occluder, None, a.weather is None, replace(a, occluder=None, spot=0)),
-        ("add", b.thing, b.side, open_ and empty, replace(a, thing=b.thing, side=b.side)),
-        ("replace", b.thing, a.thing, open_ and a.thing is not None, replace(a, thing=b.thing)),
-        ("remove", a.thing, None, open_, replace(a, thing=None, side=None)),
-        ("box", b.thing, None, a.box, replace(a, thing=b.thing, box=False)),
-        ("text", b.word, a.word, a.word is not None, replace(a, word=b.word)),
-        ("restyle", b.style, None, a.style is None, replace(a, style=b.style)),
-        ("expression", b.face, None, a.face != b.face, replace(a, face=b.face)),
+    # (category, what is asked for, its detail, whether it can be asked of a, what it changes in a).
+    edits: tuple[tuple[str, str | None, str | None, bool, dict[str, Any]], ...] = (
+        ("background", b.scene, None, open_ and a.scene != b.scene, {"scene": b.scene}),
+        ("recolour", b.colour, None, open_ and a.colour != b.colour, {"colour": b.colour}),
+        ("weather", b.weather, None, open_, {"weather": b.weather}),
+        ("uncover", a.occluder, None, a.weather is None, {"occluder": None, "spot": 0}),
+        ("add", b.thing, b.side, open_ and empty, {"thing": b.thing, "side": b.side}),
+        ("replace", b.thing, a.thing, open_ and a.thing is not None, {"thing": b.thing}),
+        ("remove", a.thing, None, open_, {"thing": None, "side": None}),
+        ("box", b.thing, None, a.box, {"thing": b.thing, "box": False}),
+        ("text", b.word, a.word, a.word is not None, {"word": b.word}),
+        ("restyle", b.style, None, a.style is None, {"style": b.style}),
+        ("expression", b.face, None, a.face != b.face, {"face": b.face}),
     )
     fitting = (
         Pair(i, j, category, value, detail or "")
-        for category, value, detail, asked, made in edits
-        if value and asked and made == b
+        for category, value, detail, asked, changes in edits
+        if value and asked and replace(a, **changes) == b
     )
     return next(fitting, None)
 

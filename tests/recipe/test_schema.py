@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,13 @@ pick-with-a-prompt from-of-an-edit
 IN_FORM = frozenset(_IN_FORM.split())
 
 
+@functools.cache
+def checker() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema())
+
+
 def valid(text: str) -> bool:
-    checker = jsonschema.Draft202012Validator(json_schema())
-    return bool(checker.is_valid(to_plain(parse_source(text, "r.yaml").root)))
+    return bool(checker().is_valid(to_plain(parse_source(text, "r.yaml").root)))
 
 
 def test_the_file_is_in_sync() -> None:
