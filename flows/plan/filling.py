@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 
 from flows.plan.keys import Spelling, seeding, take_seed
 from flows.plan.select import take_label
@@ -17,14 +18,17 @@ from flows.recipe.recipe import Recipe
 class Filling:
     """What a step says in a variant; what it says in all of them is worked out once.
 
-    ``values`` are the variant's, by axis, and ``names`` their names.
+    ``values`` are the variant's, by axis, and ``names`` their names; ``agreed`` is which of them it
+    depends on: variants that agree in these share it.
     """
 
     def __init__(
         self, recipe: Recipe, node: StepNode, axes: Mapping[str, Axis], settling: Settling
     ) -> None:
         self.node = node
-        self._shown = [axis for axis in node.axes if axes[axis].shown]
+        self.agreed = _picking(node.axes)
+        self._axes = [axis for axis in node.axes if axes[axis].shown]
+        self._shown = _picking(self._axes)
         self._label = self._to_fill(1)
         self._settling = settling
         self._settings = tuple(filler(recipe, one) for one in node.settings.values())
@@ -33,19 +37,23 @@ class Filling:
         self._images = [
             image if isinstance(image, str) else filler(recipe, image) for image in node.images
         ]
+        named = [image for image in node.images if isinstance(image, str)]
+        self._named = named if len(named) == len(node.images) else None
         self._seed = seeding(node.id, node.axes)
 
     def label(self, names: Mapping[str, str], take: int = 1) -> str:
         """What people call it, or one of its takes."""
         text = self._label if take == 1 else self._to_fill(take)
-        return text % tuple([names[axis] for axis in self._shown])
+        return text % self._shown(names)
 
     def _to_fill(self, take: int) -> str:
         # Names of steps and axes hold no percent sign.
-        return take_label(self.node.id, dict.fromkeys(self._shown, "%s"), take)
+        return take_label(self.node.id, dict.fromkeys(self._axes, "%s"), take)
 
-    def images(self, values: Mapping[str, Value]) -> list[str]:
+    def images(self, values: Mapping[str, Value]) -> Sequence[str]:
         """The inputs and steps that it edits, by name."""
+        if self._named is not None:
+            return self._named
         return [one if isinstance(one, str) else one(values).strip() for one in self._images]
 
     def params(
@@ -69,3 +77,10 @@ class Filling:
         prompt = self._prompt(values).strip()
         negative = self._negative(values).strip() if self._negative is not None else None
         return settled.said(prompt, negative, seed), settled.spelling
+
+
+def _picking(axes: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ...]]:
+    """What gives the names of these axes' values."""
+    if len(axes) > 1:
+        return itemgetter(*axes)
+    return lambda names: tuple([names[axis] for axis in axes])

@@ -59,7 +59,7 @@ class Keying:
         names = {axis: value.name for axis, value in variant.values.items()}
         keys: dict[str, tuple[str, ...]] = {}
         for name, filling in self.fillings.items():
-            agreed = (name, *[names[axis] for axis in filling.node.axes])
+            agreed = (name, *filling.agreed(names))
             found = self.made.get(agreed)
             if found is None:
                 found = self.found(filling, variant, names, keys, agreed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.decisions.decision import Slot
+from flows.plan.frozen import many
 from flows.recipe.naming import legible
 from flows.sources.place import Place, StoredSource
 from kontext_engine.geometry import Fit, Size
@@ -42,7 +43,7 @@ class SourceImage:
         return legible(self.path.name)
 
 
-@dataclass(frozen=True, slots=True)
+@many(frozen=True, slots=True)
 class ParentStep:
     """Another step's picture as a step's context."""
 
@@ -52,7 +53,7 @@ class ParentStep:
 ContextRef = SourceImage | ParentStep
 
 
-@dataclass(frozen=True, slots=True)
+@many(frozen=True, slots=True)
 class StepParams:
     """What the engine is asked for. ``size`` ``None`` follows the first context (``match``)."""
 
@@ -89,7 +90,7 @@ class Made:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@many(frozen=True, slots=True)
 class Step:
     """One picture to make, named by its key (contract 1: a step's key names its pixels).
 
@@ -171,7 +172,7 @@ class Credit:
 USUAL = Credit()
 
 
-@dataclass(frozen=True, slots=True)
+@many(frozen=True, slots=True)
 class PlannedOutput:
     """One file a person will find: ``path`` relative to the run's folder, from a step's picture.
 

@@ -49,8 +49,18 @@ def filler(recipe: Recipe, template: Template) -> Callable[[Mapping[str, Value]]
         for part in template.parts
     ]
     text = "".join(one.replace("%", "%%") if isinstance(one, str) else "%s" for one in known)
-    open_ = [one for one in known if isinstance(one, Placeholder)]
-    return lambda values: text % tuple([look_up(recipe, one, values) for one in open_])
+    open_ = [(one.name, one.attribute) for one in known if isinstance(one, Placeholder)]
+    if not open_:
+        whole = text % ()
+        return lambda _: whole
+
+    def fill(values: Mapping[str, Value]) -> str:
+        return text % tuple([
+            values[name].text if attribute is None else values[name].attributes[attribute]
+            for name, attribute in open_
+        ])  # fmt: skip
+
+    return fill
 
 
 def _wrong_placeholder(
