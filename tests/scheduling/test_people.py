@@ -86,7 +86,8 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
     assert {step.reason for step in pending} == {"not this one"}
     done = manifest.in_state(State.DONE)
     assert len(done) + len(pending) == len(run.plan.steps)
-    assert len(done) > len(pending) > 0
+    assert done
+    assert pending
     begin_again(run)
     run.assert_whole()
     assert set(run.computed().values()) == {1}

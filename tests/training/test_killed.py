@@ -14,6 +14,9 @@ from kontext_engine.training.shards import write_shard
 from tests.training.test_flow import assert_bitwise_equal
 from tests.training.trainee import NARROW, SAVED, STEPS, train
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Mismatch dtype between input and weight:UserWarning"
+)
 ROOT = Path(__file__).parents[2]
 
 
