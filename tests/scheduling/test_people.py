@@ -26,6 +26,13 @@ seeds = itertools.count(int(time.time()) % 10**6 * 100)
 FEW = ("scene=beach", "scene=forest")  # 24 of its 40 pictures
 
 
+@pytest.fixture(scope="module", autouse=True)
+def known(quick):
+    """A run has several chunks where it is known how long pictures take: some were made before."""
+    if not quick.home.names("records/"):
+        Run(quick, next(seeds), only=FEW).assert_whole()
+
+
 @pytest.fixture
 def run(quick) -> Run:
     return Run(quick, next(seeds), only=FEW)
@@ -48,7 +55,7 @@ def test_a_run_shows_its_children_below_it_and_set_back_by_force_it_makes_nothin
     run.assert_whole()
     assert set(run.computed().values()) == {1}
     children = run.children()
-    assert children
+    assert len(children) >= 2
     assert {child.state.name for child in children} == {"Completed"}
     # The dashboard's graph: every child hangs on a task of its parent.
     assert all(child.parent_task_run_id is not None for child in children)
@@ -86,8 +93,7 @@ def test_a_child_cancelled_by_hand_blocks_only_its_descendants_until_its_run_is_
     assert {step.reason for step in pending} == {"not this one"}
     done = manifest.in_state(State.DONE)
     assert len(done) + len(pending) == len(run.plan.steps)
-    assert done
-    assert pending
+    assert len(done) > len(pending) > 0
     begin_again(run)
     run.assert_whole()
     assert set(run.computed().values()) == {1}

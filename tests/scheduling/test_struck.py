@@ -24,3 +24,4 @@ def test_whatever_is_killed_a_run_ends_complete(quick):
     assert ran.verdict.good, ran.verdict
     assert ran.state == "Completed"
     assert not ran.unexcused, ran.unexcused
+    assert set(quick.calls.loads().values()) == {1}
