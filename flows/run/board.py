@@ -51,8 +51,7 @@ class Board:
         self._late.pop(key, None)
         self._listener(Settled(key, outcome, self._plan.steps[key].label))
         if outcome.state is State.FAILED:
-            reason = f"needs '{self._plan.steps[key].label}', which failed"
-            blocked = StepOutcome(state=State.BLOCKED, reason=reason, blocked_by=key)
+            blocked = StepOutcome.behind(key, self._plan.steps[key].label)
             below = list(self._children[key])
             while below:
                 child = below.pop()

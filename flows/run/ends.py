@@ -53,12 +53,10 @@ class ChunkEnds(BaseModel):
     @classmethod
     def given_up(cls, plan: Plan, there: Mapping[str, bool], reason: str) -> ChunkEnds:
         """Of these keys, in the plan's order, nobody makes those that are not ``there``."""
+        done, failed = StepOutcome(state=State.DONE), StepOutcome(state=State.FAILED, reason=reason)
         steps: dict[str, StepOutcome] = {}
         for key, made in there.items():
-            failed = StepOutcome(state=State.FAILED, reason=reason)
-            steps[key] = (
-                StepOutcome(state=State.DONE) if made else _blocked(plan, key, steps) or failed
-            )
+            steps[key] = done if made else _blocked(plan, key, steps) or failed
         return cls(steps=steps, problems={}, engine_seconds=0.0, why=reason)
 
     def to_json(self) -> bytes:
@@ -141,8 +139,7 @@ def _blocked(plan: Plan, key: str, before: Mapping[str, StepOutcome]) -> StepOut
     for parent in plan.steps[key].parents:
         if parent in before and before[parent].state in _NO_PICTURE:
             failed = before[parent].blocked_by or parent
-            reason = f"needs '{plan.steps[failed].label}', which failed"
-            return StepOutcome(state=State.BLOCKED, reason=reason, blocked_by=failed)
+            return StepOutcome.behind(failed, plan.steps[failed].label)
     return None
 
 

@@ -50,6 +50,12 @@ class StepOutcome:
     attempts: int = 0
     record: Annotated[Record | None, Field(exclude=True)] = None
 
+    @classmethod
+    def behind(cls, failed: str, label: str) -> StepOutcome:
+        """Of a step that needs a failed one, with this key and label."""
+        reason = f"needs '{label}', which failed"
+        return cls(state=State.BLOCKED, reason=reason, blocked_by=failed)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
