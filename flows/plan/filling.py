@@ -19,7 +19,8 @@ class Filling:
     """What a step says in a variant; what it says in all of them is worked out once.
 
     ``values`` are the variant's, by axis, and ``names`` their names; ``agreed`` is which of them it
-    depends on: variants that agree in these share it.
+    depends on: variants that agree in these share it. ``images`` are the inputs and steps that it
+    edits, by name.
     """
 
     def __init__(
@@ -34,11 +35,7 @@ class Filling:
         self._settings = tuple(filler(recipe, one) for one in node.settings.values())
         self._prompt = filler(recipe, node.prompt)
         self._negative = filler(recipe, node.negative) if node.negative else None
-        self._images = [
-            image if isinstance(image, str) else filler(recipe, image) for image in node.images
-        ]
-        named = [image for image in node.images if isinstance(image, str)]
-        self._named = named if len(named) == len(node.images) else None
+        self.images = _images(recipe, node)
         self._seed = seeding(node.id, node.axes)
 
     def label(self, names: Mapping[str, str], take: int = 1) -> str:
@@ -49,12 +46,6 @@ class Filling:
     def _to_fill(self, take: int) -> str:
         # Names of steps and axes hold no percent sign.
         return take_label(self.node.id, dict.fromkeys(self._axes, "%s"), take)
-
-    def images(self, values: Mapping[str, Value]) -> Sequence[str]:
-        """The inputs and steps that it edits, by name."""
-        if self._named is not None:
-            return self._named
-        return [one if isinstance(one, str) else one(values).strip() for one in self._images]
 
     def params(
         self,
@@ -77,6 +68,15 @@ class Filling:
         prompt = self._prompt(values).strip()
         negative = self._negative(values).strip() if self._negative is not None else None
         return settled.said(prompt, negative, seed), settled.spelling
+
+
+def _images(recipe: Recipe, node: StepNode) -> Callable[[Mapping[str, Value]], Sequence[str]]:
+    """What gives the inputs and steps that it edits, by name."""
+    named = [image for image in node.images if isinstance(image, str)]
+    if len(named) == len(node.images):
+        return lambda _: named
+    said = [image if isinstance(image, str) else filler(recipe, image) for image in node.images]
+    return lambda values: [one if isinstance(one, str) else one(values).strip() for one in said]
 
 
 def _picking(axes: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ...]]:

@@ -55,6 +55,7 @@ def filler(recipe: Recipe, template: Template) -> Callable[[Mapping[str, Value]]
         return lambda _: whole
 
     def fill(values: Mapping[str, Value]) -> str:
+        # As ``look_up``, which would be called a hundred thousand times.
         return text % tuple([
             values[name].text if attribute is None else values[name].attributes[attribute]
             for name, attribute in open_
