@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -229,6 +230,23 @@ def test_a_file_just_written_is_not_remembered(folder, monkeypatch):
     config.write_text(text.replace("1", "2", 1))
     os.utime(config, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # written within one clock tick
     assert digest.folder_digest(folder) != before
+
+
+def test_of_many_files_those_that_are_gone_are_forgotten(folder, monkeypatch):
+    def remembered() -> set[str]:
+        return set(json.loads(digest.cache_path().read_text())["files"])
+
+    digest.folder_digest(folder)
+    before, moved = remembered(), folder.with_name("moved")
+    shutil.copytree(folder, moved)
+    shutil.rmtree(folder)
+    digest.folder_digest(moved)
+    assert before <= remembered()  # a disk that is not there may be again
+    for path in digest.model_files(moved):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr(digest, "_MANY", 1)
+    digest.folder_digest(moved)
+    assert remembered() == {str(path) for path in digest.model_files(moved)}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', '{"files": {"x": [1]}}', "\0"])

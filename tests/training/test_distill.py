@@ -7,11 +7,10 @@ from kontext_engine.sampling import Shift, sigma_schedule
 from kontext_engine.training.critic import critic_loss
 from kontext_engine.training.distill import STEPS, Distiller, DistillRun, Heads, few_step_times
 from kontext_engine.training.miniature import SCHEDULER
+from tests.training.norms import NORMS
 from tests.training.test_flow import assert_bitwise_equal
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Mismatch dtype between input and weight:UserWarning"
-)
+pytestmark = NORMS
 
 
 @pytest.fixture

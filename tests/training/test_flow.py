@@ -25,11 +25,9 @@ from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.shards import Shard
+from tests.training.norms import NORMS
 
-# torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Mismatch dtype between input and weight:UserWarning"
-)
+pytestmark = NORMS
 
 
 def flat(state):

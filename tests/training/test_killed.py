@@ -11,12 +11,11 @@ import pytest
 from kontext_engine.training import miniature
 from kontext_engine.training.checkpoint import listed, load_newest
 from kontext_engine.training.shards import write_shard
+from tests.training.norms import NORMS
 from tests.training.test_flow import assert_bitwise_equal
 from tests.training.trainee import NARROW, SAVED, STEPS, train
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Mismatch dtype between input and weight:UserWarning"
-)
+pytestmark = NORMS
 ROOT = Path(__file__).parents[2]
 
 

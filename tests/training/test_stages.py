@@ -23,14 +23,12 @@ from kontext_engine.training.miniature import read_miniature
 from kontext_engine.training.stages import transformer_stage
 from kontext_engine.training.workshop import Workshop
 from tests.training.conftest import CUTOUTS
+from tests.training.norms import NORMS
 from tests.training.test_autoencoder import narrow_autoencoder
 from tests.training.test_flow import assert_bitwise_equal
 from tests.training.trainee import NARROW
 
-# torch 2.13 tells that autocast keeps the norms' weights in float32; that is meant.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Mismatch dtype between input and weight:UserWarning"
-)
+pytestmark = NORMS
 
 
 RATES = ("-1", "0", "nan", "2")
