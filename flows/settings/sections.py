@@ -117,7 +117,7 @@ class S3Settings(Section):
     passed (a server that restarts).
     """
     part_size: int = Field(default=16 * 2**20, ge=5 * 2**20)
-    """Bytes; larger objects go up in such parts."""
+    """Bytes; larger objects are replaced in such parts. A new one goes up in one request."""
     unconditional: Literal["refuse", "degrade"] = "refuse"
     """What to do on a server that ignores If-None-Match: refuse it, or go on with a warning and
     without protection against two writers of one key.

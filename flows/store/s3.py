@@ -27,7 +27,7 @@ from flows.store.s3_errors import (
     WRITING,
     Refused,
 )
-from flows.store.s3_guard import WORKING, Guard, find_out, goes_in_parts, is_guarded
+from flows.store.s3_guard import find_out, goes_in_parts, is_guarded
 from flows.store.s3_place import Place, server_clock, whole
 from flows.store.s3_retry import CONFLICTS, attempt, wait_a_turn
 from flows.store.s3_write import Upload, seconds_of, write
@@ -80,7 +80,7 @@ class S3Objects:
         return Entry(name, head["ContentLength"], changed, _version(head["ETag"], changed))
 
     def create(self, name: str, data: bytes) -> bool:
-        """PUT it on the condition that it is new; whether it is this call's."""
+        """PUT it whole on the condition that it is new; whether it is this call's."""
         mark = uuid.uuid4().hex
         if not is_guarded(self._place):
             if self._place.head(name) is not None:
@@ -98,23 +98,22 @@ class S3Objects:
         raise self._place.contested(name)
 
     def replace(self, name: str, data: bytes) -> None:
-        """PUT it over whatever is there."""
+        """PUT it over whatever is there, in parts where it is large."""
         mark = uuid.uuid4().hex
         is_guarded(self._place)  # nobody writes where it is refused
+        in_parts = goes_in_parts(self._place, data)
         for turn in range(CONFLICTS):
             # Its own may have been completed by a try whose answer was lost.
-            if self._sent(name, data, mark) or self._place.writer(name) == mark:
+            if self._sent(name, data, mark, in_parts=in_parts) or self._place.writer(name) == mark:
                 return
             wait_a_turn(turn)
         raise self._place.contested(name)
 
-    def _sent(self, name: str, data: bytes, mark: str, *, only_new: bool = False) -> bool:
+    def _sent(self, name: str, data: bytes, mark: str, **how: bool) -> bool:
         """Write it once; ``False``: another one's is in the way, or a try of this call was."""
-        fit = {Guard.KEPT} if only_new else WORKING
-        in_parts = goes_in_parts(self._place, data, fit)
         target = self._place.target(name)
         try:
-            write(self._settings, target, data, mark, only_new=only_new, in_parts=in_parts)
+            write(self._settings, target, data, mark, **how)
         except Refused as refused:
             if refused.trouble.conflict:
                 return False

@@ -101,7 +101,8 @@ def write(
 ) -> None:
     """Write an object whole, marked as ``writer``'s; nothing of a failed write can be seen.
 
-    ``target`` has its ``Bucket`` and ``Key``. ``only_new``: unless the name is taken.
+    ``target`` has its ``Bucket`` and ``Key``. ``only_new``: unless the name is taken; never in
+    parts, since servers are not to be trusted with that.
 
     Raises:
         Refused: with ``trouble.conflict`` where the name is taken, or another request for it was
@@ -112,20 +113,16 @@ def write(
         "Metadata": {WRITER: writer},
         **kept_as(settings),
     }
-    condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
     if in_parts:
-        _write_parts(settings, target, data, kept, condition)
+        _write_parts(settings, target, data, kept)
         return
+    condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
     whole = {**target, **kept, **condition, "Body": data, **sum_of(settings, data)}
     attempt(settings, lambda _: put_object(settings, whole))
 
 
 def _write_parts(
-    settings: S3Settings,
-    target: dict[str, Any],
-    data: bytes,
-    kept: dict[str, Any],
-    condition: dict[str, Any],
+    settings: S3Settings, target: dict[str, Any], data: bytes, kept: dict[str, Any]
 ) -> None:
     begun = attempt(
         settings, lambda client: told(client.create_multipart_upload(**target, **kept), "UploadId")
@@ -133,7 +130,7 @@ def _write_parts(
     target = {**target, "UploadId": begun["UploadId"]}
     try:
         parts = list(_send_parts(settings, target, data))
-        attempt(settings, lambda client: _complete(client, target, parts, condition))
+        attempt(settings, lambda client: _complete(client, target, parts))
     except BaseException:
         # Not for long: what stays behind is found by `abandoned`, and costs only space.
         with contextlib.suppress(Refused):
@@ -141,15 +138,8 @@ def _write_parts(
         raise
 
 
-def _complete(
-    client: Any,
-    target: dict[str, Any],
-    parts: list[CompletedPartTypeDef],
-    condition: dict[str, Any],
-) -> None:
-    answer = client.complete_multipart_upload(
-        **target, MultipartUpload={"Parts": parts}, **condition
-    )
+def _complete(client: Any, target: dict[str, Any], parts: list[CompletedPartTypeDef]) -> None:
+    answer = client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
     told(answer, "ETag")  # the server answers 200 before it has done the work
 
 
@@ -158,10 +148,10 @@ def _send_parts(
 ) -> Iterator[CompletedPartTypeDef]:
     view = memoryview(data)
     for number, start in enumerate(range(0, len(data), settings.part_size), start=1):
-        yield send_part(settings, target, bytes(view[start : start + settings.part_size]), number)
+        yield _send_part(settings, target, bytes(view[start : start + settings.part_size]), number)
 
 
-def send_part(
+def _send_part(
     settings: S3Settings, target: dict[str, Any], body: bytes, number: int
 ) -> CompletedPartTypeDef:
     """Send one part; what completing the upload must tell of it."""

@@ -224,11 +224,11 @@ def large() -> bytes:
 
 @pytest.fixture
 def in_parts(faulty_place, faults, monkeypatch):
-    """As a server whose multipart keeps conditions: SeaweedFS does, one writer at a time."""
+    """Objects where what is larger than a part can be replaced in parts; one is there."""
     made = faulty_place.objects(**FOUR | {"part_size": PART})
     made.create("ready", b"x")
     server = (BUCKET, connection(faulty_place.settings(**FOUR)))
-    monkeypatch.setitem(s3_guard._parts, server, s3_guard.Guard.KEPT)
+    monkeypatch.setitem(s3_guard._parts, server, True)
     faults.requests.clear()
     return made
 
@@ -246,34 +246,32 @@ def in_parts(faulty_place, faults, monkeypatch):
 )
 def test_in_parts_too_harm_changes_nothing(in_parts, faults, plain, large, fault, method, path):
     faults.harm(fault, method, path)
-    assert in_parts.create("new", large)
-    assert len(faults.harmed()) == 1
-    assert plain.get("new").data == large
-    assert list(plain.abandoned(-60)) == []
-
-
-def test_replacing_in_parts_whose_answer_was_lost(in_parts, faults, plain, large):
-    faults.harm(LoseAnswer(), "POST", "uploadId=")
     in_parts.replace("ready", large)
+    assert len(faults.harmed()) == 1
     assert plain.get("ready").data == large
+    assert list(plain.abandoned(-60)) == []
 
 
 @pytest.mark.parametrize("path", ["partNumber=2", "uploadId="])
 def test_an_upload_in_parts_that_fails_leaves_nothing(in_parts, faults, plain, large, path):
     faults.harm(FULL, "PUT" if "part" in path else "POST", path, times=None)
     with pytest.raises(StoreFull):
-        in_parts.create("new", large)
-    assert plain.get("new") is None
+        in_parts.replace("ready", large)
+    assert plain.get("ready").data == b"x"
     assert list(plain.abandoned(-60)) == []
     faults.heal()
+    in_parts.replace("ready", large)
+    assert plain.get("ready").data == large
+
+
+@pytest.mark.parametrize("fault", [LoseAnswer(), CutUpload(), SpoilUpload(), SLOW_DOWN])
+def test_creating_a_large_object_is_one_request(in_parts, faults, plain, large, fault):
+    faults.harm(fault, "PUT")
     assert in_parts.create("new", large)
-
-
-def test_an_upload_in_parts_loses_to_whoever_was_first(in_parts, plain, large):
-    assert plain.create("new", b"theirs")
-    assert not in_parts.create("new", large)
-    assert plain.get("new").data == b"theirs"
-    assert list(plain.abandoned(-60)) == []
+    assert len(faults.harmed()) == 1
+    assert plain.get("new").data == large
+    assert not in_parts.create("new", large[::-1])
+    assert [one for one in faults.requests if "upload" in one.path] == []
 
 
 # The server goes away

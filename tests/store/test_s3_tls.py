@@ -42,7 +42,8 @@ def test_objects_over_tls(place, front, certificate, checksums):
     assert objects.create("a.png", b"one")
     assert not objects.create("a.png", b"two")
     assert objects.get("a.png").data == b"one"
-    assert objects.create("large", data)
+    assert objects.create("large", data[::-1])
+    objects.replace("large", data)
     assert objects.get("large").data == data
     assert objects.touch("a.png")
     assert [entry.size for entry in objects.list("a")] == [3]
@@ -93,5 +94,6 @@ def test_a_server_that_rejects_checksums_after_the_bytes(certificate, monkeypatc
         )
         data = os.urandom(PART + 100)
         assert objects.create("a", b"one")
-        assert objects.create("large", data)
+        assert objects.create("large", data[::-1])
+        objects.replace("large", data)
         assert objects.get("large").data == data
