@@ -22,6 +22,9 @@ demo: install ## Run two sample recipes on the shipped miniature (CPU, local fol
 	$(BIN)/kontext run recipes/product-backgrounds.yaml --out $(OUT)
 	$(BIN)/kontext run recipes/journey.yaml --out $(OUT)
 
+# The suite starts some hundred processes: none of them should compile all modules anew.
+test gates: export PYTHONDONTWRITEBYTECODE :=
+
 test: install ## Run the test suite, on four processes: much of it waits for servers
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
