@@ -29,7 +29,7 @@ from flows.scheduling.forms import NightlyForm, RunForm
 from flows.scheduling.names import deployment, parent_name
 from flows.scheduling.server import at, connected, history, insist, insisting, read_many
 from flows.scheduling.statement import FleetError
-from flows.scheduling.states import heal, round_began, round_of
+from flows.scheduling.states import heal, people_say, round_began, round_of
 from flows.settings import SettingsError
 from flows.store.base import StoreAway, StoreError
 from flows.store.lanes import in_lanes
@@ -142,6 +142,8 @@ class Parent(ABC, Generic[Form, ChildT]):
         self.attempt.look()
         heal(self.client, self.attempt.run)
         runs = read_many(self.client, [one.run for one in self.open if one.run is not None])
+        if not self.why and any(one.state and one.state.is_cancelled() for one in runs.values()):
+            self._hear()
         try:
             self.see(runs)
             self.order()
@@ -153,6 +155,17 @@ class Parent(ABC, Generic[Form, ChildT]):
         self.show()
         if self.open:
             pause(self.site.tempo.look)
+
+    def _hear(self) -> None:
+        """A child of what people have cancelled may have ended before this parent has heard it.
+
+        Raises:
+            Stop: they have cancelled it, and not only a child.
+        """
+        asked = (self.attempt.run, *self.attempt.above)
+        for run in read_many(self.client, asked).values():
+            if people_say(run.state, of_above=True) is Why.CANCEL:
+                raise Stop(Why.CANCEL)
 
     def order(self) -> None:
         """Order what may begin, as far as the window allows."""
