@@ -30,6 +30,10 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights of this model: a name or a folder.")
     ] = None,
+    latents: Annotated[
+        Path | None,
+        typer.Option(help="autoencoder: keep to the latents of this model's autoencoder."),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
     compiled: Annotated[
         bool, typer.Option("--compile", help="transformer: compile the blocks.")
@@ -59,17 +63,19 @@ def train(
     """
     if not 0 < peak <= 1:
         raise typer.BadParameter("expected a rate above 0, at most 1", param_hint="--peak")
+    if latents is not None and stage != "autoencoder":
+        raise typer.BadParameter(
+            f"the stage '{stage}' has its latents from WORK/vae; expected the stage 'autoencoder'",
+            param_hint="--latents",
+        )
     levels = _widths(widths)
     falls = 0.6 if decay_from is None else min(decay_from / steps, 1.0)
     from kontext_engine.errors import EngineError
     from kontext_engine.training.autoencoder import AutoencoderRun
+    from kontext_engine.training.coding import autoencoder_stage
     from kontext_engine.training.distill import DistillRun
     from kontext_engine.training.flow import FlowRun
-    from kontext_engine.training.stages import (
-        autoencoder_stage,
-        corpus_stage,
-        transformer_stage,
-    )
+    from kontext_engine.training.stages import corpus_stage, transformer_stage
     from kontext_engine.training.workshop import Workshop
 
     work = work.expanduser()
@@ -87,7 +93,8 @@ def train(
                 work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
                 detail=detail, decoder_only=only, critic=critic,
             )  # fmt: skip
-            autoencoder_stage(shop, vae, typer.echo, start)
+            kept = latents.expanduser() if latents else None
+            autoencoder_stage(shop, vae, typer.echo, start, kept)
         elif corpus:
             corpus_stage(shop, families, small, typer.echo, workers)
         else:

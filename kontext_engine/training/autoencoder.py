@@ -2,6 +2,8 @@
 
 Loss: L1 and squared error on pixels in -1..1, the error of the finest octaves once more, and a
 small KL term that keeps latents bounded. A run of the decoder alone may have a critic as well.
+With a *teacher* the latents are the teacher's: the encoder learns to find them, the decoder to draw
+from them, so that a transformer that knows them finds its way with another autoencoder.
 Every random number derives from (seed, step), so a resumed run equals an undisturbed one.
 """
 
@@ -23,18 +25,20 @@ from torch.nn import functional
 from kontext_engine.codec import from_levels
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
-from kontext_engine.training.critic import PatchCritic, balance, critic_loss
+from kontext_engine.training.critic import Judge
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
 from kontext_engine.training.losses import detail_loss, kl_loss
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.reconstruction import Reconstruction, measure
 from kontext_engine.training.schedule import learning_rate
+from kontext_engine.training.shards import autoencoder_digest
 from kontext_engine.training.studio import Studio
 
 WIDTHS = (16, 32, 64, 128)
 KL_WEIGHT = 1e-4
 SQUARED_WEIGHT = 8.0
+SPREAD_WEIGHT = 1e-3  # of the log-variances' error under a teacher; all else uses the modes
 RING = 60  # families kept for crops: 1,680 pictures
 REFRESH = 4  # steps between new families
 
@@ -107,19 +111,22 @@ def train_autoencoder(
     device: torch.device | None = None,
     init: Path | None = None,
     report: Callable[[int, float, Reconstruction | None], None] | None = None,
+    teacher: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
     """Train, resuming from ``run.folder`` where it holds a checkpoint; returns the EMA weights.
 
-    ``held_out`` (n, 3, h, w) in -1..1 is only measured. ``report(step, loss, figures or None)`` is
+    ``held_out`` (n, 3, h, w) in -1..1 is only measured. ``teacher``: whose latents are to be kept;
+    they are scaled as its own. ``report(step, loss, figures or None)`` is
     called every 50 steps, with the held-out figures at every checkpoint.
 
     Raises:
-        TrainingError: the checkpoint there is damaged, or of another model.
+        TrainingError: the checkpoint there is damaged, or of another model, or the teacher's
+            latents have another shape.
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
     device = device or torch.device("cpu")
-    progress = _Progress(run, _begin(run, init), device)
+    progress = _Progress(run, _begin(run, init), device, teacher)
     source = CropSource(studio, run.seed)
     with whole_steps() as stopped:
         while progress.done < run.steps:
@@ -149,18 +156,43 @@ def _begin(run: AutoencoderRun, init: Path | None) -> AutoencoderKL:
 class _Progress:
     """The weights, their average, the optimizer and the critic, after ``done`` steps."""
 
-    def __init__(self, run: AutoencoderRun, model: AutoencoderKL, device: torch.device) -> None:
+    def __init__(
+        self,
+        run: AutoencoderRun,
+        model: AutoencoderKL,
+        device: torch.device,
+        teacher: AutoencoderKL | None,
+    ) -> None:
         self.run, self.device, self.done = run, device, 0
+        self.teacher = teacher
+        if teacher is not None:
+            if _shape(teacher) != _shape(model):
+                raise TrainingError(
+                    f"--latents: {_shape(teacher)}; expected {_shape(model)}: name another model"
+                )
+            teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+            kept = {name: teacher.config[name] for name in ("shift_factor", "scaling_factor")}
+            model.register_to_config(**kept)
         model.encoder.requires_grad_(not run.decoder_only)
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.ema = moving_average(self.model, 0.999)
         self.learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = Optimizers(self.model, run.peak, run.weight_decay)
-        self.critic = _Critic(run, device) if run.decoder_only and run.critic else None
+        self.critic = (
+            Judge(run.critic, run.peak, run.seed, device)
+            if run.decoder_only and run.critic
+            else None
+        )
+        self.latents = autoencoder_digest(teacher) if teacher is not None else ""
         if (state := checkpoint.load_newest(run.folder)) is not None:
             self._go_on(state)
 
     def _go_on(self, state: dict[str, Any]) -> None:
+        if state.get("latents", "") != self.latents:
+            raise TrainingError(
+                f"{self.run.folder}: the run there keeps to other latents than --latents names "
+                "now; name the same model, or move that folder away to begin anew"
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
@@ -177,7 +209,7 @@ class _Progress:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(), "step": self.done, "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "latents": self.latents,
         }  # fmt: skip
         if self.critic:
             state["critic"] = self.critic.state_dict()
@@ -190,7 +222,7 @@ class _Progress:
             self.done, peak=run.peak, warmup=run.warmup, total=run.steps, decay_from=run.decay_from
         )
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        loss, decoded = _loss(self.model, pixels, self.done, run)
+        loss, decoded = _loss(self.model, self.teacher, pixels, self.done, run)
         told = loss.item()
         if not math.isfinite(told):
             raise FloatingPointError(
@@ -209,58 +241,40 @@ class _Progress:
         return told
 
 
-class _Critic:
-    """The critic with its optimizer; it learns at the decoder's rate."""
-
-    def __init__(self, run: AutoencoderRun, device: torch.device) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)
-            net = PatchCritic()
-        self._weight = run.critic
-        self._net = net.to(device).train()
-        self._optimizer = torch.optim.AdamW(net.parameters(), lr=run.peak, betas=(0.5, 0.99))
-
-    def wish(self, loss: Tensor, decoded: Tensor, last_layer: Tensor) -> Tensor:
-        """What the critic adds to the decoder's loss."""
-        self._net.requires_grad_(False)
-        with torch.autocast(decoded.device.type, torch.bfloat16):
-            wish = -self._net(decoded).float().mean()
-        added: Tensor = self._weight * balance(loss, wish, last_layer) * wish
-        return added
-
-    def step(self, pixels: Tensor, decoded: Tensor, rate: float) -> None:
-        """Learn to tell these apart."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._net.requires_grad_(True)
-        with torch.autocast(decoded.device.type, torch.bfloat16):
-            on_true, on_decoded = self._net(torch.cat([pixels, decoded])).float().chunk(2)
-        self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(critic_loss(on_true, on_decoded))
-        self._optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"net": self._net.state_dict(), "optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._net.load_state_dict(state["net"])
-        self._optimizer.load_state_dict(state["optimizer"])
+def _shape(model: AutoencoderKL) -> str:
+    """What a latent of it is."""
+    edge = 2 ** (len(model.config["block_out_channels"]) - 1)
+    return f"latents of {model.config['latent_channels']} channels for {edge} x {edge} pixels"
 
 
 def _loss(
-    model: AutoencoderKL, pixels: Tensor, step: int, run: AutoencoderRun
+    model: AutoencoderKL,
+    teacher: AutoencoderKL | None,
+    pixels: Tensor,
+    step: int,
+    run: AutoencoderRun,
 ) -> tuple[Tensor, Tensor]:
-    """The loss on crops, and the crops decoded from a sample of their distribution."""
+    """The loss on crops, and the crops decoded from a sample of their distribution.
+
+    The teacher's distribution, where there is one: then the model's own only has to be near it.
+    """
     noise = torch.Generator().manual_seed(run.seed * 1_000_003 + step)
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        posterior = model.encode(pixels).latent_dist
+        own = posterior = model.encode(pixels).latent_dist
+        if teacher is not None:
+            with torch.no_grad():
+                posterior = teacher.encode(pixels).latent_dist
         spread = torch.randn(posterior.mean.shape, generator=noise).to(pixels.device)
         decoded = model.decode(posterior.mean + posterior.std * spread).sample.float()
     loss: Tensor = (
         functional.l1_loss(decoded, pixels)
         + SQUARED_WEIGHT * functional.mse_loss(decoded, pixels)
         + run.detail * detail_loss(decoded - pixels)
-        + KL_WEIGHT
-        * kl_loss(posterior.mean.float(), posterior.var.float(), posterior.logvar.float())
     )
-    return loss, decoded
+    if teacher is None:
+        parts = (own.mean.float(), own.var.float(), own.logvar.float())
+        return loss + KL_WEIGHT * kl_loss(*parts), decoded
+    apart = (own.mean.float() - posterior.mean.float()) * teacher.config["scaling_factor"]
+    return loss + apart.pow(2).mean() + SPREAD_WEIGHT * functional.mse_loss(
+        own.logvar.float(), posterior.logvar.float()
+    ), decoded

@@ -8,6 +8,8 @@ layer, so that it neither drowns nor is drowned (arXiv 2012.09841, section 3.1).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,3 +58,43 @@ def balance(pixel_loss: Tensor, wish: Tensor, last_layer: Tensor) -> Tensor:
     )
     factor: Tensor = ours / (theirs + 1e-6)
     return factor.clamp(max=MOST).detach()
+
+
+class Judge:
+    """The critic with its optimizer; it learns at the decoder's rate."""
+
+    def __init__(self, weight: float, rate: float, seed: int, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = PatchCritic()
+        self._weight = weight
+        self._net = net.to(device).train()
+        self._optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.5, 0.99))
+
+    def wish(self, loss: Tensor, decoded: Tensor, last_layer: Tensor) -> Tensor:
+        """What the critic adds to the decoder's loss."""
+        self._net.requires_grad_(False)
+        with torch.autocast(decoded.device.type, torch.bfloat16):
+            wish = -self._net(decoded).float().mean()
+        added: Tensor = self._weight * balance(loss, wish, last_layer) * wish
+        return added
+
+    def step(self, pixels: Tensor, decoded: Tensor, rate: float) -> None:
+        """Learn to tell these apart."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._net.requires_grad_(True)
+        with torch.autocast(decoded.device.type, torch.bfloat16):
+            on_true, on_decoded = self._net(torch.cat([pixels, decoded])).float().chunk(2)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(critic_loss(on_true, on_decoded))
+        self._optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it goes on from, bit for bit."""
+        return {"net": self._net.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._net.load_state_dict(state["net"])
+        self._optimizer.load_state_dict(state["optimizer"])

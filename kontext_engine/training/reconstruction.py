@@ -71,6 +71,22 @@ def measure(model: AutoencoderKL, pixels: Tensor) -> Reconstruction:
     )
 
 
+def agreement(model: AutoencoderKL, other: AutoencoderKL, pixels: Tensor) -> float:
+    """The share of the variance of ``other``'s latents of pictures that ``model``'s explain."""
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        mine, theirs = (
+            torch.cat(
+                [
+                    one.encode(some.to(device)).latent_dist.mode()
+                    for some in torch.split(pixels, _AT_ONCE)
+                ]
+            )
+            for one in (model, other)
+        )
+    return 1 - float((mine - theirs).pow(2).mean() / theirs.var())
+
+
 def psnr(decoded: Tensor, pixels: Tensor) -> float:
     """Mean over the pictures of their PSNR in dB."""
     error = (decoded - pixels).pow(2).mean(dim=(1, 2, 3))

@@ -1,4 +1,4 @@
-"""The stages of training, each resumable: autoencoder, its decoder, corpus, transformer, distill.
+"""The stages of training, each resumable: corpus, transformer, distill (autoencoder: ``coding``).
 
 A work folder (outside the work tree) holds everything: ``autoencoder/`` and ``transformer/``
 checkpoints, ``vae/``, ``tokenizers/``, ``corpus/*.npz``, ``grids/``, ``log.jsonl``, ``model/``,
@@ -24,7 +24,6 @@ from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
 from kontext_engine.errors import EngineError
 from kontext_engine.spec import NumericsProfile
-from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
 from kontext_engine.training.corpus import Corpus
 from kontext_engine.training.distill import Distiller, DistillRun
 from kontext_engine.training.errors import TrainingError
@@ -34,13 +33,11 @@ from kontext_engine.training.inherit import carry_ends, inherit
 from kontext_engine.training.miniature import (
     TEXT_TOKENS,
     Miniature,
-    forget_origin,
     new_miniature,
     read_miniature,
     write_model,
 )
-from kontext_engine.training.reconstruction import Reconstruction, held_out_pictures, measure
-from kontext_engine.training.shards import autoencoder_digest, build_shard, measure_latents
+from kontext_engine.training.shards import autoencoder_digest, build_shard
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
@@ -48,78 +45,7 @@ from kontext_engine.training.workshop import FULL, SMALL, Workshop, expect
 
 Say = Callable[[str], None]
 
-SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
 CARRIED = 12  # training families that the map between two autoencoders' latents is fitted to
-MEASURED = 24  # training families that shift and scale of the latents are measured on
-
-
-def autoencoder_stage(
-    shop: Workshop, run: AutoencoderRun, say: Say, init: Path | None = None
-) -> None:
-    """Train the autoencoder (or, ``run.decoder_only``, its decoder) and write ``vae/``.
-
-    ``init`` is a model, or the folder of an autoencoder, to start from; the decoder is by default
-    refined from ``vae/``, whose latents stay what they are.
-
-    Raises:
-        FileNotFoundError: ``make data`` was not run.
-        TrainingError: there is no autoencoder to start from, or the device is not there.
-        ModelError: ``init`` is no model.
-        FloatingPointError: the loss is no longer finite.
-        KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
-    """
-    every, training, _ = shop.cast()
-    device = shop.torch_device()
-    if init is not None and not (init / "config.json").is_file():
-        init = Path(resolve_model(init).source) / "vae"
-    elif run.decoder_only and init is None:
-        init = shop.work / "vae"
-        expect(init / "config.json", "autoencoder", "kontext train autoencoder")
-    studio = Studio(training, every)
-    pixels = held_out_pictures(every, SHOWN)
-    clock = _Clock()
-
-    def report(step: int, loss: float, measured: Reconstruction | None) -> None:
-        clock.tick(step)
-        if measured is not None:
-            say(
-                f"autoencoder step {step}/{run.steps}: loss {loss:.4f}, {clock.speed():.1f} "
-                f"steps/s, held-out {_told(measured)}"
-            )
-
-    model = train_autoencoder(run, studio, pixels, device, init, report)
-    if not run.decoder_only:
-        sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(MEASURED))
-        shift, scale = measure_latents(model, sample)
-        model.register_to_config(shift_factor=shift, scaling_factor=scale)
-    model.save_pretrained(shop.work / "vae")
-    forget_origin(shop.work / "vae")
-    say(f"autoencoder: held-out {_told(measure(model, pixels.to(device)))}")
-    say(f"autoencoder: wrote {shop.work / 'vae'}")
-
-
-@dataclass
-class _Clock:
-    """Steps a second, of this process alone."""
-
-    first: tuple[int, float] | None = None
-    last: tuple[int, float] = (0, 0.0)
-
-    def tick(self, step: int) -> None:
-        self.last = (step, time.monotonic())
-        self.first = self.first or self.last
-
-    def speed(self) -> float:
-        step, began = self.first or self.last
-        return (self.last[0] - step) / max(self.last[1] - began, 1e-9)
-
-
-def _told(measured: Reconstruction) -> str:
-    return (
-        f"PSNR {measured.psnr:.2f} dB, SSIM {measured.ssim:.4f}, high-frequency energy "
-        f"{measured.energy:.2f} levels of the truth's {measured.true_energy:.2f} "
-        f"({measured.sharpness:.0%})"
-    )
 
 
 def corpus_stage(shop: Workshop, families: int, small: bool, say: Say, workers: int = 1) -> None:

@@ -1,5 +1,6 @@
 """The autoencoder's training: crops by step, exact resume, and a decoder refined alone."""
 
+import copy
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from kontext_engine.training.autoencoder import (
     train_autoencoder,
 )
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.reconstruction import work
+from kontext_engine.training.reconstruction import agreement, work
 from kontext_engine.training.studio import Family
 from tests.training.test_flow import assert_adams, assert_bitwise_equal, assert_muons, stepped
 
@@ -121,6 +122,39 @@ def test_the_decoder_alone_is_refined_and_latents_stay(small, tmp_path):
     state = checkpoint.load_newest(run.folder)
     encoder = {k.removeprefix("encoder."): v for k, v in state["model"].items() if "encoder." in k}
     assert_bitwise_equal(encoder, dict(start.encoder.state_dict()))
+
+
+def test_another_autoencoder_learns_the_latents_of_a_teacher(small, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        teacher = narrow_autoencoder()
+    teacher.register_to_config(shift_factor=0.1, scaling_factor=20.0)  # untrained, they are small
+    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
+    run = run_in(tmp_path / "long", steps=60, peak=1e-2, save_every=30)
+    pixels = CropSource(small, 50).batch(0, 8, 16)
+    learned = train_autoencoder(run, small, UNSEEN, teacher=teacher)
+    first = train_autoencoder(run_in(tmp_path / "short", steps=1), small, UNSEEN, teacher=teacher)
+    assert agreement(first, teacher, pixels) < 0 < agreement(learned, teacher, pixels) < 1
+    assert (learned.config["shift_factor"], learned.config["scaling_factor"]) == (0.1, 20.0)
+    assert_bitwise_equal(teacher.state_dict(), kept)
+    # The decoder draws from the teacher's latents, not from what its own encoder makes.
+    loss, decoded = module._loss(learned, teacher, pixels, 0, run)
+    moved = copy.deepcopy(learned)
+    torch.nn.init.zeros_(moved.encoder.conv_out.weight)
+    other, same = module._loss(moved, teacher, pixels, 0, run)
+    assert torch.equal(decoded, same)
+    assert other > loss
+
+
+def test_a_teacher_of_another_shape_is_refused(small, tmp_path):
+    full = new_autoencoder().config
+    teacher = AutoencoderKL.from_config(full, block_out_channels=NARROW, latent_channels=4)
+    with pytest.raises(TrainingError) as caught:
+        train_autoencoder(run_in(tmp_path), small, UNSEEN, teacher=teacher)
+    assert str(caught.value) == (
+        "--latents: latents of 4 channels for 8 x 8 pixels; expected latents of 16 channels for "
+        "8 x 8 pixels: name another model"
+    )
 
 
 def test_untrained_weights_follow_the_seed(small, tmp_path):

@@ -13,7 +13,7 @@ import torch
 
 from flows.cli import ExitCode, main
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.training import autoencoder, miniature, shards, stages, workshop
+from kontext_engine.training import autoencoder, coding, miniature, shards, stages, workshop
 from kontext_engine.training.checkpoint import listed, load_newest
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, read_set
 from kontext_engine.training.errors import TrainingError
@@ -53,8 +53,8 @@ def small_scale():
             patch.setattr(miniature, name, value)
         patch.setattr(autoencoder, "new_autoencoder", narrow_autoencoder)
         patch.setattr(autoencoder, "RING", 2)
-        patch.setattr(stages, "SHOWN", 1)
-        patch.setattr(stages, "MEASURED", 1)
+        patch.setattr(coding, "SHOWN", 1)
+        patch.setattr(coding, "MEASURED", 1)
         for module in (stages, workshop):
             patch.setattr(module, "SMALL", (("square-64", (32, 32), 1.0),))
         patch.setattr(stages, "held_out_items", lambda every: held_out_items(every, 1))
@@ -286,6 +286,7 @@ def test_one_family_is_a_corpus(copied, monkeypatch):
     [
         *(("transformer", "--peak", peak, "a rate above 0, at most 1") for peak in RATES),
         *(("autoencoder", "--widths", text, "four multiples of 8") for text in WIDTHS),
+        ("decoder", "--latents", "kontext-mini", "expected the stage 'autoencoder'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_a_usage_error(stage, option, value, told, tmp_path, capsys):
@@ -296,7 +297,7 @@ def test_a_value_that_makes_no_sense_is_a_usage_error(stage, option, value, told
 def test_what_is_asked_of_an_autoencoder_reaches_its_training(copied, monkeypatch):
     given = []
     monkeypatch.setattr(
-        stages, "train_autoencoder", lambda run, *_: given.append(run) or narrow_autoencoder()
+        coding, "train_autoencoder", lambda run, *_: given.append(run) or narrow_autoencoder()
     )
     args = ("--work", copied, "--cutouts", CUTOUTS, "--steps", 10, "--decay-from", 8)
     options = ("--widths", "8, 16,24,32", "--detail", 0.5, "--critic", 0.25)
@@ -317,6 +318,22 @@ def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
     for name, value in ends[0].items():
         # The model is shipped in half the precision.
         assert torch.allclose(value.float(), ends[1][name].float(), rtol=0.01, atol=1e-4), name
+
+
+def test_an_autoencoder_under_the_latents_of_another(copied, told, capsys):
+    args = ("autoencoder", "--cutouts", CUTOUTS, "--batch", 1, "--work", copied / "again")
+    latents = ("--latents", copied / "model")
+    assert kontext(*args, "--steps", 1, *latents) == ExitCode.DONE
+    assert "of the latents' variance kept" in capsys.readouterr().out
+    kept, theirs = (
+        json.loads((folder / "config.json").read_text())
+        for folder in (copied / "again" / "vae", copied / "vae")
+    )
+    for name in ("shift_factor", "scaling_factor"):
+        assert kept[name] == theirs[name] != {"shift_factor": 0.0, "scaling_factor": 1.0}[name]
+    # A run is not gone on with under other latents.
+    said = told(*args, "--steps", 2)
+    assert said.startswith(f"{copied / 'again' / 'autoencoder'}: the run there keeps to other lat")
 
 
 def test_training_goes_on_without_a_grid_that_failed(copied, monkeypatch):

@@ -1,0 +1,112 @@
+"""The first stage of training: an autoencoder, or its decoder alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusers import AutoencoderKL
+
+from kontext_engine.catalogue import resolve_model
+from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
+from kontext_engine.training.miniature import forget_origin
+from kontext_engine.training.reconstruction import (
+    Reconstruction,
+    agreement,
+    held_out_pictures,
+    measure,
+)
+from kontext_engine.training.shards import measure_latents
+from kontext_engine.training.studio import Studio
+from kontext_engine.training.workshop import Workshop, expect
+
+Say = Callable[[str], None]
+
+SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
+MEASURED = 24  # training families that shift and scale of the latents are measured on
+
+
+def autoencoder_stage(
+    shop: Workshop,
+    run: AutoencoderRun,
+    say: Say,
+    init: Path | None = None,
+    latents: Path | None = None,
+) -> None:
+    """Train the autoencoder (or, ``run.decoder_only``, its decoder) and write ``vae/``.
+
+    ``init`` is a model, or the folder of an autoencoder, to start from; the decoder is by default
+    refined from ``vae/``, whose latents stay what they are. ``latents`` is one whose latents an
+    autoencoder learns to code by and to draw from.
+
+    Raises:
+        FileNotFoundError: ``make data`` was not run.
+        TrainingError: there is no autoencoder to start from, the device is not there, or
+            ``latents`` names one of another shape.
+        ModelError: ``init`` or ``latents`` is no model.
+        FloatingPointError: the loss is no longer finite.
+        KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
+    """
+    every, training, _ = shop.cast()
+    device = shop.torch_device()
+    teacher = AutoencoderKL.from_pretrained(_autoencoder_of(latents)) if latents else None
+    if init is not None:
+        init = _autoencoder_of(init)
+    elif run.decoder_only:
+        init = shop.work / "vae"
+        expect(init / "config.json", "autoencoder", "kontext train autoencoder")
+    studio = Studio(training, every)
+    pixels = held_out_pictures(every, SHOWN)
+    clock = _Clock()
+
+    def report(step: int, loss: float, measured: Reconstruction | None) -> None:
+        clock.tick(step)
+        if measured is not None:
+            say(
+                f"autoencoder step {step}/{run.steps}: loss {loss:.4f}, {clock.speed():.1f} "
+                f"steps/s, held-out {_told(measured)}"
+            )
+
+    model = train_autoencoder(run, studio, pixels, device, init, report, teacher)
+    if teacher is None and not run.decoder_only:
+        sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(MEASURED))
+        shift, scale = measure_latents(model, sample)
+        model.register_to_config(shift_factor=shift, scaling_factor=scale)
+    model.save_pretrained(shop.work / "vae")
+    forget_origin(shop.work / "vae")
+    if teacher is not None:
+        say(f"autoencoder: {agreement(model, teacher, pixels):.1%} of the latents' variance kept")
+    say(f"autoencoder: held-out {_told(measure(model, pixels.to(device)))}")
+    say(f"autoencoder: wrote {shop.work / 'vae'}")
+
+
+def _autoencoder_of(model: Path) -> Path:
+    """The folder of an autoencoder: this one, or that of a model."""
+    own = (model / "config.json").is_file()
+    return model if own else Path(resolve_model(model).source) / "vae"
+
+
+@dataclass
+class _Clock:
+    """Steps a second, of this process alone."""
+
+    first: tuple[int, float] | None = None
+    last: tuple[int, float] = (0, 0.0)
+
+    def tick(self, step: int) -> None:
+        self.last = (step, time.monotonic())
+        self.first = self.first or self.last
+
+    def speed(self) -> float:
+        step, began = self.first or self.last
+        return (self.last[0] - step) / max(self.last[1] - began, 1e-9)
+
+
+def _told(measured: Reconstruction) -> str:
+    return (
+        f"PSNR {measured.psnr:.2f} dB, SSIM {measured.ssim:.4f}, high-frequency energy "
+        f"{measured.energy:.2f} levels of the truth's {measured.true_energy:.2f} "
+        f"({measured.sharpness:.0%})"
+    )
