@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kontext_engine.codec import from_levels
+from kontext_engine.mixed import mixed
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
 from kontext_engine.training.critic import Judge
@@ -259,7 +260,7 @@ def _loss(
     The teacher's distribution, where there is one: then the model's own only has to be near it.
     """
     noise = torch.Generator().manual_seed(run.seed * 1_000_003 + step)
-    with torch.autocast(pixels.device.type, torch.bfloat16):
+    with mixed(pixels.device):
         own = posterior = model.encode(pixels).latent_dist
         if teacher is not None:
             with torch.no_grad():

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from kontext_engine.mixed import mixed
+
 CHANNELS = (32, 64, 96)
 MOST = 10.0  # of the weight that the gradients ask for
 
@@ -74,7 +76,7 @@ class Judge:
     def wish(self, loss: Tensor, decoded: Tensor, last_layer: Tensor) -> Tensor:
         """What the critic adds to the decoder's loss."""
         self._net.requires_grad_(False)
-        with torch.autocast(decoded.device.type, torch.bfloat16):
+        with mixed(decoded.device):
             wish = -self._net(decoded).float().mean()
         added: Tensor = self._weight * balance(loss, wish, last_layer) * wish
         return added
@@ -84,7 +86,7 @@ class Judge:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._net.requires_grad_(True)
-        with torch.autocast(decoded.device.type, torch.bfloat16):
+        with mixed(decoded.device):
             on_true, on_decoded = self._net(torch.cat([pixels, decoded])).float().chunk(2)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(critic_loss(on_true, on_decoded))

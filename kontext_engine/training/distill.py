@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from kontext_engine.conditioning import pack
+from kontext_engine.mixed import mixed
 from kontext_engine.sampling import Conditions, Shift, sigma_schedule, velocity
 from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.critic import critic_loss
@@ -87,7 +88,7 @@ class Distiller(FlowTrainer):
             for group in self._critic.param_groups:
                 group["lr"] = rate
             self.heads.requires_grad_(True)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with mixed(self.device):
                 on_true, on_made = self.heads(true), self.heads(made)
             torch.autograd.backward(critic_loss(on_true, on_made, weights))
             self._critic.step()
@@ -117,7 +118,7 @@ class Distiller(FlowTrainer):
             conditions, context = self._conditions(batch, source)
         weights = change_weights(target, context, self.run.change_share)
         noisy = _noised(target, noise, times)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed(self.device):
             predicted = velocity(self.modules["transformer"], noisy, times, conditions)
         errors = (predicted.float() - (noise - target)).pow(2).mean(dim=2)
         loss = (errors * weights).mean(dim=1)
@@ -128,7 +129,7 @@ class Distiller(FlowTrainer):
                 true = self._features(_noised(target, again, later), later, conditions)
             if self.done >= self.run.ahead:
                 self.heads.requires_grad_(False)
-                with torch.autocast(self.device.type, torch.bfloat16):
+                with mixed(self.device):
                     wish = -self.heads(seen)
                 loss = loss + self.run.adversarial * (wish * weights).mean(dim=1)
             self._seen = (true, [one.detach() for one in seen], weights)
@@ -136,7 +137,7 @@ class Distiller(FlowTrainer):
 
     def _features(self, noisy: Tensor, times: Tensor, conditions: Conditions) -> list[Tensor]:
         """What every block of the teacher makes of the target's tokens, (b, tokens, width)."""
-        with _watched(self._blocks) as seen, torch.autocast(self.device.type, torch.bfloat16):
+        with _watched(self._blocks) as seen, mixed(self.device):
             velocity(self.teacher, noisy, times, conditions)
         return [one[:, : noisy.shape[1]] for one in seen]
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kontext_engine.conditioning import Grid, grid_of, pack, position_ids
+from kontext_engine.mixed import mixed
 from kontext_engine.sampling import Conditions, Prompt, Shift, velocity
 from kontext_engine.spec import ContextIds
 from kontext_engine.training import checkpoint
@@ -212,7 +213,7 @@ class FlowTrainer:
         times = self._times(len(batch.prompts), target.shape[1], noise_source).to(self.device)
         noisy = (1 - times[:, None, None]) * target + times[:, None, None] * noise
         conditions, context = self._conditions(batch, noise_source)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed(self.device):
             predicted = velocity(self.modules["transformer"], noisy, times, conditions)
         errors = (predicted.float() - (noise - target)).pow(2).mean(dim=2)
         weights = change_weights(target, context, self.run.change_share)
@@ -228,7 +229,7 @@ class FlowTrainer:
             context = pack(first).to(self.device)
             shown = (worn(first, self.run.wear, source), *others)
             given = torch.cat([pack(one) for one in shown], dim=1).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed(self.device):
             prompt = self._embed(batch.prompts)
         return Conditions(prompt, self._positions(batch), given), context
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kontext_engine.codec import from_levels
+from kontext_engine.mixed import mixed
 from kontext_engine.training.cutouts import Cutout
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.looks import Look
@@ -75,7 +76,7 @@ def encode(model: AutoencoderKL, pictures: NDArray[np.uint8]) -> Tensor:
     device = next(model.parameters()).device
     pixels = from_levels(pictures, device)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), mixed(device):
         mode = model.encode(pixels).latent_dist.mode().float()
     latents: Tensor = (mode - model.config.shift_factor) * model.config.scaling_factor
     return latents

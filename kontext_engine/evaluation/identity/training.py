@@ -20,6 +20,7 @@ from torch.nn import functional
 from kontext_engine.evaluation.errors import EvaluationError
 from kontext_engine.evaluation.identity.net import WEIGHTS, IdentityNet, save_identity
 from kontext_engine.evaluation.identity.views import ViewMaker
+from kontext_engine.mixed import mixed
 from kontext_engine.training.cutouts import (
     OCCLUDERS,
     SIGNS,
@@ -143,7 +144,7 @@ def _fit(net: IdentityNet, maker: ViewMaker, run: IdentityRun) -> Iterator[Ident
 
 
 def _forward(net: IdentityNet, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed(torch.device("cpu")):
         features = net.features(pixels.contiguous(memory_format=torch.channels_last))
         scenes = net.scenes(features)
     return net.similarities(net.embed(features.float())), scenes.float()
