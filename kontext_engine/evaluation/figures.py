@@ -8,6 +8,7 @@ from typing import Any
 
 from kontext_engine.evaluation.items import CHANCE, LOCAL, EditItem
 from kontext_engine.evaluation.score import Fidelity, Share, mean, median, share
+from kontext_engine.evaluation.sharpness import Detail, Sides, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class EditScore:
     ceiling: Fidelity
     copy: Fidelity
     likeness: Likeness
+    fine: Sides
     ceiling_right: bool
     copy_right: bool
     shuffled_right: bool | None
@@ -105,6 +107,7 @@ class EditFigures:
     edit: Decibels
     keep: Decibels
     identity: Resemblance
+    fine: Detail
     redrawn: int
 
     def as_json(self) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class EditFigures:
             "edit_psnr": self.edit.as_json(),
             "preservation_psnr": self.keep.as_json(),
             "identity": self.identity.as_json(),
+            "sharpness": self.fine.as_json(),
             "baselines": {
                 "chance": CHANCE,
                 "copy": self.copy.as_json(),
@@ -146,6 +150,7 @@ def edit_figures(name: str, scores: Sequence[EditScore], stranger: float) -> Edi
             share(same),
             share([s.right and above for s, above in zip(scores, same, strict=True)]),
         ),
+        fine=detail([s.fine for s in scores]),
         redrawn=sum(s.item.attempt for s in scores),
     )
 

@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 THRESHOLD = 8  # levels: a channel that differs by more is a change
 BEST_PSNR = 60.0  # dB: stands for "no difference", so that a mean exists
 _LEAST_OUTSIDE = 0.01  # of the picture: less kept area tells nothing about preservation
-_LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
+LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 _HIGH = 0.25  # cycles a pixel: half of what a picture can hold
 
 
@@ -74,7 +74,7 @@ def artefact_energy(picture: Picture) -> float:
     A Hann window keeps the borders out. Sharp edges count too, so it means something beside the
     same figure of the ground truth.
     """
-    luma = picture.astype(np.float64) @ _LUMA
+    luma = picture.astype(np.float64) @ LUMA
     height, width = luma.shape
     window = np.outer(np.hanning(height), np.hanning(width))
     level = (luma * window).sum() / window.sum()

@@ -45,6 +45,7 @@ from kontext_engine.evaluation.items import (
     edit_items,
 )
 from kontext_engine.evaluation.score import Share, change_mask, fidelity, nearest
+from kontext_engine.evaluation.sharpness import compared
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, read_set
 
 Progress = Callable[[int, int, str], None]  # pictures made, of how many, what is under way
@@ -266,6 +267,7 @@ def score_edit(
         ceiling=fidelity(passed, panel.source, panel.truth),
         copy=fidelity(panel.source, panel.source, panel.truth),
         likeness=likeness,
+        fine=compared(output, passed, panel.source, panel.truth),
         ceiling_right=nearest(passed, candidates, mask) == 0,
         copy_right=nearest(panel.source, candidates, mask) == 0,
         shuffled_right=None if stranger is None else nearest(stranger, candidates, mask) == 0,

@@ -79,6 +79,26 @@ def identity_table(rows: tuple[EditFigures, ...], stranger: float) -> Table:
     )  # fmt: skip
 
 
+def sharpness_table(rows: tuple[EditFigures, ...]) -> Table:
+    """Detail of the kept part, and how far edges differ, beside the autoencoder's own."""
+    head = (
+        "category", "edits", "correlation / VAE", "energy / VAE / truth", "of VAE's", "of truth's",
+        "edges apart / VAE / copy",
+    )  # fmt: skip
+
+    def row(one: EditFigures) -> tuple[str, ...]:
+        fine = one.fine
+        shares = (
+            NONE if s is None else f"{100 * s:.0f} %" for s in (fine.of_autoencoder, fine.of_truth)
+        )
+        parts = ((fine.correlation, 2), (fine.energy, 2), (fine.deviation, 3))
+        told = [" / ".join(number(v, digits) for v in values) for values, digits in parts]
+        return (one.name, str(fine.count), *told[:2], *shares, told[2])
+
+    title = "Sharpness where nothing was to change (levels), and edges everywhere (0: the truth's)"
+    return Table(title, head, tuple(map(row, rows)))
+
+
 def drift_table(drift: Drift) -> Table:
     """Medians per turn."""
     lines = drift_lines(drift)
@@ -127,6 +147,7 @@ def report_tables(report: StudioReport) -> tuple[Table, ...]:
     return (
         accuracy_table(rows),
         identity_table(rows, report.retrieval.stranger_95),
+        sharpness_table(rows),
         caption_table(report),
         drift_table(report.drift),
     )
