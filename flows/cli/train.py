@@ -34,6 +34,10 @@ def train(
         Path | None,
         typer.Option(help="autoencoder: keep to the latents of this model's autoencoder."),
     ] = None,
+    drawn_by: Annotated[
+        Path | None,
+        typer.Option(help="decoder: learn to draw this model's own edits sharply, too."),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
     compiled: Annotated[
         bool, typer.Option("--compile", help="transformer: compile the blocks.")
@@ -68,6 +72,11 @@ def train(
             f"the stage '{stage}' has its latents from WORK/vae; expected the stage 'autoencoder'",
             param_hint="--latents",
         )
+    if drawn_by is not None and stage != "decoder":
+        raise typer.BadParameter(
+            f"the stage '{stage}' decodes nothing; expected the stage 'decoder'",
+            param_hint="--drawn-by",
+        )
     levels = _widths(widths)
     falls = 0.6 if decay_from is None else min(decay_from / steps, 1.0)
     from kontext_engine.errors import EngineError
@@ -94,7 +103,8 @@ def train(
                 detail=detail, decoder_only=only, critic=critic,
             )  # fmt: skip
             kept = latents.expanduser() if latents else None
-            autoencoder_stage(shop, vae, typer.echo, start, kept)
+            drawing = drawn_by.expanduser() if drawn_by else None
+            autoencoder_stage(shop, vae, typer.echo, start, kept, drawing)
         elif corpus:
             corpus_stage(shop, families, small, typer.echo, workers)
         else:

@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from kontext_engine.codec import from_levels
 from kontext_engine.mixed import mixed
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
 from kontext_engine.training.critic import Judge
+from kontext_engine.training.crops import CropSource, Drawn
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
 from kontext_engine.training.losses import detail_loss, kl_loss
@@ -40,8 +38,7 @@ WIDTHS = (16, 32, 64, 128)
 KL_WEIGHT = 1e-4
 SQUARED_WEIGHT = 8.0
 SPREAD_WEIGHT = 1e-3  # of the log-variances' error under a teacher; all else uses the modes
-RING = 60  # families kept for crops: 1,680 pictures
-REFRESH = 4  # steps between new families
+CHANGED = 0.1  # weight of a pixel that an edit changes, of what a model has drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +76,6 @@ def new_autoencoder(widths: tuple[int, ...] = WIDTHS) -> AutoencoderKL:
     )  # fmt: skip
 
 
-class CropSource:
-    """Random crops of studio pictures; what it holds at a step is a function of the step."""
-
-    def __init__(self, studio: Studio, seed: int, size: tuple[int, int] = (128, 128)) -> None:
-        self._studio, self._seed, self._size = studio, seed, size
-        self._ring: dict[int, NDArray[np.uint8]] = {}
-
-    def batch(self, step: int, count: int, crop: int) -> Tensor:
-        """float32 (count, 3, crop, crop) in -1..1."""
-        newest = RING + step // REFRESH
-        for index in range(newest - RING, newest):
-            if index not in self._ring:
-                self._ring[index] = self._studio.family(self._seed + index, self._size).pictures
-        for index in [i for i in self._ring if i < newest - RING]:
-            del self._ring[index]
-        rng = np.random.default_rng([self._seed, step, 7])
-        crops = []
-        for _ in range(count):
-            family = self._ring[int(rng.integers(newest - RING, newest))]
-            picture = family[int(rng.integers(len(family)))]
-            y, x = (int(rng.integers(0, edge - crop + 1)) for edge in picture.shape[:2])
-            piece = picture[y : y + crop, x : x + crop]
-            crops.append(piece[:, ::-1] if rng.random() < 0.5 else piece)
-        return from_levels(np.stack(crops))
-
-
 def train_autoencoder(
     run: AutoencoderRun,
     studio: Studio,
@@ -113,11 +84,13 @@ def train_autoencoder(
     init: Path | None = None,
     report: Callable[[int, float, Reconstruction | None], None] | None = None,
     teacher: AutoencoderKL | None = None,
+    drawn: Drawn | None = None,
 ) -> AutoencoderKL:
     """Train, resuming from ``run.folder`` where it holds a checkpoint; returns the EMA weights.
 
     ``held_out`` (n, 3, h, w) in -1..1 is only measured. ``teacher``: whose latents are to be kept;
-    they are scaled as its own. ``report(step, loss, figures or None)`` is
+    they are scaled as its own. ``drawn``: half of a step's crops are a model's, for a decoder to
+    draw as their truth where that is kept. ``report(step, loss, figures or None)`` is
     called every 50 steps, with the held-out figures at every checkpoint.
 
     Raises:
@@ -131,7 +104,12 @@ def train_autoencoder(
     source = CropSource(studio, run.seed)
     with whole_steps() as stopped:
         while progress.done < run.steps:
-            loss = progress.step(source.batch(progress.done, run.batch, run.crop))
+            step, count = progress.done, run.batch // 2
+            if drawn is None:
+                loss = progress.step(source.batch(step, run.batch, run.crop))
+            else:
+                pixels = source.batch(step, run.batch - count, run.crop)
+                loss = progress.step(pixels, drawn.batch(step, count, run.crop, run.seed))
             done = progress.done
             if done % run.save_every == 0 or done == run.steps:
                 progress.save()
@@ -216,14 +194,18 @@ class _Progress:
             state["critic"] = self.critic.state_dict()
         checkpoint.save(self.run.folder, self.done, state)
 
-    def step(self, pixels: Tensor) -> float:
-        """One optimizer step on crops (b, 3, h, w) in -1..1; returns the loss on their pixels."""
+    def step(self, pixels: Tensor, drawn: tuple[Tensor, Tensor, Tensor] | None = None) -> float:
+        """One optimizer step on crops (b, 3, h, w) in -1..1, and on ``Drawn.batch``; returns the
+        loss on their pixels."""
         run = self.run
         rate = learning_rate(
             self.done, peak=run.peak, warmup=run.warmup, total=run.steps, decay_from=run.decay_from
         )
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
         loss, decoded = _loss(self.model, self.teacher, pixels, self.done, run)
+        if drawn is not None:
+            latents, truths, kept = (part.to(self.device) for part in drawn)
+            loss = loss + _drawn_loss(self.model, latents, truths, kept, run)
         told = loss.item()
         if not math.isfinite(told):
             raise FloatingPointError(
@@ -240,6 +222,18 @@ class _Progress:
         self.ema.update_parameters(self.model)
         self.done += 1
         return told
+
+
+def _drawn_loss(
+    model: AutoencoderKL, latents: Tensor, truths: Tensor, kept: Tensor, run: AutoencoderRun
+) -> Tensor:
+    """The loss on what a model has drawn. Where an edit changes something there are many truths, of
+    which the mean is soft: there it hardly counts."""
+    with mixed(latents.device):
+        decoded = model.decode(latents).sample.float()
+    error = (decoded - truths) * torch.where(kept, 1.0, CHANGED)
+    loss: Tensor = error.abs().mean() + SQUARED_WEIGHT * error.pow(2).mean()
+    return loss + run.detail * detail_loss(error)
 
 
 def _shape(model: AutoencoderKL) -> str:

@@ -11,7 +11,8 @@ from diffusers import AutoencoderKL
 
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
-from kontext_engine.training.miniature import forget_origin
+from kontext_engine.training.crops import draw
+from kontext_engine.training.miniature import forget_origin, read_miniature
 from kontext_engine.training.reconstruction import (
     Reconstruction,
     agreement,
@@ -25,6 +26,8 @@ from kontext_engine.training.workshop import Workshop, expect
 Say = Callable[[str], None]
 
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
+FAMILIES = 1000  # training families of which a model draws edits
+DRAWN_FROM = 6_000_000  # the first one's seed
 MEASURED = 24  # training families that shift and scale of the latents are measured on
 
 
@@ -34,12 +37,14 @@ def autoencoder_stage(
     say: Say,
     init: Path | None = None,
     latents: Path | None = None,
+    drawn_by: Path | None = None,
 ) -> None:
     """Train the autoencoder (or, ``run.decoder_only``, its decoder) and write ``vae/``.
 
     ``init`` is a model, or the folder of an autoencoder, to start from; the decoder is by default
     refined from ``vae/``, whose latents stay what they are. ``latents`` is one whose latents an
-    autoencoder learns to code by and to draw from.
+    autoencoder learns to code by and to draw from; ``drawn_by`` a model whose edits, in the latents
+    of ``vae/``, a decoder learns to draw, too.
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
@@ -69,7 +74,13 @@ def autoencoder_stage(
                 f"steps/s, held-out {_told(measured)}"
             )
 
-    model = train_autoencoder(run, studio, pixels, device, init, report, teacher)
+    drawn = None
+    if drawn_by is not None:
+        miniature = read_miniature(Path(resolve_model(drawn_by).source))
+        vae = AutoencoderKL.from_pretrained(shop.work / "vae")
+        drawn = draw(miniature, vae, studio, range(DRAWN_FROM, DRAWN_FROM + FAMILIES))
+        say(f"autoencoder: {len(drawn.latents)} edits drawn by {drawn_by}")
+    model = train_autoencoder(run, studio, pixels, device, init, report, teacher, drawn)
     if teacher is None and not run.decoder_only:
         sample = (studio.family(5_000_000 + k, (128, 128)).pictures for k in range(MEASURED))
         shift, scale = measure_latents(model, sample)

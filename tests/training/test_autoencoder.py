@@ -12,13 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from kontext_engine.training import autoencoder as module
-from kontext_engine.training import checkpoint
-from kontext_engine.training.autoencoder import (
-    AutoencoderRun,
-    CropSource,
-    new_autoencoder,
-    train_autoencoder,
-)
+from kontext_engine.training import checkpoint, crops
+from kontext_engine.training.autoencoder import AutoencoderRun, new_autoencoder, train_autoencoder
+from kontext_engine.training.crops import CropSource
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.reconstruction import agreement, work
 from kontext_engine.training.studio import Family
@@ -38,7 +34,7 @@ def narrow_autoencoder(_=None):
 
 @pytest.fixture(autouse=True)
 def small_scale(monkeypatch):
-    monkeypatch.setattr(module, "RING", 3)
+    monkeypatch.setattr(crops, "RING", 3)
     monkeypatch.setattr(module, "new_autoencoder", narrow_autoencoder)
 
 

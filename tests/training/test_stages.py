@@ -13,7 +13,15 @@ import torch
 
 from flows.cli import ExitCode, main
 from kontext_engine.catalogue import resolve_model
-from kontext_engine.training import autoencoder, coding, miniature, shards, stages, workshop
+from kontext_engine.training import (
+    autoencoder,
+    coding,
+    crops,
+    miniature,
+    shards,
+    stages,
+    workshop,
+)
 from kontext_engine.training.checkpoint import listed, load_newest
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS, read_set
 from kontext_engine.training.errors import TrainingError
@@ -52,7 +60,8 @@ def small_scale():
         for name, value in NARROW.items():
             patch.setattr(miniature, name, value)
         patch.setattr(autoencoder, "new_autoencoder", narrow_autoencoder)
-        patch.setattr(autoencoder, "RING", 2)
+        patch.setattr(crops, "RING", 2)
+        patch.setattr(coding, "FAMILIES", 1)
         patch.setattr(coding, "SHOWN", 1)
         patch.setattr(coding, "MEASURED", 1)
         for module in (stages, workshop):
@@ -141,12 +150,13 @@ def test_distillation_begins_with_the_trained_model_and_leaves_it(copied, told, 
     assert said.startswith(f"{copied / 'model' / 'model_index.json'}: no model here; run `kontext")
 
 
-def test_the_decoder_is_refined_under_the_same_latents(copied):
+def test_the_decoder_is_refined_under_the_same_latents(copied, capsys):
     trained = copied
     before = load_newest(trained / "autoencoder")["ema"]
     args = ("--work", trained, "--cutouts", CUTOUTS, "--steps", 1, "--batch", 2)
     config = (trained / "vae" / "config.json").read_text()
-    assert kontext("decoder", *args) == ExitCode.DONE
+    assert kontext("decoder", *args, "--drawn-by", trained / "model") == ExitCode.DONE
+    assert f"autoencoder: 4 edits drawn by {trained / 'model'}" in capsys.readouterr().out
     after = load_newest(trained / "decoder")["ema"]
     for name, value in after.items():
         if name.startswith("module.encoder."):
@@ -287,6 +297,7 @@ def test_one_family_is_a_corpus(copied, monkeypatch):
         *(("transformer", "--peak", peak, "a rate above 0, at most 1") for peak in RATES),
         *(("autoencoder", "--widths", text, "four multiples of 8") for text in WIDTHS),
         ("decoder", "--latents", "kontext-mini", "expected the stage 'autoencoder'"),
+        ("autoencoder", "--drawn-by", "kontext-mini", "expected the stage 'decoder'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_a_usage_error(stage, option, value, told, tmp_path, capsys):
