@@ -26,7 +26,7 @@ from kontext_engine.training.workshop import Workshop, expect
 Say = Callable[[str], None]
 
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
-FAMILIES = 1000  # training families of which a model draws edits
+FAMILIES = 500  # training families of which a model draws edits
 DRAWN_FROM = 6_000_000  # the first one's seed
 MEASURED = 24  # training families that shift and scale of the latents are measured on
 
