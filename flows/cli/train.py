@@ -90,7 +90,7 @@ def train(
     work = work.expanduser()
     shop = Workshop(work, cutouts.expanduser(), device.value, threads)
     name = f"{stage}-small" if small and stage in {"transformer", "distill"} else stage
-    start = init.expanduser() if init else None
+    start, kept, drawing = (one and one.expanduser() for one in (init, latents, drawn_by))
     corpus = stage == "corpus"
     rest = "makes what is missing" if corpus else "goes on from the last checkpoint"
     stopped = f"stopped; the same command {rest}"
@@ -102,8 +102,6 @@ def train(
                 work / name, steps, min(batch, 8), peak=peak, decay_from=falls, widths=levels,
                 detail=detail, decoder_only=only, critic=critic,
             )  # fmt: skip
-            kept = latents.expanduser() if latents else None
-            drawing = drawn_by.expanduser() if drawn_by else None
             autoencoder_stage(shop, vae, typer.echo, start, kept, drawing)
         elif corpus:
             corpus_stage(shop, families, small, typer.echo, workers)

@@ -232,6 +232,11 @@ def _drawn_loss(
     with mixed(latents.device):
         decoded = model.decode(latents).sample.float()
     error = (decoded - truths) * torch.where(kept, 1.0, CHANGED)
+    return _picture_loss(error, run)
+
+
+def _picture_loss(error: Tensor, run: AutoencoderRun) -> Tensor:
+    """Of an error (b, 3, h, w) on pixels: L1, squared, and the finest octaves once more."""
     loss: Tensor = error.abs().mean() + SQUARED_WEIGHT * error.pow(2).mean()
     return loss + run.detail * detail_loss(error)
 
@@ -261,11 +266,7 @@ def _loss(
                 posterior = teacher.encode(pixels).latent_dist
         spread = torch.randn(posterior.mean.shape, generator=noise).to(pixels.device)
         decoded = model.decode(posterior.mean + posterior.std * spread).sample.float()
-    loss: Tensor = (
-        functional.l1_loss(decoded, pixels)
-        + SQUARED_WEIGHT * functional.mse_loss(decoded, pixels)
-        + run.detail * detail_loss(decoded - pixels)
-    )
+    loss = _picture_loss(decoded - pixels, run)
     if teacher is None:
         parts = (own.mean.float(), own.var.float(), own.logvar.float())
         return loss + KL_WEIGHT * kl_loss(*parts), decoded

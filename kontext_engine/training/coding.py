@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +20,7 @@ from kontext_engine.training.reconstruction import (
 )
 from kontext_engine.training.shards import measure_latents
 from kontext_engine.training.studio import Studio
-from kontext_engine.training.workshop import Workshop, expect
-
-Say = Callable[[str], None]
+from kontext_engine.training.workshop import Say, Workshop, expect
 
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
 FAMILIES = 500  # training families of which a model draws edits

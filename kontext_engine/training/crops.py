@@ -15,7 +15,8 @@ from kontext_engine.conditioning import grid_of, pack, position_ids, unpack
 from kontext_engine.evaluation.score import change_mask
 from kontext_engine.sampling import Conditions, Prompt, Shift, denoise, sigma_schedule
 from kontext_engine.spec import ContextIds
-from kontext_engine.training.looks import pairs
+from kontext_engine.training.corpus import REFERENCES
+from kontext_engine.training.looks import draw_looks, pairs
 from kontext_engine.training.miniature import SCHEDULER, STEPS, TEXT_TOKENS, Miniature
 from kontext_engine.training.shards import encode
 from kontext_engine.training.studio import Studio
@@ -98,8 +99,9 @@ def draw(
 def _edits(
     model: Miniature, autoencoder: AutoencoderKL, studio: Studio, seed: int, size: tuple[int, int]
 ) -> tuple[Tensor, NDArray[np.uint8], NDArray[np.bool_]]:
-    family, rng = studio.family(seed, size), np.random.default_rng([seed, 17])
-    options = [pair for pair in pairs(family.looks) if pair.category not in {"style", "place"}]
+    subject, rng = studio.subject(seed), np.random.default_rng([seed, 17])
+    looks = draw_looks(seed, studio.has_faces(subject))
+    options = [pair for pair in pairs(looks) if pair.category not in REFERENCES]
     # A category each, so that those with many pairs do not crowd out the others.
     names = sorted({pair.category for pair in options})
     chosen = []
@@ -107,10 +109,10 @@ def _edits(
         found = [pair for pair in options if pair.category == name]
         chosen.append(found[int(rng.integers(len(found)))])
     sources, truths = (
-        np.stack([family.pictures[k] for k in places])
+        studio.family(seed, size, looks=[looks[k] for k in places]).pictures
         for places in ([p.source for p in chosen], [p.target for p in chosen])
     )
-    prompts = [instruct(pair, family.subject.noun, rng) for pair in chosen]
+    prompts = [instruct(pair, subject.noun, rng) for pair in chosen]
     context = encode(autoencoder, sources)
     grid = grid_of(context)
     noise = torch.randn(context.shape, generator=torch.Generator().manual_seed(seed))

@@ -11,7 +11,6 @@ import copy
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,9 +40,7 @@ from kontext_engine.training.shards import autoencoder_digest, build_shard
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.tokenizers import build_tokenizers
 from kontext_engine.training.wording import vocabulary_texts
-from kontext_engine.training.workshop import FULL, SMALL, Workshop, expect
-
-Say = Callable[[str], None]
+from kontext_engine.training.workshop import FULL, SMALL, Say, Workshop, expect
 
 CARRIED = 12  # training families that the map between two autoencoders' latents is fitted to
 

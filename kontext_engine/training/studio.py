@@ -71,6 +71,10 @@ class Studio:
         tones = self._cast[category][int(rng.integers(len(self._cast[category])))]
         return tones[int(rng.integers(len(tones)))]
 
+    def subject(self, seed: int) -> Cutout:
+        """Whom the family of this seed shows."""
+        return self.cast(np.random.default_rng([seed, 1]))
+
     def family(
         self,
         seed: int,
@@ -79,9 +83,7 @@ class Studio:
         looks: Sequence[Look] | None = None,
     ) -> Family:
         """Render one family. ``size`` is (width, height); ``looks`` default to drawn ones."""
-        rng = np.random.default_rng([seed, 1])
-        drawn = self.cast(rng)
-        subject = subject or drawn
+        subject = subject or self.subject(seed)
         stage = Stage.place(subject, seed, size)
         chosen = tuple(looks) if looks is not None else draw_looks(seed, self.has_faces(subject))
         sets = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from kontext_engine.training.cutouts import (
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.looks import draw_looks
 from kontext_engine.training.shards import Shard, autoencoder_digest, read_shard
+
+Say = Callable[[str], None]
 
 # (file name, picture size, share of the families): 64 px first, then the miniature's sizes.
 SMALL = (("square-64", (64, 64), 1.0),)
