@@ -13,11 +13,11 @@ from torch import Tensor
 from kontext_engine.codec import from_levels
 from kontext_engine.conditioning import grid_of, pack, position_ids, unpack
 from kontext_engine.evaluation.score import change_mask
-from kontext_engine.sampling import Conditions, Prompt, Shift, denoise, sigma_schedule
+from kontext_engine.sampling import Conditions, Shift, denoise, sigma_schedule
 from kontext_engine.spec import ContextIds
 from kontext_engine.training.corpus import REFERENCES
 from kontext_engine.training.looks import draw_looks, pairs
-from kontext_engine.training.miniature import SCHEDULER, STEPS, TEXT_TOKENS, Miniature
+from kontext_engine.training.miniature import SCHEDULER, STEPS, Miniature
 from kontext_engine.training.shards import encode
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.wording import instruct
@@ -117,7 +117,7 @@ def _edits(
     grid = grid_of(context)
     noise = torch.randn(context.shape, generator=torch.Generator().manual_seed(seed))
     conditions = Conditions(
-        _embed(model, prompts),
+        model.embed(*model.tokenize(prompts)),
         position_ids(grid, [grid], ContextIds.INDEX),
         pack(context),
     )
@@ -126,14 +126,3 @@ def _edits(
     config = autoencoder.config
     kept = [~change_mask(a, b[None]) for a, b in zip(sources, truths, strict=True)]
     return latents / config["scaling_factor"] + config["shift_factor"], truths, np.stack(kept)
-
-
-def _embed(model: Miniature, prompts: list[str]) -> Prompt:
-    clip, t5 = (
-        tokenizer(
-            prompts, padding="max_length", max_length=TEXT_TOKENS, truncation=True,
-            return_tensors="pt",
-        ).input_ids
-        for tokenizer in (model.tokenizer, model.tokenizer_2)
-    )  # fmt: skip
-    return Prompt(model.text_encoder_2(t5)[0], model.text_encoder(clip).pooler_output)

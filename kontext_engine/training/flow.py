@@ -28,7 +28,7 @@ from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
 from kontext_engine.training.losses import change_weights, worn
 from kontext_engine.training.meter import Meter
-from kontext_engine.training.miniature import SCHEDULER, TEXT_TOKENS, Miniature
+from kontext_engine.training.miniature import SCHEDULER, Miniature
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.schedule import learning_rate
 
@@ -257,24 +257,14 @@ class FlowTrainer:
         return self._ids[key]
 
     def _embed(self, prompts: tuple[str, ...]) -> Prompt:
-        """Text states with gradients; T5 is padded without a mask, as in inference."""
+        """Text states with gradients."""
         rows = [self._tokenize(p) for p in prompts]
-        clip = torch.stack([r[0] for r in rows]).to(self.device)
-        t5 = torch.stack([r[1] for r in rows]).to(self.device)
-        states = self.modules["text_encoder_2"](t5)[0]
-        pooled = self.modules["text_encoder"](clip).pooler_output
-        return Prompt(states, pooled)
+        clip, t5 = (torch.cat(ids).to(self.device) for ids in zip(*rows, strict=True))
+        return self.model.embed(clip, t5)
 
     def _tokenize(self, prompt: str) -> tuple[Tensor, Tensor]:
         if prompt not in self._tokens:
-
-            def ids(tokenizer: Any) -> Tensor:
-                row = tokenizer(
-                    prompt, padding="max_length", max_length=TEXT_TOKENS, truncation=True
-                )
-                return torch.tensor(row.input_ids)
-
             if len(self._tokens) > 200_000:
                 self._tokens.clear()
-            self._tokens[prompt] = (ids(self.model.tokenizer), ids(self.model.tokenizer_2))
+            self._tokens[prompt] = self.model.tokenize([prompt])
         return self._tokens[prompt]

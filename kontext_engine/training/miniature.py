@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -22,6 +23,7 @@ from transformers import (
 )
 
 from kontext_engine.geometry import Size
+from kontext_engine.sampling import Prompt
 from kontext_engine.spec import ContextIds, ModelSpec, write_spec
 
 TEXT_TOKENS = 32
@@ -50,6 +52,21 @@ class Miniature:
     text_encoder_2: T5EncoderModel
     tokenizer: CLIPTokenizer
     tokenizer_2: T5TokenizerFast
+
+    def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """CLIP's and T5's token ids (b, ``TEXT_TOKENS``) of prompts, padded or cut to that."""
+        clip, t5 = (
+            tokenizer(
+                list(prompts), padding="max_length", max_length=TEXT_TOKENS, truncation=True,
+                return_tensors="pt",
+            ).input_ids
+            for tokenizer in (self.tokenizer, self.tokenizer_2)
+        )  # fmt: skip
+        return clip, t5
+
+    def embed(self, clip: Tensor, t5: Tensor) -> Prompt:
+        """Text states of token ids; T5 is padded without a mask, as in inference."""
+        return Prompt(self.text_encoder_2(t5)[0], self.text_encoder(clip).pooler_output)
 
     def modules(self) -> nn.ModuleDict:
         """The learned modules under the names that a diffusers folder gives them."""
