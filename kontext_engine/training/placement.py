@@ -105,19 +105,6 @@ class Stage:
         foot = min(height - 3, self.box[3] + round(height * 0.02))
         return left, foot - edge, left + edge, foot
 
-    def shadow(self, canvas: Pixels, box: tuple[int, int, int, int]) -> Pixels:
-        """A soft elliptic shadow under whatever stands in ``box``."""
-        height, width = canvas.shape[:2]
-        left, _, right, bottom = box
-        cx, rx = (left + right) / 2, max(2.0, (right - left) * 0.42)
-        ry = max(1.5, rx * 0.2)
-        y0, y1 = max(0, int(bottom - 3 * ry)), min(height, int(bottom + 3 * ry) + 1)
-        yy, xx = np.mgrid[y0:y1, 0:width]
-        fall = np.exp(-(((xx - cx) / rx) ** 2 + ((yy - bottom) / ry) ** 2))
-        shaded = canvas.copy()
-        shaded[y0:y1] *= (1 - 0.45 * fall[..., None]).astype(np.float32)
-        return shaded
-
 
 @lru_cache(maxsize=4096)
 def _cutout_pixels(cutout: Cutout) -> NDArray[np.uint8]:
@@ -147,6 +134,23 @@ def over(canvas: Pixels, top: Layer, at: tuple[int, int]) -> Pixels:
     alpha = part[..., 3:]
     out[y0:y1, x0:x1] = out[y0:y1, x0:x1] * (1 - alpha) + part[..., :3] * alpha
     return out
+
+
+def shadow(canvas: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+    """A soft elliptic shadow under whatever stands in ``box``, as far as it is seen.
+
+    A narrow subject that is ``close`` has its foot, and all of its shadow, below the picture.
+    """
+    height, width = canvas.shape[:2]
+    left, _, right, bottom = box
+    cx, rx = (left + right) / 2, max(2.0, (right - left) * 0.42)
+    ry = max(1.5, rx * 0.2)
+    y0, y1 = (min(max(0, int(y)), height) for y in (bottom - 3 * ry, bottom + 3 * ry + 1))
+    yy, xx = np.mgrid[y0:y1, 0:width]
+    fall = np.exp(-(((xx - cx) / rx) ** 2 + ((yy - bottom) / ry) ** 2))
+    shaded = canvas.copy()
+    shaded[y0:y1] *= (1 - 0.45 * fall[..., None]).astype(np.float32)
+    return shaded
 
 
 def outline(canvas: Pixels, box: tuple[int, int, int, int], thickness: int = 2) -> Pixels:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kontext_engine.training.cutouts import DRAWN, FACES, OCCLUDERS, THINGS, Cutout, split_of
 from kontext_engine.training.effects import TINTS, tint, weather
 from kontext_engine.training.looks import Look, draw_looks
-from kontext_engine.training.placement import Stage, layer, outline, over
+from kontext_engine.training.placement import Stage, layer, outline, over, shadow
 from kontext_engine.training.scenes import Pixels, render_scene
 from kontext_engine.training.signs import Sign
 from kontext_engine.training.styles import STYLES, rimmed
@@ -114,7 +114,7 @@ class Studio:
 
     def _played(self, stage: Stage, look: Look, canvas: Pixels) -> Pixels:
         """The subject on the set, with what covers it and what stands beside it."""
-        canvas = stage.shadow(canvas, stage.box)
+        canvas = shadow(canvas, stage.box)
         actor = stage.actor
         if look.colour:
             actor = np.dstack([tint(actor[..., :3], TINTS[look.colour]), actor[..., 3:]])
@@ -132,7 +132,7 @@ class Studio:
                 prop = layer(self._props[look.thing], x1 - x0)
                 left, top = (x0 + x1 - prop.shape[1]) // 2, y1 - prop.shape[0]
                 box = (left, top, left + prop.shape[1], y1)
-                canvas = over(stage.shadow(canvas, box), prop, (left, top))
+                canvas = over(shadow(canvas, box), prop, (left, top))
         if look.weather:
             canvas = weather(look.weather, canvas, stage.seed)
         if look.box and look.side:
