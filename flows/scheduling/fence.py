@@ -84,9 +84,8 @@ class _Execution:
         )
         why: Why | None = None
         try:
-            runs = read_many(self.client, attempt.above).values()
-            said = {people_say(run.state, of_above=True) for run in runs}
-            why = next((one for one in (Why.CANCEL, Why.WAIT) if one in said), None)
+            runs = read_many(self.client, (attempt.run, *attempt.above))
+            why = people_say(runs, attempt.run, attempt.above)
             if why is None:
                 self.site.attempts[attempt.run] = attempt
                 become(attempt)
@@ -145,7 +144,7 @@ class _Execution:
             run = read(self.client, attempt.run)
             if run is None or run.state is None or run.state.is_final():
                 return None
-            said = people_say(run.state, of_above=False)
+            said = people_say({run.id: run}, run.id)
             if said is not None or not self._has_verdict(run):
                 return said
             time.sleep(AGAIN)

@@ -160,12 +160,12 @@ class Parent(ABC, Generic[Form, ChildT]):
         """A child of what people have cancelled may have ended before this parent has heard it.
 
         Raises:
-            Stop: they have cancelled it, and not only a child.
+            Stop: they have said so of it, or of what stands above it, and not only of a child.
         """
-        asked = (self.attempt.run, *self.attempt.above)
-        for run in read_many(self.client, asked).values():
-            if people_say(run.state, of_above=True) is Why.CANCEL:
-                raise Stop(Why.CANCEL)
+        run, above = self.attempt.run, self.attempt.above
+        said = people_say(read_many(self.client, (run, *above)), run, above)
+        if said is not None:
+            raise Stop(said)
 
     def order(self) -> None:
         """Order what may begin, as far as the window allows."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.states import Cancelled, Running, Scheduled, Suspended
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 DISTINCT = 3  # workers on which a chunk may come to nothing
 SUSPENDED_FOR = 10**7  # seconds; a suspended run waits for a person, not for a clock
 PUT_OFF = 60.0  # seconds; what is scheduled later than this waits for a resumed parent
+_CANCELS = {StateType.CANCELLED, StateType.CANCELLING}
 _ENDS = (StateType.FAILED, StateType.CANCELLED)  # for people
 
 
@@ -78,13 +79,18 @@ def heal(client: SyncPrefectClient, flow_run: UUID) -> None:
         client.set_flow_run_state(flow_run, Running(message="its holder is alive"))
 
 
-def people_say(state: State[Any] | None, *, of_above: bool) -> Why | None:
-    """What somebody has made of a run by its state."""
-    if state is not None and state.type in {StateType.CANCELLED, StateType.CANCELLING}:
+def people_say(runs: Mapping[UUID, FlowRun], run: UUID, above: Sequence[UUID] = ()) -> Why | None:
+    """What somebody has made of a run, or of what stands above it, by the states of ``runs``.
+
+    That any of them is cancelled goes before that another is suspended.
+    """
+    states = {one: runs[one].state for one in (run, *above) if one in runs}
+    types = {one: state.type for one, state in states.items() if state is not None}
+    if _CANCELS.intersection(types.values()):
         return Why.CANCEL
-    if state is not None and state.type is StateType.PAUSED:
-        return Why.WAIT if of_above else Why.SUSPEND
-    return None
+    if types.get(run) is StateType.PAUSED:
+        return Why.SUSPEND
+    return Why.WAIT if StateType.PAUSED in types.values() else None
 
 
 def round_of(states: Sequence[State[object]]) -> int:

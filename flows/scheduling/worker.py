@@ -197,12 +197,10 @@ def watch(site: Site, client: SyncPrefectClient) -> None:
     found = [one for one in list(site.attempts.values()) if not one.closing]
     runs = read_many(client, {id_ for one in found for id_ in (one.run, *one.above)})
     for attempt in found:
-        for id_ in (attempt.run, *attempt.above):
-            state = runs[id_].state if id_ in runs else None
-            said = people_say(state, of_above=id_ != attempt.run)
-            if said is not None and attempt.said is None:
-                log.info("%s: people say: %s", attempt.name, said.value)
-                attempt.said = said
+        said = people_say(runs, attempt.run, attempt.above)
+        if said is not None and attempt.said is None:
+            log.info("%s: people say: %s", attempt.name, said.value)
+            attempt.said = said
 
 
 def stop_at_once(site: Site) -> None:

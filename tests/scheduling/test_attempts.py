@@ -43,9 +43,9 @@ def recipe(tmp_path):
 def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(quick, recipe):
     done = kontext(quick, "run", recipe, "--prefect", "--json", cwd=recipe.parent)
     assert done.returncode == 1, done.stderr
-    told = json.loads(done.stdout)
-    assert told["counts"] == {**told["counts"], "done": 4, "failed": 1, "blocked": 1}
-    name = told["manifest"].removeprefix(f"{quick.store}/")
+    answer = json.loads(done.stdout)
+    assert answer["counts"] == {**answer["counts"], "done": 4, "failed": 1, "blocked": 1}
+    name = answer["manifest"].removeprefix(f"{quick.store}/")
     manifest = Manifest.model_validate_json(quick.home.get(name))
     (failed,) = manifest.in_state(State.FAILED)
     assert DEADLY in failed.label or DEADLY in failed.params["prompt"]
@@ -55,9 +55,13 @@ def test_a_picture_that_kills_its_engine_fails_and_blocks_only_what_needs_it(qui
     assert blocked.blocked_by == failed.key
     # Whoever looks at the run in the dashboard reads the same.
     run = UUID(re.search(r"flow-run/(\S+)", done.stderr)[1])
-    told = "\n".join(logged(quick, run))
-    assert f"{failed.label}: attempt 1 failed: " in told
-    assert "given up after 3 attempts that made nothing" in told
+
+    def told() -> str:
+        return "\n".join(logged(quick, run))
+
+    # Prefect sends what a run says every two seconds.
+    until(lambda: "given up after 3 attempts that made nothing" in told(), 30.0, told)
+    assert f"{failed.label}: attempt 1 failed: " in told()
     # They come after the manifest, with which the command has ended.
     rows = json.loads(until(lambda: shown(quick, run, FAILURES), 60.0, quick.said))
     assert {(row["step"], row["ended"]) for row in rows} == {

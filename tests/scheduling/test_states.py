@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from uuid import uuid4
+
 import pytest
 from prefect.states import (
     Cancelled,
+    Cancelling,
     Completed,
     Crashed,
     Failed,
     Pending,
     Running,
     Scheduled,
+    Suspended,
 )
 
-from flows.scheduling.states import Try, is_hopeless, round_of, tries_in, try_words
+from flows.scheduling.attempt import Why
+from flows.scheduling.states import Try, is_hopeless, people_say, round_of, tries_in, try_words
 
 
 def history(*tries):
@@ -73,3 +79,27 @@ def test_each_end_that_is_final_for_people_begins_a_round():
     assert round_of(states) == 0
     assert round_of([*states, Failed(), Scheduled(), Cancelled(), Scheduled()]) == 2
     assert round_of([Running(), Crashed(), Scheduled(), Running()]) == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "said"),
+    [
+        (Running(), [], None),
+        (Running(), [Running(), Completed()], None),
+        (None, [None], None),
+        (Cancelling(), [], Why.CANCEL),
+        (Running(), [Running(), Cancelled()], Why.CANCEL),
+        (Suspended(), [Running()], Why.SUSPEND),
+        (Running(), [Suspended(), Running()], Why.WAIT),
+        (Suspended(), [Suspended()], Why.SUSPEND),  # resumed for itself alone
+        (Suspended(), [Cancelled()], Why.CANCEL),  # or it would wait for ever
+        (Running(), [Suspended(), Cancelling()], Why.CANCEL),
+        (Running(), ["deleted"], None),
+        ("deleted", [Cancelled()], Why.CANCEL),
+    ],
+)  # fmt: skip
+def test_what_people_say_of_a_run_and_of_those_above_it(own, above, said):
+    asked = [uuid4() for _ in range(1 + len(above))]
+    states = zip(asked, [own, *above], strict=True)
+    runs = {one: SimpleNamespace(state=state) for one, state in states if state != "deleted"}
+    assert people_say(runs, asked[0], asked[1:]) is said
