@@ -13,44 +13,24 @@ target, is refused.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.pull.part import Part, Wanted, delivered
 from flows.pull.target import Memory, PullError, Refused, clean, inside, target_errors
-from flows.recipe.naming import is_reserved
-from flows.run.approved import approved
 from flows.run.manifest import FILE_NAME as MANIFEST
-from flows.run.manifest import Manifest, parse_manifest
-from flows.run.outputs import OutputError, check_output_name
-from flows.run.report.links import PAGE
-from flows.run.table import FILE_NAME as TABLE
-from flows.run.table import JSON_NAME
+from flows.run.manifest import parse_manifest
 from flows.store.base import NameLeaves
-from flows.store.objects import Entry, Held, Objects
-from flows.store.record import is_digest
-from flows.store.runfolder import RUNS, THUMBS
+from flows.store.objects import Held, Objects
+from flows.store.runfolder import RUNS
 from kontext_engine.files import write_whole
 
-RECIPE = "recipe.yaml"
 JOBS = 16
-_PAGES = (RECIPE, TABLE, JSON_NAME, PAGE)
-_THUMB = re.compile(rf"{THUMBS}/[0-9a-f]{{64}}-\d+x\d+\.webp")
 _TURNS = 3  # how often a run may change while it is pulled
 
 Tell = Callable[["PullProgress"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One file: its place in the run and below the target; bytes and digest where known."""
-
-    path: str
-    size: int
-    version: str = ""
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +87,7 @@ def pull(
         ManifestError: this version cannot read the run's manifest.
         StoreError: the store fails as a whole.
     """
-    before = _delivered(objects, since) if since else frozenset()
+    before = delivered(objects, since) if since else None
     for _ in range(_TURNS):
         held = objects.get(f"{RUNS}/{run}/{MANIFEST}")
         if held is None:
@@ -115,8 +95,7 @@ def pull(
                 f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here, so this run has not ended; "
                 "expected a finished run; wait for it, or run its recipe again"
             )
-        part = _Part(prefix, before, bool(since), only_approved)
-        turn = _Pull(objects, run, target, held, part, tell)
+        turn = _Pull(objects, run, target, held, Part(prefix, before, only_approved), tell)
         done = turn.work(jobs)
         if not turn.outdated:
             return done
@@ -128,34 +107,6 @@ def pull(
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What of a run is wanted: outputs below ``prefix`` that are not among those ``before``, and
-    approved where that is asked for.
-    """
-
-    prefix: str
-    before: frozenset[tuple[str, str]]
-    changed: bool
-    approved: bool
-
-    @property
-    def is_all(self) -> bool:
-        """Whether that is the run as it is, with its page and manifest."""
-        return not (self.prefix or self.changed or self.approved)
-
-
-def _delivered(objects: Objects, run: str) -> frozenset[tuple[str, str]]:
-    """The paths of a run's files, each with its digest."""
-    held = objects.get(f"{RUNS}/{run}/{MANIFEST}")
-    if held is None:
-        raise PullError(
-            f"{objects.where}/{RUNS}/{run}: no {MANIFEST} here; expected a finished run"
-        )
-    manifest = parse_manifest(held.data, f"{objects.where}/{RUNS}/{run}/{MANIFEST}")
-    return frozenset((one.path, one.sha256) for one in manifest.outputs if one.sha256 is not None)
-
-
 class _Pull:
     """One pass over the run as one version of its manifest tells it.
 
@@ -164,17 +115,15 @@ class _Pull:
     """
 
     def __init__(
-        self, objects: Objects, run: str, target: Path, held: Held, part: _Part, tell: Tell
+        self, objects: Objects, run: str, target: Path, held: Held, part: Part, tell: Tell
     ) -> None:
         self._objects = objects
         self._folder = f"{RUNS}/{run}/"
         self._target = target
         self._held = held
         self._part = part
-        self._prefix = part.prefix
         self._tell = tell
         self._manifest = parse_manifest(held.data, f"{objects.where}/{self._folder}{MANIFEST}")
-        self._approved = approved(self._manifest, objects) if part.approved else None
         self._memory = Memory(target)
         self._done = Pulled(run, target)
         self.outdated = False
@@ -184,11 +133,12 @@ class _Pull:
             self._target.mkdir(parents=True, exist_ok=True)
             clean(self._target)
             self._memory.read()
-            outputs = self._outputs()
-            wanted = [*outputs, *self._others()] if self._part.is_all else outputs
-            self._done.files += len(wanted)
+            chosen = self._part.of(self._objects, self._folder, self._manifest)
+            self._done.files += len(chosen.wanted) + len(chosen.problems)
+            self._done.problems += chosen.problems
+            self._done.notes += chosen.notes
             try:
-                self._fetch_all(wanted, jobs)
+                self._fetch_all(chosen.wanted, jobs)
             finally:
                 self._memory.write()
             now = self._objects.stat(self._folder + MANIFEST)
@@ -196,68 +146,6 @@ class _Pull:
             if self._part.is_all and not self.outdated:
                 self._finish()
         return self._done
-
-    def _outputs(self) -> list[Wanted]:
-        found: list[Wanted] = []
-        unwritten = same = others = 0
-        beginning = _beginning(self._prefix, self._manifest)
-        for output in self._manifest.outputs:
-            if not output.path.startswith(beginning):
-                continue
-            if self._approved is not None and output.path not in self._approved.paths:
-                others += 1
-                continue
-            if output.sha256 is None:
-                unwritten += 1
-            elif (output.path, output.sha256) in self._part.before:
-                same += 1
-            elif self._may(output.path, output.sha256):
-                found.append(Wanted(output.path, output.size or 0, sha256=output.sha256))
-        if unwritten:
-            self._done.notes.append(f"{unwritten} outputs were not made by this run")
-        if same:
-            self._done.notes.append(f"{same} outputs are as they were, and left out")
-        if self._approved is not None:
-            self._done.notes += self._approved.left
-            if more := others - len(self._approved.left):
-                self._done.notes.append(f"{more} outputs are not approved, and left out")
-        left = unwritten or same or others
-        if self._prefix and not (found or left or self._done.problems):
-            where = f"{self._objects.where}/{self._folder[:-1]}"
-            raise PullError(
-                f"{where}: no output begins with '{self._prefix}'; there are "
-                f"{_beginnings(self._manifest)}"
-            )
-        return found
-
-    def _may(self, path: str, sha256: str) -> bool:
-        why = ""
-        try:
-            check_output_name(path)
-        except OutputError as error:
-            why = str(error)
-        parts = path.split("/")
-        if not why and any(part != part.strip(" .") or is_reserved(part) for part in parts):
-            why = f"output {path!r} is no file name on every system"
-        if not why and not is_digest(sha256):
-            why = f"output {path!r} has no SHA-256 in the manifest"
-        if why:
-            self._done.files += 1
-            self._done.problems.append(f"{why}; it is left out")
-        return not why
-
-    def _others(self) -> list[Wanted]:
-        """Thumbnails, recipe and page, as the home lists them."""
-        entries: list[Entry] = list(self._objects.list(f"{self._folder}{THUMBS}/"))
-        for name in _PAGES:
-            if entry := self._objects.stat(self._folder + name):
-                entries.append(entry)
-        found: list[Wanted] = []
-        for entry in entries:
-            path = entry.name.removeprefix(self._folder)
-            if path in _PAGES or _THUMB.fullmatch(path):
-                found.append(Wanted(path, entry.size, entry.version))
-        return found
 
     def _fetch_all(self, wanted: Sequence[Wanted], jobs: int) -> None:
         total, came = sum(item.size for item in wanted), 0
@@ -331,15 +219,3 @@ class _Pull:
         elif not (path.is_file() and path.read_bytes() == self._held.data):
             write_whole(path, self._held.data)
             self._note(MANIFEST, len(self._held.data))
-
-
-def _beginning(prefix: str, manifest: Manifest) -> str:
-    """``hero`` means the folder where there is one, and ``hero-2`` is not in it."""
-    folder = f"{prefix}/" if prefix else ""
-    return folder if any(output.path.startswith(folder) for output in manifest.outputs) else prefix
-
-
-def _beginnings(manifest: Manifest) -> str:
-    names = sorted({output.path.partition("/")[0] for output in manifest.outputs})
-    shown = ", ".join(names[:8])
-    return (f"{shown} …" if len(names) > 8 else shown) or "none at all"
