@@ -87,6 +87,14 @@ def unknown(
     return f"{subject}; {f'expected {one_of(names)}' if names else 'there is none yet'}; {remedy}"
 
 
+def unknown_name(what: str, word: str, where: str, known: Iterable[str], section: str) -> str:
+    """``unknown`` for what a recipe itself names, in this section of it."""
+    names, declare = list(known), f"declare it under '{section}:'"
+    # What has a dot is no name: a file is meant.
+    remedy = "write one of these" if names and "." not in word else declare
+    return unknown(what, word, where, names, remedy)
+
+
 def one_of(names: Sequence[str], limit: int = 12) -> str:
     """``'a', 'b' or 'c'``; a long list is cut."""
     shown = [f"'{name}'" for name in names[:limit]]

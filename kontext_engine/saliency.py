@@ -136,7 +136,7 @@ def _loaded(file: str, digest: str) -> _Model:
     except Exception as error:  # of untrusted data
         raise RequestError(
             f"{name}: cannot be loaded as ONNX ({_line(error)}); expected one file with its "
-            "weights inside"
+            "weights inside; export the model again, or name another"
         ) from error
     return _checked(session, name)
 

@@ -74,7 +74,8 @@ def up(
     from flows.up.folder import StateFolder
     from flows.up.programs import Options
 
-    settings = effective(recipes=recipes, device=device, worker={"engines": engines})
+    # A wrong place is told as everywhere else; without one the set has an S3 server of its own.
+    settings = effective(store=store, recipes=recipes, device=device, worker={"engines": engines})
     nothing_here = settings.recipes == Settings().recipes and not Path(settings.recipes).exists()
     offered = (Path(sys.prefix, place) for place in SAMPLES) if nothing_here else ()
     if samples := next(filter(Path.is_dir, offered), None):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from PIL import ImageColor
 
 from flows.plan.step import Credit, Format, Metadata, Shape
-from flows.problems import unknown
+from flows.problems import unknown_name
 from flows.recipe.graph import StepNode
 from flows.recipe.handout import OutputSpec
 from flows.recipe.node import Loc
@@ -90,7 +90,7 @@ def is_step(review: Review, loc: Loc, name: str, where: str) -> bool:
     """Whether the recipe has such a step; that it has none is noted."""
     found = name in review.recipe.document.steps
     if not found:
-        text = unknown("step", name, where, review.recipe.named_steps, "write one of these")
+        text = unknown_name("step", name, where, review.recipe.named_steps, "steps")
         review.wrong(loc, text)
     return found
 

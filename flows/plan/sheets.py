@@ -11,7 +11,7 @@ from flows.plan.filing import credit_of, is_step
 from flows.plan.fonts import SHIPPED, FontError, lacking
 from flows.plan.outputs import Made, check_path, rendered, takes_of, unsafe
 from flows.plan.step import PlannedOutput, PlannedSheet, SheetFormat, SourceImage, Tile
-from flows.problems import unknown
+from flows.problems import unknown_name
 from flows.recipe.axes import Axis, Value
 from flows.recipe.graph import StepNode
 from flows.recipe.handout import SheetSpec
@@ -141,7 +141,7 @@ def _place(
         return _anywhere
     axis, _, field = spec.order.partition(".")
     if axis not in axes:
-        text = unknown("axis", axis, "order", axes, "write one of these")
+        text = unknown_name("axis", axis, "order", axes, "matrix")
         review.wrong((*loc, "order"), text)
         return _anywhere
     values = axes[axis].values

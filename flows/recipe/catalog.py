@@ -80,7 +80,8 @@ class Catalog:
     def fetched(self, recipe: str) -> Iterator[Found]:
         """A recipe by its name here, or by ``s3://bucket/key.yaml``, as a file for a while.
 
-        One from S3 may read nothing but S3: what lies on this machine was not put there for it.
+        One of a folder may read what lies in that folder, wherever the process runs. One from
+        S3 may read nothing but S3: what lies on this machine was not put there for it.
         Tables, and what it extends, are read from below its own prefix.
 
         Raises:
@@ -88,7 +89,10 @@ class Catalog:
         """
         address = recipe if is_s3(recipe) else f"{self.where}/{self._file(recipe)}"
         if not is_s3(address):
-            yield Found(Path(address), "", self._settings)
+            roots = (*self._settings.inputs.roots, str(Path(self.where).absolute()))
+            with_it = self._settings.inputs.model_copy(update={"roots": roots})
+            own = self._settings.model_copy(update={"inputs": with_it})
+            yield Found(Path(address), "", own)
             return
         text, kept = self._download(address, recipe)
         home = address.rpartition("/")[0]

@@ -23,7 +23,8 @@ IDENTIFIER_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
 # No sign that labels, selectors or file systems use, and no space at either end.
 _SIGNS = r",=\[\]{}/\\\"'<>|?*:\x00-\x1f"
 NAME_PATTERN = rf"^[^\s{_SIGNS}](?:[^{_SIGNS}]{{0,58}}[^\s{_SIGNS}])?$"
-_SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})")
+_SIDES = r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})"  # × as on platforms' pages
+_SIZE = re.compile(_SIDES)
 
 
 def mistake(text: str, at: str = "") -> PydanticCustomError:
@@ -66,6 +67,10 @@ def templated(kind: Any) -> WrapValidator:
 def _read_size(value: Any) -> Size | Literal["match"]:
     if value == "match":
         return "match"
+    return _sides(value, "'match', '128x128' or {width: 128, height: 128}")
+
+
+def _sides(value: Any, expected: str) -> Size:
     if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
         return Size(int(found[1]), int(found[2]))
     if isinstance(value, dict) and set(value) == {"width", "height"}:
@@ -73,16 +78,14 @@ def _read_size(value: Any) -> Size | Literal["match"]:
         if all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
             return Size(*sides)
     shown = "{...}" if isinstance(value, dict) else value
-    raise mistake(
-        f"size '{shown}' cannot be read; expected 'match', '128x128' or "
-        "{width: 128, height: 128}; write one of these"
-    )
+    raise mistake(f"size '{shown}' cannot be read; expected {expected}; write one of these")
 
 
 def _read_exact(value: Any) -> Size:
-    size = _read_size(value)
-    if size == "match":
-        raise mistake("size 'match' is no size of a file; expected '1080x1350'; write one")
+    expected = "'1080x1350' or {width: 1080, height: 1350}"
+    if value == "match":
+        raise mistake(f"size 'match' is no size of a file; expected {expected}; write one of these")
+    size = _sides(value, expected)
     if not (min(size) > 0 and max(size) <= MAX_SIDE):
         raise mistake(f"size {size}: expected sides of 1 to {MAX_SIDE} pixels; choose another")
     return size
@@ -115,6 +118,13 @@ _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?%")
 
 TemplateText = Annotated[str, Field(pattern=r"\{")]
 
+_SIZE_TEXT = {"type": "string", "pattern": rf"^\s*{_SIDES}\s*$"}
+_SIZE_SIDES = {
+    "type": "object",
+    "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
+    "required": ["width", "height"],
+    "additionalProperties": False,
+}
 _TEXT_JSON = {"type": ["string", "number", "boolean"]}
 
 Identifier = Annotated[
@@ -132,14 +142,9 @@ SizeField = Annotated[
         {
             "anyOf": [
                 {"const": "match"},
-                {"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"},
+                _SIZE_TEXT,
                 {"type": "string", "pattern": r"\{"},  # a template
-                {
-                    "type": "object",
-                    "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
-                    "required": ["width", "height"],
-                    "additionalProperties": False,
-                },
+                _SIZE_SIDES,
             ]
         }
     ),
@@ -147,7 +152,7 @@ SizeField = Annotated[
 ExactSize = Annotated[
     Size,
     PlainValidator(_read_exact),
-    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]{1,5}\s*x\s*[0-9]{1,5}\s*$"}),
+    WithJsonSchema({"anyOf": [_SIZE_TEXT, _SIZE_SIDES]}),
 ]
 Length = Annotated[
     int | str,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from flows.problems import unknown
+from flows.problems import unknown_name
 from flows.recipe.axes import Axis, Value
 from flows.recipe.effects import check_settings, setting
 from flows.recipe.fields import is_template
@@ -234,7 +234,7 @@ def _sources(
         if source in known:
             continue
         names = [*document.inputs, *(step for step in review.recipe.named_steps if step != name)]
-        text = unknown("step or input", source, "image", names, "write one of these")
+        text = unknown_name("step or input", source, "image", names, "inputs")
         if source == name:
             text = (
                 f"step '{name}' edits its own picture; expected an input or another step; "

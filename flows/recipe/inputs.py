@@ -163,6 +163,8 @@ def _unusable(path: Path, text: str, what: str = "a picture") -> str | None:
         if path.is_dir():
             every = f"{text.rstrip('/')}/*"
             return f"'{text}' is a folder; expected a picture; write '{every}' for all in it"
+        if path.exists():
+            return f"'{text}' is a pipe or a device; expected {what}; name a file"
         siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()

@@ -12,6 +12,7 @@ from flows.problems import Mark, Problem
 Scalar = str | int | float | bool | None
 Loc = tuple[str | int, ...]
 
+_COMMENT = re.compile(r"[ \t]+(#\S.*)")
 _NULL = re.compile(r"(null|Null|NULL|~|)\Z")
 _BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]{1,40}\Z")
@@ -103,6 +104,12 @@ class Source:
         if find and (at := written.find(find, *node.span)) >= 0:
             mark = mark_at(written, at)
         return Problem(node.file or self.path, mark, text, loc)
+
+    def comment_at(self, loc: Loc) -> str | None:
+        """What follows an empty value in its line and looks meant, as ``#f4f2ee`` does."""
+        node = self.node(loc)
+        found = node and _COMMENT.match(self.written(node), node.span[0])
+        return found[1].rstrip() if found else None
 
     def written(self, node: Node) -> str:
         """The text of the file that a node of the tree is from."""

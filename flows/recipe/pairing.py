@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.problems import unknown
+from flows.problems import unknown, unknown_name
 from flows.recipe.axes import Axis, Value
 from flows.recipe.expand import Join
 from flows.recipe.node import Loc, Source
@@ -176,7 +176,7 @@ class Slots:
         loc = ("zip", at) if self._is_nested() else ("zip",)
         for index, name in enumerate(group):
             if name not in self.axes:
-                text = unknown("axis", name, "zip", self.axes, "write one of these")
+                text = unknown_name("axis", name, "zip", self.axes, "matrix")
                 self.review.wrong((*loc, index), text)
             elif sum(name in other for other in self.review.recipe.document.zip) > 1 or (
                 group.count(name) > 1

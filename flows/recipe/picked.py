@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flows.problems import did_you_mean, one_of, unknown
+from flows.problems import did_you_mean, one_of, unknown_name
 from flows.recipe.fields import key_of
 from flows.recipe.node import Loc
 from flows.recipe.region import KINDS
@@ -39,7 +39,7 @@ def pick_sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
             )
             review.wrong(where, text)
         elif source not in document.steps:
-            review.wrong(where, unknown("step", source, "from", others, "write one of these"))
+            review.wrong(where, unknown_name("step", source, "from", others, "steps"))
         elif source in found:
             review.wrong(where, f"'{source}' stands twice; expected it once; remove one")
         else:
@@ -50,7 +50,7 @@ def pick_sources(review: Review, name: str, spec: StepSpec) -> tuple[str, ...]:
         if of in known:
             found.append(of)
         else:
-            text = unknown("step or input", of, "of", known, "write one of these")
+            text = unknown_name("step or input", of, "of", known, "inputs")
             review.wrong((*loc, "by", "of"), text)
     return tuple(dict.fromkeys(found))
 

@@ -101,6 +101,8 @@ def _unreadable(
         return wrong
     if path.is_file():
         return None
+    if path.exists():
+        return f"'{text}' is a folder, a pipe or a device; expected {what}; name a file"
     folder = text[: len(text) - len(Path(text).name)]
     try:
         beside = [folder + item.name for item in path.parent.iterdir()]

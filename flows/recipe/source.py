@@ -21,6 +21,7 @@ from flows.recipe.errors import RecipeError
 from flows.recipe.naming import is_text, legible
 from flows.recipe.node import Field, Node, Source, mark_at, resolve_scalar
 
+_DEVICES = Path("/dev")
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
 MAX_NODES = 20_000
@@ -28,10 +29,15 @@ MAX_NODES = 20_000
 _CORE = "tag:yaml.org,2002:"
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _KINDS = {yaml.MappingStartEvent: "map", yaml.SequenceStartEvent: "seq"}
+_WHOLE = "put quotes around the whole text, as in '{product} on a beach'"
 _REMEDIES = (
     ("mapping values are not allowed", "quote text that contains ': ', or mend the indentation"),
     ("cannot start any token", "indent with spaces, not tabs, and quote text with @, ` or %"),
     ("could not find expected ':'", "write each entry as 'key: value'"),
+    ("expected <block end>, but found '<scalar>'", f"{_WHOLE}, or indent the entries alike"),
+    ("but got '<scalar>'", f"{_WHOLE}, or put commas between entries"),
+    ("but got ':'", "quote text that contains ': ', or put commas between entries"),
+    ("expected alphabetic or numeric character", "quote text that begins with '*' or '&'"),
     ("expected <block end>", "indent the entries of one block alike"),
     ("undefined alias", "define it first with '&name'"),
     ("but got", "close every bracket and brace and put commas between entries"),
@@ -52,6 +58,8 @@ def read_source(path: Path, shown: str | None = None) -> Source:
     try:
         if path.is_dir():
             raise _fatal(name, None, "is a folder; expected a YAML file; name the file in it")
+        if path.is_fifo() and _DEVICES not in path.absolute().parents:  # what a shell hands over
+            raise _fatal(name, None, "is a named pipe; expected a YAML file; write it to one")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -111,7 +119,7 @@ def _root(text: str, path: str) -> Node | None:
             raise _fatal(path, mark, what)
     except yaml.MarkedYAMLError as error:
         opened = composer.open[-1] if composer.open else Mark()
-        raise RecipeError([_syntax_problem(error, path, opened)]) from None
+        raise RecipeError([_syntax_problem(error, path, opened, text)]) from None
     except yaml.YAMLError as error:
         what = f"not valid YAML ({error}); expected a YAML file; see https://yaml.org"
         raise _fatal(path, Mark(), what) from None
@@ -256,12 +264,22 @@ def _decode(data: bytes, name: str) -> str:
         raise _fatal(name, mark, "not UTF-8 text; expected UTF-8; save it again as UTF-8") from None
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, path: str, opened: Mark) -> Problem:
+def _cut_off(written: str, opened: Mark) -> int | None:
+    """The first line from ``opened`` on whose comment closes something."""
+    lines = written.splitlines()[opened.line - 1 :]
+    closing = (at for at, line in enumerate(lines) if re.search(r"\s#.*[]}\"']", line))
+    return next((opened.line + at for at in closing), None)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, path: str, opened: Mark, written: str) -> Problem:
     what = (error.problem or "syntax error").split(";")[0]
     if "stream end" in what or "end of stream" in what:
         begins = _mark(error.context_mark)  # of a quote or a bracket, or the file's own end
         mark = begins if begins < _mark(error.problem_mark) else opened
-        text = "not valid YAML; what opens here is not closed before the file ends; close it"
+        remedy = "close it"
+        if (cut := _cut_off(written, mark)) is not None:
+            remedy = f"its end in line {cut} stands behind '#', as a comment: quote that text"
+        text = f"not valid YAML; what opens here is not closed before the file ends; {remedy}"
         return Problem(path, mark, text)
     remedies = (remedy for part, remedy in _REMEDIES if part in what)
     remedy = next(remedies, "check quotes, brackets and indentation here")

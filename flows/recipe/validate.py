@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from flows.problems import Mark, Problem, did_you_mean, unknown
+from flows.problems import Mark, Problem, did_you_mean, one_line, unknown
 from flows.recipe.entries import AxisEntry, InputEntry, Matrix
 from flows.recipe.errors import RecipeError
 from flows.recipe.fields import IDENTIFIER_PATTERN, keys_of
@@ -163,6 +163,9 @@ def _empty_values(source: Source, node: Node, loc: Loc) -> Iterator[tuple[Loc, P
             yield from _empty_values(source, item, (*loc, index))
     elif node.value is None:
         text = f"{_subject(loc)} is empty; expected a value; give it one or remove it"
+        if (comment := source.comment_at(loc)) is not None:
+            what = f"'{one_line(comment)}' is read as a comment, so {_subject(loc)} is empty"
+            text = f"{what}; expected a value; put it in quotes"
         yield loc, source.problem(loc, text)
 
 

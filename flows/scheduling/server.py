@@ -66,7 +66,8 @@ def connected() -> Iterator[SyncPrefectClient]:
     if not PREFECT_API_URL.value():
         raise NoServerError(
             "PREFECT_API_URL is not set; expected the address of a Prefect server, such as "
-            "http://127.0.0.1:4200/api; start one with 'prefect server start' and set it"
+            "http://127.0.0.1:4200/api; 'kontext up' starts one with "
+            "workers and writes it into .kontext/environment; or set that of your own"
         )
     with get_client(sync_client=True) as client:
         yield client

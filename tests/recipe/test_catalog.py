@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flows.plan.plan import make_plan
@@ -31,6 +33,18 @@ def test_recipes_have_names(catalog, tmp_path):
     assert catalog.names("spring") == ["spring/c"]
     with catalog.fetched("spring/c") as found:
         assert found.path == tmp_path / "spring/c.yaml"
+
+
+SHIPPED = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize("name", Catalog(str(SHIPPED), Settings()).names())
+def test_a_recipe_of_a_folder_reads_what_lies_in_that_folder(name, tmp_path, monkeypatch):
+    """Wherever the worker that looks it up runs."""
+    monkeypatch.chdir(tmp_path)
+    with Catalog(str(SHIPPED), Settings()).fetched(name) as found:
+        recipe = read_recipe(found.path, (), found.settings, found.fetch)
+        assert make_plan(recipe, model=MODEL, settings=found.settings).steps
 
 
 @pytest.mark.parametrize(

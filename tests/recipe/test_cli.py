@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from typer import Exit
+from typer.main import get_command
 
-from flows.cli import VERBS
+from flows.cli import VERBS, build_app
+from flows.cli.examples import EXAMPLES
 from flows.cli.plan import duration
 from flows.plan import plan as plan_module
 from flows.recipe.schema import json_schema_text
@@ -159,6 +164,14 @@ def test_help_documents_the_exit_codes(verb, monkeypatch, capsys):
     code, shown, _ = kontext(capsys, verb, "--help")
     assert code == 0
     assert "1 some steps failed; 2 the recipe or a setting is wrong; 130 interrupted." in shown
+
+
+@pytest.mark.parametrize("call", [one for calls in EXAMPLES.values() for one in calls])
+def test_the_examples_of_help_are_calls_that_are_understood(call):
+    _, verb, *arguments = shlex.split(call)
+    ends = pytest.raises(Exit) if "--help" in arguments else contextlib.nullcontext()
+    with ends:
+        get_command(build_app((verb,))).commands[verb].make_context(verb, arguments)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ missing-prompt missing-op bad-op quoted-int bool-int float-int steps-zero steps-
 guidance-text guidance-range negative-seed prompt-number prompt-braces prompt-empty
 bad-step-name fit-value several-at-once no-version version-2 version-quoted no-steps
 size-unreadable edit-without-image generate-with-image variable-unset axis-not-list axis-empty
-of-every-kind value-bad-name include-list input-number output-format output-size-match
+of-every-kind value-bad-name include-list input-number output-format output-ground-is-a-comment
+output-size-match output-size-unreadable
 sheet-key sheet-columns
 output-neither zip-one zip-not-a-list zip-in-matrix-of-unknown-kind takes-zero takes-many
 takes-text takes-in-defaults parameter-unknown-type parameter-without-type

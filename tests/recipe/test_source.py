@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,20 @@ steps:
 def test_deep_nesting_ends_in_a_message(text: str) -> None:
     with pytest.raises(RecipeError):
         plain(text)
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    os.mkfifo(path)
+    with pytest.raises(RecipeError, match="is a named pipe; expected a YAML file; write it to one"):
+        read_source(path)
+
+
+def test_what_a_shell_hands_over_is_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"version: 1\n")
+    os.close(writing)
+    try:
+        assert to_plain(read_source(Path(f"/dev/fd/{reading}")).root) == {"version": 1}
+    finally:
+        os.close(reading)

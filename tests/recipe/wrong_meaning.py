@@ -75,6 +75,14 @@ steps:
 """,
         "6:12: unknown step or input 'hreo' in image: did you mean 'hero'?",
     ),
+    "unknown-image-is-a-file": (
+        "inputs: {p: samples/shoe.png}\nsteps:\n  s: {op: edit, image: photo.jpg, prompt: hi}\n",
+        "4:24: unknown step or input 'photo.jpg' in image; expected 'p'; declare it under 'inputs:'",
+    ),
+    "unknown-image-and-no-other": (
+        "steps:\n  s: {op: edit, image: photo.jpg, prompt: hi}\n",
+        "3:24: unknown step or input 'photo.jpg' in image; there is none yet; declare it under 'inputs:'",
+    ),
     "unknown-image-far": (
         """\
 steps:

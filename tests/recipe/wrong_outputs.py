@@ -203,7 +203,30 @@ outputs:
     ),
     "output-size-match": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: match}\n",
-        "4:34: size 'match' is no size of a file; expected '1080x1350'; write one",
+        "4:34: size 'match' is no size of a file; expected '1080x1350' or {width: 1080, height: 1350}; write one of these",
+    ),
+    "output-size-unreadable": (
+        "steps:\n  s: {op: generate, prompt: hi}\noutputs: [{step: s, size: 10}]\n",
+        "4:27: size '10' cannot be read; expected '1080x1350' or {width: 1080, height: 1350}; write one of these",
+    ),
+    "output-size-huge": (
+        "steps:\n  s: {op: generate, prompt: hi}\noutputs: [{step: s, size: 100000x100000}]\n",
+        "4:27: size 100000x100000: expected sides of 1 to 16383 pixels; choose another",
+    ),
+    "output-ground-is-a-comment": (
+        """\
+steps:
+  s: {op: generate, prompt: hi}
+outputs:
+  - step: s
+    size: 100x100
+    ground: #f4f2ee
+    name: # none yet
+""",
+        [
+            "7:5: '#f4f2ee' is read as a comment, so 'ground' is empty; expected a value; put it in quotes",
+            "8:5: 'name' is empty; expected a value; give it one or remove it",
+        ],
     ),
     "output-size-zero": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {step: s, name: a.jpg, size: 20000x9}\n",

@@ -33,6 +33,52 @@ steps:
         "steps: {s: {op: generate\n",
         "2:12: not valid YAML; what opens here is not closed before the file ends; close it",
     ),
+    "text-behind-a-mapping": (
+        """\
+steps:
+  s:
+    op: generate
+    prompt: {product} on a beach
+""",
+        "5:23: not valid YAML; expected <block end>, but found '<scalar>'; put quotes around the whole text, as in '{product} on a beach', or indent the entries alike",
+    ),
+    "text-behind-quotes": (
+        """\
+steps:
+  s:
+    op: generate
+    prompt: "{product}" on a beach
+""",
+        "5:25: not valid YAML; expected <block end>, but found '<scalar>'; put quotes around the whole text, as in '{product} on a beach', or indent the entries alike",
+    ),
+    "text-behind-a-mapping-in-braces": (
+        "steps: {s: {op: generate, prompt: {product} on a beach}}\n",
+        "2:45: not valid YAML; expected ',' or '}', but got '<scalar>'; put quotes around the whole text, as in '{product} on a beach', or put commas between entries",
+    ),
+    "colon-in-text-in-braces": (
+        "steps: {s: {op: generate, prompt: make it: blue}}\n",
+        "2:42: not valid YAML; expected ',' or '}', but got ':'; quote text that contains ': ', or put commas between entries",
+    ),
+    "text-that-begins-with-a-star": (
+        "inputs: {p: **/*.png}\n",
+        "2:14: not valid YAML; expected alphabetic or numeric character, but found '*'; quote text that begins with '*' or '&'",
+    ),
+    "brace-behind-a-comment": (
+        """\
+steps:
+  s: {op: generate,
+      prompt: give it number #1}
+""",
+        "3:6: not valid YAML; what opens here is not closed before the file ends; its end in line 4 stands behind '#', as a comment: quote that text",
+    ),
+    "unclosed-above-a-comment": (
+        """\
+steps:
+  s: {op: generate,  # of the sky
+      prompt: give it  # more
+""",
+        "3:6: not valid YAML; what opens here is not closed before the file ends; close it",
+    ),
     "duplicate-key": (
         "name: a\nname: b\n",
         "3:1: duplicate key 'name'; it is already on line 2; remove or rename one of them",

@@ -209,6 +209,13 @@ def test_report_is_made_again_from_the_manifest_and_the_store(made, kontext, tmp
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / ended.stdout.strip()).read_text() == page
     assert ended.stderr.splitlines()[-1].strip() == "imported:"
+    recipe = folder.name.removeprefix(folder.name[:11]).rpartition("-")[0]
+    for part in (folder.name, recipe):  # of the store that the settings name
+        (folder / "report.html").unlink()
+        assert kontext("real", "report", part).returncode == 0
+        assert (folder / "report.html").read_text() == page
+    ended = kontext("real", "report", "nothing")
+    assert (ended.returncode, ended.stderr.startswith("out: no run")) == (2, True)
 
 
 def test_models_lists_what_there_is(kontext):

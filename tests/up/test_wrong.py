@@ -141,6 +141,8 @@ WRONG = [
     (a_port_taken, ("--port", "23456"), r"port 23456 is taken; expected a free one for .*"),
     (another_database, (), r"\S+prefect\.db: is not empty and no database of Prefect's .*"),
     (no_database, (), r"\S+prefect\.db: is not empty and no database of Prefect's .*; expected .*"),
+    (None, ("--store", "s3:/shots"), r"--store: is no address of a store: 's3:…' is no place .*"),
+    (None, ("--store", "gs://shots"), r"--store: is no place for pictures; expected a folder .*"),
     (begun, ("--store", "here"), r"\.kontext: was begun with an S3 server of its own; expected .*"),
     (begun, ("--postgres",), r"\.kontext: was begun on SQLite; expected the same; leave out .*"),
     (without("supervisor"), (), r"supervisor is not installed; .*install 'kontext-pipeline\[up\]'"),
