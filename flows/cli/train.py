@@ -78,6 +78,10 @@ def train(
             param_hint="--drawn-by",
         )
     levels = _widths(widths)
+    if drawn_by is not None and batch < 2:
+        raise typer.BadParameter(
+            "half of a step is what the model draws; expected 2 at least", param_hint="--batch"
+        )
     falls = 0.6 if decay_from is None else min(decay_from / steps, 1.0)
     from kontext_engine.errors import EngineError
     from kontext_engine.training.autoencoder import AutoencoderRun

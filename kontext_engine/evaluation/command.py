@@ -23,6 +23,7 @@ from kontext_engine.evaluation.studio import (
     Progress,
     StudioReport,
     StudioSettings,
+    check_edge,
     find_cutouts,
     run_studio,
 )
@@ -98,8 +99,8 @@ def prepare(wanted: Wanted) -> Ready:
 
     Raises:
         ModelError: the model cannot be used.
-        EvaluationError: cut-outs or the identity net are missing, or an output's place cannot be
-            written.
+        EvaluationError: cut-outs or the identity net are missing, the size is none, or an output's
+            place cannot be written.
     """
     cutouts = find_cutouts(wanted.cutouts)
     identity = Identity.load(WEIGHTS)
@@ -109,6 +110,7 @@ def prepare(wanted: Wanted) -> Ready:
     spec = resolve_model(wanted.model)
     if spec.condition is not Condition.SEQUENCE:
         raise EvaluationError(f"{spec.name}: the studio bench is for models that edit in context")
+    check_edge(wanted.edge, spec.multiple)
     engine = KontextEngine.load(spec, EngineOptions(wanted.numerics, wanted.batch))
     asker = Asker(
         engine, wanted.steps or spec.default_steps, wanted.seed, (wanted.edge, wanted.edge),

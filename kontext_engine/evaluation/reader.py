@@ -50,7 +50,7 @@ def _spans(ink: Ink) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     while pending:
         a, b = pending.pop(0)
-        if b - a > 1.55 * len(ink):  # no capital is so wide
+        if b - a > max(3, 1.55 * len(ink)):  # no capital is so wide, nor has less than a column
             third = (b - a) // 4
             cut = a + third + int(np.argmin(ink[:, a + third : b - third].sum(axis=0)))
             pending = [(a, cut), (cut, b), *pending]

@@ -58,6 +58,18 @@ STRANGER = 3
 _PLACES = (Path("tests/data/cutouts"), Path("data/cutouts"))
 
 
+def check_edge(edge: int, multiple: int) -> None:
+    """That a bench can be held at ``edge`` x ``edge`` pixels.
+
+    Raises:
+        EvaluationError: it cannot.
+    """
+    if edge % multiple or edge < 64:
+        raise EvaluationError(
+            f"size {edge}: expected a multiple of {multiple}, at least 64; 128 is usual"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class StudioSettings:
     """What the figures depend on beside the model. ``limit`` cuts every list short."""
@@ -187,11 +199,7 @@ def run_studio(
     Raises:
         EvaluationError: cut-outs are missing, or the engine failed on an item.
     """
-    multiple = engine.spec.multiple
-    if settings.edge % multiple or settings.edge < 64:
-        raise EvaluationError(
-            f"size {settings.edge}: expected a multiple of {multiple}, at least 64; 128 is usual"
-        )
+    check_edge(settings.edge, engine.spec.multiple)
     started = time.monotonic()
     size = (settings.edge, settings.edge)
     asker = Asker(engine, settings.steps, settings.seed, size, settings.true_cfg)

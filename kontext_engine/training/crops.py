@@ -22,7 +22,7 @@ from kontext_engine.training.shards import encode
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.wording import instruct
 
-RING = 60  # families kept for crops: 1,680 pictures
+RING = 60  # families kept for crops: 2,520 pictures
 REFRESH = 4  # steps between new families
 EDGE = 8  # pixels of a latent
 EDITS = 4  # of each family that a model is asked for

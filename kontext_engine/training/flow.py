@@ -51,6 +51,7 @@ class FlowRun:
     wear: float = 0.3  # see worn
     early: float = 0.4  # see FlowTrainer._times
     begun_from: str = ""  # the weights it starts from, for a run to be known again; "": none
+    latents: str = ""  # the digest of the autoencoder whose latents are learned
     clip: float = 1.0
     seed: int = 0
     save_every: int = 250
@@ -104,7 +105,8 @@ class FlowTrainer:
         """Continue from the newest checkpoint of the run's folder, if there is one.
 
         Raises:
-            TrainingError: it is damaged, of another model, or of a run begun from other weights.
+            TrainingError: it is damaged, of another model, or of a run begun from other weights or
+                on other latents.
         """
         folder = self.run.folder
         state = checkpoint.load_newest(folder)
@@ -114,6 +116,11 @@ class FlowTrainer:
             raise TrainingError(
                 f"{folder}: the run there began from other weights than --init names now; move "
                 "that folder away to begin anew, or name the same weights to go on"
+            )
+        if state.get("latents", "") != self.run.latents:
+            raise TrainingError(
+                f"{folder}: the run there learned other latents than the corpus holds now; move "
+                "that folder away to begin anew"
             )
         try:
             self.modules.load_state_dict(state["modules"])
@@ -136,7 +143,7 @@ class FlowTrainer:
         return {
             "modules": self.modules.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.done,
-            "begun_from": self.run.begun_from,
+            "begun_from": self.run.begun_from, "latents": self.run.latents,
         }  # fmt: skip
 
     def _go_on(self, state: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def inherit(model: Miniature, former: Miniature) -> list[str]:
             other = theirs.get(name)
             if other is None:
                 anew.append(f"{part}.{name}")
-            elif tokenizers and name.endswith(_EMBEDDINGS):
+            elif tokenizers and name.endswith(_EMBEDDINGS) and other.shape[1:] == value.shape[1:]:
                 value[:] = _by_token(value, other, *tokenizers)
             elif other.shape == value.shape:
                 value.copy_(other)

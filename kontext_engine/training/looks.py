@@ -140,9 +140,10 @@ def _pair(i: int, a: Look, j: int, b: Look) -> Pair | None:
     """
     open_ = not (a.weather or a.occluder or a.box)
     empty = a.thing is None and a.side is None
+    goes = open_ and not a.word  # a sign does not: words for that would name the subject
     # (category, what is asked for, its detail, whether it can be asked of a, what it changes in a).
     edits: tuple[tuple[str, str | None, str | None, bool, dict[str, Any]], ...] = (
-        ("background", b.scene, None, open_ and a.scene != b.scene, {"scene": b.scene}),
+        ("background", b.scene, None, goes and a.scene != b.scene, {"scene": b.scene}),
         ("recolour", b.colour, None, open_ and a.colour != b.colour, {"colour": b.colour}),
         ("weather", b.weather, None, open_, {"weather": b.weather}),
         ("uncover", a.occluder, None, a.weather is None, {"occluder": None, "spot": 0}),

@@ -107,7 +107,9 @@ def transformer_stage(
     if distilling and init is None:
         init = shop.work / "model"
         expect(init / "model_index.json", "model", "kontext train transformer")
-    run = replace(run, begun_from=_known_as(init, shop.work))
+    # Of distillation the work folder's model is the teacher, which another run may have changed.
+    known = resolve_model(init).digest if distilling and init else _known_as(init, shop.work)
+    run = replace(run, begun_from=known, latents=autoencoder_digest(autoencoder))
     model = _start(shop, studio, init, say)
     trainer = (
         Distiller(model, corpus, run, device)

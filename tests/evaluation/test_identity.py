@@ -114,6 +114,9 @@ def test_held_out_subjects_are_never_trained_on(cutouts, tmp_path):
     crowd = [Cutout(f"{k:x}", f"thing-{k}", f"{k:x}", "Objects", CUTOUTS) for k in range(1000)]
     assert sum(split_of(c) == "held_out" for c in crowd) > 50
     chosen = [c for group in training_subjects([*crowd, *cutouts]) for c in group]
+    lacking = [c for c in [*crowd, *cutouts] if c.name != "cactus"]
+    with pytest.raises(EvaluationError, match="training subjects here, and no cactus; "):
+        training_subjects(lacking)
     assert {split_of(c) for c in chosen} == {"train"}
     assert len(chosen) == sum(split_of(c) == "train" for c in [*crowd, *cutouts])
 

@@ -136,3 +136,15 @@ def test_pages_are_the_studios_alone(capsys):
         main(["eval", "drift", "--html", "pages"])
     assert ended.value.code == 2
     assert "only studio has pages" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_faint_speck_is_no_letter_and_no_endless_loop():
+    """Of a span of two columns nothing can be cut off."""
+    sign = Sign.of(FIRST_SEED, (128, 128))
+    picture = np.full((128, 128, 3), sign.board, np.uint8)
+    left, top, right, bottom = sign.box
+    half = (np.array(sign.board, float) + np.array(sign.ink, float)) / 2
+    x, y = (left + right) // 2, (top + bottom) // 2
+    picture[y, x] = half
+    picture[y, x + 1] = half + 0.1 * (np.array(sign.ink, float) - half)
+    assert len(read_sign(picture, sign)) == 1

@@ -114,6 +114,10 @@ def test_a_run_begun_from_other_weights_is_not_gone_on_with(narrow, corpus, tmp_
     with pytest.raises(TrainingError, match=r"run: the run there began from other weights"):
         other.resume()
     assert other.done == 0
+    elsewhere = FlowTrainer(narrow(), corpus, replace(run, latents="of another autoencoder"))
+    with pytest.raises(TrainingError, match="learned other latents than the corpus holds now"):
+        elsewhere.resume()
+    assert elsewhere.done == 0
     assert FlowTrainer(narrow(), corpus, run).resume()
 
 

@@ -48,6 +48,13 @@ def test_what_has_another_shape_begins_anew_and_is_named(narrow, tokenizers, mon
     assert all(name.startswith("transformer.single_transformer_blocks.1.") for name in anew)
 
 
+def test_words_of_another_width_begin_anew(narrow, tokenizers, monkeypatch):
+    former = narrow()
+    monkeypatch.setattr("kontext_engine.training.miniature.POOLED", 64)
+    anew = inherit(new_miniature(tokenizers), former)
+    assert "text_encoder.embeddings.token_embedding.weight" in anew
+
+
 def test_ends_follow_the_latents_to_another_autoencoder(narrow, studio):
     """Latents that are those of before, turned and stretched: the same velocity, turned alike."""
     model = narrow()

@@ -26,6 +26,7 @@ from kontext_engine.training.cutouts import (
     SIGNS,
     THINGS,
     Cutout,
+    missing_props,
     order_digest,
     read_set,
     split_of,
@@ -59,10 +60,12 @@ def training_subjects(cutouts: Sequence[Cutout]) -> list[list[Cutout]]:
     for c in cutouts:
         if split_of(c) == "train" and c.category not in SIGNS:
             groups.setdefault(c.subject, []).append(c)
-    if len(groups) < 10 * _ORDINARY:
+    missing = missing_props(cutouts)
+    if len(groups) < 10 * _ORDINARY or missing:
+        lacking = f", and no {missing[0]}" if missing else ""
         raise EvaluationError(
-            f"only {len(groups)} training subjects here; the identity net is trained on the whole "
-            "set: run `make data` and give --cutouts data/cutouts"
+            f"only {len(groups)} training subjects here{lacking}; the identity net is trained on "
+            "the whole set: run `make data` and give --cutouts data/cutouts"
         )
     # A prop of that name, should a sign have been left out above, stays a subject.
     for c in cutouts:
