@@ -58,6 +58,7 @@ class AutoencoderRun:
     widths: tuple[int, ...] = WIDTHS  # of the levels, from the pixels' to the latents'
     detail: float = 1.0  # weight of the finest octaves' error
     decoder_only: bool = False  # keep the latents: refine the decoder under a trained transformer
+    begun_from: str = ""  # what it starts from, for a run to be known again; "": nothing
     critic: float = 0.0  # with decoder_only: weight of the critic's wish, 0 for none
 
 
@@ -94,8 +95,8 @@ def train_autoencoder(
     called every 50 steps, with the held-out figures at every checkpoint.
 
     Raises:
-        TrainingError: the checkpoint there is damaged, or of another model, or the teacher's
-            latents have another shape.
+        TrainingError: the checkpoint there is damaged, of another model or of a run begun from
+            another, or the teacher's latents have another shape.
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
@@ -172,6 +173,11 @@ class _Progress:
                 f"{self.run.folder}: the run there keeps to other latents than --latents names "
                 "now; name the same model, or move that folder away to begin anew"
             )
+        if state.get("begun_from", "") != self.run.begun_from:
+            raise TrainingError(
+                f"{self.run.folder}: the run there began from another autoencoder than this one "
+                "would; name the same, or move that folder away to begin anew"
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
@@ -189,6 +195,7 @@ class _Progress:
         state = {
             "model": self.model.state_dict(), "step": self.done, "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(), "latents": self.latents,
+            "begun_from": self.run.begun_from,
         }  # fmt: skip
         if self.critic:
             state["critic"] = self.critic.state_dict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL
@@ -18,7 +18,7 @@ from kontext_engine.training.reconstruction import (
     held_out_pictures,
     measure,
 )
-from kontext_engine.training.shards import measure_latents
+from kontext_engine.training.shards import autoencoder_digest, measure_latents
 from kontext_engine.training.studio import Studio
 from kontext_engine.training.workshop import Say, Workshop, expect
 
@@ -59,6 +59,8 @@ def autoencoder_stage(
     elif run.decoder_only:
         init = shop.work / "vae"
         expect(init / "config.json", "autoencoder", "kontext train autoencoder")
+    if init is not None:
+        run = replace(run, begun_from=_known_as(init, shop.work, run.decoder_only))
     studio = Studio(training, every)
     pixels = held_out_pictures(every, SHOWN)
     clock = _Clock()
@@ -94,6 +96,14 @@ def _autoencoder_of(model: Path) -> Path:
     """The folder of an autoencoder: this one, or that of a model."""
     own = (model / "config.json").is_file()
     return model if own else Path(resolve_model(model).source) / "vae"
+
+
+def _known_as(init: Path, work: Path, decoder_only: bool) -> str:
+    """What tells an autoencoder from others: its latents, which a run of the decoder leaves as they
+    are; of any other run its place in the work folder, where the run writes its own."""
+    if not decoder_only and init.resolve().is_relative_to(work.resolve()):
+        return init.resolve().relative_to(work.resolve()).as_posix()
+    return autoencoder_digest(AutoencoderKL.from_pretrained(init))
 
 
 @dataclass

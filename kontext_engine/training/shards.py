@@ -13,6 +13,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -92,22 +94,35 @@ def build_shard(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Shard:
-    """Render and encode families ``seeds`` at ``size`` (width, height) and write the shard."""
+    """Render and encode families ``seeds`` at ``size`` (width, height) and write the shard.
+
+    Raises:
+        TrainingError: a process that renders died.
+    """
     latents: list[NDArray[np.float16]] = []
     nouns: list[str] = []
     looks: list[tuple[Look, ...]] = []
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (list(subjects), list(props))) as pool:
+    # One that knows when a worker dies, which multiprocessing's own would wait for for ever.
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (list(subjects), list(props)))
+    try:
         jobs = [(seed, size) for seed in seeds]
         # Some at a time: rendering is the faster, and what waits to be encoded is a megabyte each.
         slices = (jobs[k : k + AHEAD] for k in range(0, len(jobs), AHEAD))
-        rendered = (family for some in slices for family in pool.imap(_render, some, chunksize=8))
+        rendered = (family for some in slices for family in pool.map(_render, some, chunksize=8))
         for noun, family_looks, pictures in rendered:
             latents.append(encode(model, pictures).cpu().numpy().astype(np.float16))
             nouns.append(noun)
             looks.append(family_looks)
             if progress:
                 progress(len(nouns))
+    except BrokenProcessPool as error:
+        raise TrainingError(
+            f"{path}: not made: a process that renders died (killed; out of memory?); give fewer "
+            "--workers, and run it again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
     origin = Origin(autoencoder_digest(model), seeds.start, len(seeds))
     shard = Shard(size, np.stack(latents), tuple(nouns), tuple(looks), origin)
     write_shard(path, shard)

@@ -1,9 +1,10 @@
 """Shards and batches: cached by sample, drawn by step."""
 
 import json
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from multiprocessing import dummy
 
 import numpy as np
 import pytest
@@ -143,11 +144,11 @@ def test_a_shard_is_written_whole_or_not_at_all(shard, tmp_path, monkeypatch):
 
 
 def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_path, monkeypatch):
-    class InThisProcess:
-        Pool = staticmethod(dummy.Pool)
+    def in_this_process(workers, _context, start, given):
+        return ThreadPoolExecutor(workers, initializer=start, initargs=given)
 
     niced = []
-    monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: InThisProcess)
+    monkeypatch.setattr(module, "ProcessPoolExecutor", in_this_process)
     monkeypatch.setattr(module.os, "nice", niced.append)
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)  # its workers are threads here
     vae = seeded_autoencoder()
@@ -171,6 +172,18 @@ def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_p
     read = read_shard(tmp_path / "s.npz")
     assert np.array_equal(read.latents, built.latents)
     assert read.origin == Origin(autoencoder_digest(vae), 7, 2)
+
+
+def test_a_killed_renderer_is_told_and_not_waited_for(cutouts, tmp_path):
+    def kill(_made):
+        for renderer in multiprocessing.active_children():
+            renderer.kill()
+
+    training = [c for c in cutouts if split_of(c) == "train"]
+    where = (tmp_path / "s.npz", seeded_autoencoder(), training, cutouts)
+    with pytest.raises(TrainingError, match=r"a process that renders died .*fewer --workers"):
+        build_shard(*where, range(200), (64, 64), progress=kill)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_autoencoders_digest_is_that_of_its_latents():

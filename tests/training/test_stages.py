@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from multiprocessing import dummy
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,8 @@ def kontext(*args):
     return exit_.value.code
 
 
-class InThisProcess:
-    Pool = staticmethod(dummy.Pool)
+def in_this_process(workers, _context, start, given):
+    return ThreadPoolExecutor(workers, initializer=start, initargs=given)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def small_scale():
         for module in (stages, workshop):
             patch.setattr(module, "SMALL", (("square-64", (32, 32), 1.0),))
         patch.setattr(stages, "held_out_items", lambda every: held_out_items(every, 1))
-        patch.setattr(shards.multiprocessing, "get_context", lambda _: InThisProcess)
+        patch.setattr(shards, "ProcessPoolExecutor", in_this_process)
         patch.setattr(os, "nice", lambda _: 0)
         patch.setattr(shards.signal, "signal", lambda *_: None)  # its workers are threads here
         yield
@@ -150,7 +150,7 @@ def test_distillation_begins_with_the_trained_model_and_leaves_it(copied, told, 
     assert said.startswith(f"{copied / 'model' / 'model_index.json'}: no model here; run `kontext")
 
 
-def test_the_decoder_is_refined_under_the_same_latents(copied, capsys):
+def test_the_decoder_is_refined_under_the_same_latents(copied, capsys, told):
     trained = copied
     before = load_newest(trained / "autoencoder")["ema"]
     args = ("--work", trained, "--cutouts", CUTOUTS, "--steps", 1, "--batch", 2)
@@ -167,6 +167,12 @@ def test_the_decoder_is_refined_under_the_same_latents(copied, capsys):
     kept = json.loads((trained / "vae" / "config.json").read_text())
     for name in ("shift_factor", "scaling_factor"):
         assert kept[name] == json.loads(config)[name]
+    assert kontext("decoder", *args) == ExitCode.DONE  # its own result is what it goes on with
+    narrow_autoencoder().save_pretrained(trained / "vae")
+    capsys.readouterr()
+    assert told("decoder", *args).startswith(
+        f"{trained / 'decoder'}: the run there began from another autoencoder than this one would"
+    )
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "decoder", "corpus", "transformer"])
