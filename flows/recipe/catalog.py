@@ -89,9 +89,7 @@ class Catalog:
         """
         address = recipe if is_s3(recipe) else f"{self.where}/{self._file(recipe)}"
         if not is_s3(address):
-            roots = (*self._settings.inputs.roots, str(Path(self.where).absolute()))
-            with_it = self._settings.inputs.model_copy(update={"roots": roots})
-            own = self._settings.model_copy(update={"inputs": with_it})
+            own = self._settings.reading_below(str(Path(self.where).absolute()))
             yield Found(Path(address), "", own)
             return
         text, kept = self._download(address, recipe)

@@ -173,9 +173,7 @@ def unpacked(name: str, objects: Objects, settings: Settings) -> Iterator[Found]
             path.write_bytes(data.data)
         # What lies above this folder on this machine is no default of the recipe's.
         (Path(root) / FILE_NAME).touch()
-        roots = (*settings.inputs.roots, root)
-        inputs = settings.inputs.model_copy(update={"roots": roots})
-        own = settings.model_copy(update={"inputs": inputs, "project": parcel.project})
+        own = settings.reading_below(root).model_copy(update={"project": parcel.project})
         yield Found(folder / parcel.recipe, parcel.recipe, own)
 
 

@@ -155,6 +155,11 @@ class Settings(Section):
                 values[name] = value
         return validated(lambda: Settings(**values), lambda names: (flag(names), None))
 
+    def reading_below(self, root: str) -> Settings:
+        """These settings for a recipe that may read what lies below the folder ``root``, too."""
+        inputs = self.inputs.model_copy(update={"roots": (*self.inputs.roots, root)})
+        return self.model_copy(update={"inputs": inputs})
+
 
 def resident(settings: Settings) -> Settings:
     """For a process that stays: it waits for an S3 server that is away, unless it was told not to.

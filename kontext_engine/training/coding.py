@@ -60,7 +60,10 @@ def autoencoder_stage(
         init = shop.work / "vae"
         expect(init / "config.json", "autoencoder", "kontext train autoencoder")
     if init is not None:
-        run = replace(run, begun_from=_known_as(init, shop.work, run.decoder_only))
+        # What a run replaces is known by its place; a decoder's run leaves the latents as they are.
+        place = "" if run.decoder_only else shop.place_of(init)
+        known = place or autoencoder_digest(AutoencoderKL.from_pretrained(init))
+        run = replace(run, begun_from=known)
     studio = Studio(training, every)
     pixels = held_out_pictures(every, SHOWN)
     clock = _Clock()
@@ -96,14 +99,6 @@ def _autoencoder_of(model: Path) -> Path:
     """The folder of an autoencoder: this one, or that of a model."""
     own = (model / "config.json").is_file()
     return model if own else Path(resolve_model(model).source) / "vae"
-
-
-def _known_as(init: Path, work: Path, decoder_only: bool) -> str:
-    """What tells an autoencoder from others: its latents, which a run of the decoder leaves as they
-    are; of any other run its place in the work folder, where the run writes its own."""
-    if not decoder_only and init.resolve().is_relative_to(work.resolve()):
-        return init.resolve().relative_to(work.resolve()).as_posix()
-    return autoencoder_digest(AutoencoderKL.from_pretrained(init))
 
 
 @dataclass

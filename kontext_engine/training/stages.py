@@ -107,9 +107,11 @@ def transformer_stage(
     if distilling and init is None:
         init = shop.work / "model"
         expect(init / "model_index.json", "model", "kontext train transformer")
-    # Of distillation the work folder's model is the teacher, which another run may have changed.
-    known = resolve_model(init).digest if distilling and init else _known_as(init, shop.work)
-    run = replace(run, begun_from=known, latents=autoencoder_digest(autoencoder))
+    if init is not None:
+        # A run's own model is known by its place, for it is replaced; a teacher's weights are not.
+        place = "" if distilling else shop.place_of(init)
+        run = replace(run, begun_from=place or resolve_model(init).digest)
+    run = replace(run, latents=autoencoder_digest(autoencoder))
     model = _start(shop, studio, init, say)
     trainer = (
         Distiller(model, corpus, run, device)
@@ -174,16 +176,6 @@ class _Journal:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             self.say(f"transformer: step {progress.step} is not logged ({error}); training goes on")
-
-
-def _known_as(init: Path | None, work: Path) -> str:
-    """What tells a run's first weights from others: their digest, or their place in the work
-    folder, where a run writes its own."""
-    if init is None:
-        return ""
-    if init.is_dir() and init.resolve().is_relative_to(work.resolve()):
-        return init.resolve().relative_to(work.resolve()).as_posix()
-    return resolve_model(init).digest
 
 
 def _start(shop: Workshop, studio: Studio, init: Path | None, say: Say) -> Miniature:

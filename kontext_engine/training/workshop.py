@@ -66,6 +66,12 @@ class Workshop:
             torch.set_num_threads(self.threads)
         return torch.device(self.device)
 
+    def place_of(self, folder: Path) -> str:
+        """Where a folder lies in the work folder, whose contents runs replace; "": elsewhere."""
+        whole, work = folder.resolve(), self.work.resolve()
+        inside = folder.is_dir() and whole.is_relative_to(work)
+        return whole.relative_to(work).as_posix() if inside else ""
+
     def autoencoder(self) -> AutoencoderKL:
         """The trained autoencoder of ``vae/``.
 

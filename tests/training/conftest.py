@@ -1,5 +1,6 @@
 """The held-out cut-outs that come with the tests, and a miniature narrow enough to train here."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ from tests.training.trainee import NARROW
 DATA = Path(__file__).parents[1] / "data"
 CUTOUTS = DATA / "cutouts"
 NOUNS = tuple((DATA / "training-nouns.txt").read_text("utf-8").splitlines())
+
+
+def in_this_process(workers, _context, start, given):
+    """What renders families, in threads in place of processes."""
+    return ThreadPoolExecutor(workers, initializer=start, initargs=given)
 
 
 @pytest.fixture(scope="session")

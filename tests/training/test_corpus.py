@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +30,7 @@ from kontext_engine.training.shards import (
     write_shard,
 )
 from kontext_engine.training.wording import WEATHERS, words_for
+from tests.training.conftest import in_this_process
 
 
 def seeded_autoencoder():
@@ -144,9 +144,6 @@ def test_a_shard_is_written_whole_or_not_at_all(shard, tmp_path, monkeypatch):
 
 
 def test_a_built_shard_is_what_the_studio_renders_encoded(cutouts, studio, tmp_path, monkeypatch):
-    def in_this_process(workers, _context, start, given):
-        return ThreadPoolExecutor(workers, initializer=start, initargs=given)
-
     niced = []
     monkeypatch.setattr(module, "ProcessPoolExecutor", in_this_process)
     monkeypatch.setattr(module.os, "nice", niced.append)

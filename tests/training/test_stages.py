@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from kontext_engine.training.grid import held_out_items
 from kontext_engine.training.miniature import read_miniature
 from kontext_engine.training.stages import transformer_stage
 from kontext_engine.training.workshop import Workshop
-from tests.training.conftest import CUTOUTS
+from tests.training.conftest import CUTOUTS, in_this_process
 from tests.training.norms import NORMS
 from tests.training.test_autoencoder import narrow_autoencoder
 from tests.training.test_flow import assert_bitwise_equal
@@ -47,10 +46,6 @@ def kontext(*args):
     with pytest.raises(SystemExit) as exit_:
         main(("train", *map(str, args)))
     return exit_.value.code
-
-
-def in_this_process(workers, _context, start, given):
-    return ThreadPoolExecutor(workers, initializer=start, initargs=given)
 
 
 @pytest.fixture(scope="module")
