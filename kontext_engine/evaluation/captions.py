@@ -8,6 +8,7 @@ wording and the combination's picture. The classifier's own accuracy on renders 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,29 +86,51 @@ def read_captions(
     return [CaptionScore(item, subject, scene) for item, subject, scene in read]
 
 
-def caption_ceiling(
-    identity: Identity, cast: Cast, props: dict[str, Cutout], size: tuple[int, int]
-) -> tuple[Share, Share]:
-    """(subject, scene) told right on true renders of the props, which are at hand everywhere."""
+def read_renders(
+    identity: Identity, cast: Cast, cutouts: Sequence[Cutout], size: tuple[int, int]
+) -> list[CaptionScore]:
+    """What the classifier reads on true renders of its classes, each on a scene of its own.
+
+    The props are at hand everywhere, ordinary nouns in the whole set alone (`make data`): as
+    subjects of training they are not among the held-out cut-outs that are shipped.
+    """
     scenes = list(SCENES)
+    known = {c.name: c for c in reversed(cutouts) if c.name in identity.classes}
     items, pictures = [], []
-    for k, (name, cutout) in enumerate(sorted(props.items())):
+    for k, (name, cutout) in enumerate(sorted(known.items())):
         scene = scenes[k % len(scenes)]
         family = cast.studio.family(_SEED + 1000 + k, size, cutout, [Look(scene)])
-        items.append(CaptionItem(name, "", name, scene))
+        items.append(CaptionItem(f"render-{k:03d}", "", name, scene))
         pictures.append(family.pictures[0])
-    scores = read_captions(identity, items, np.stack(pictures))
-    return share([s.subject_right for s in scores]), share([s.scene_right for s in scores])
+    return read_captions(identity, items, np.stack(pictures))
 
 
-def caption_figures(scores: list[CaptionScore], classes: int) -> dict[str, Any]:
-    """Shares of right scenes and subjects, for the report."""
+def render_figures(scores: list[CaptionScore]) -> dict[str, Share]:
+    """Shares of true renders told right; ``elsewhere``: of another item's, told to be this one's.
+
+    No picture is given to text-to-image, so there is none to copy; a picture of something else is
+    what the classifier must not say yes to.
+    """
+    others = [*scores[1:], *scores[:1]]
+    aside = [(a.item, b) for a, b in zip(scores, others, strict=True)]
+    return {
+        **_shares(scores),
+        "elsewhere_subject": share([seen.subject == item.subject for item, seen in aside]),
+        "elsewhere_scene": share([seen.scene == item.scene for item, seen in aside]),
+    }
+
+
+def _shares(scores: list[CaptionScore]) -> dict[str, Share]:
     return {
         "subject": share([s.subject_right for s in scores]),
         "scene": share([s.scene_right for s in scores]),
         "both": share([s.subject_right and s.scene_right for s in scores]),
         "subject_props": share([s.subject_right for s in scores if s.item.is_prop]),
         "subject_ordinary": share([s.subject_right for s in scores if not s.item.is_prop]),
-        "chance_subject": 1 / classes,
-        "chance_scene": 1 / len(SCENES),
     }
+
+
+def caption_figures(scores: list[CaptionScore], classes: int) -> dict[str, Any]:
+    """Shares of right scenes and subjects, for the report."""
+    chances = {"chance_subject": 1 / classes, "chance_scene": 1 / len(SCENES)}
+    return {**_shares(scores), **chances}

@@ -26,9 +26,9 @@ from kontext_engine.evaluation.answers import Asker, Question
 from kontext_engine.evaluation.captions import (
     COUNT,
     CaptionScore,
-    caption_ceiling,
     caption_items,
     read_captions,
+    read_renders,
 )
 from kontext_engine.evaluation.codec import RoundTrip
 from kontext_engine.evaluation.drift import CHAINS, TURNS, Drift, run_drift
@@ -44,9 +44,9 @@ from kontext_engine.evaluation.items import (
     Panel,
     edit_items,
 )
-from kontext_engine.evaluation.score import Share, change_mask, fidelity, nearest
+from kontext_engine.evaluation.score import change_mask, fidelity, nearest
 from kontext_engine.evaluation.sharpness import compared
-from kontext_engine.training.cutouts import OCCLUDERS, THINGS, Cutout, read_set
+from kontext_engine.training.cutouts import Cutout, read_set
 
 Progress = Callable[[int, int, str], None]  # pictures made, of how many, what is under way
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class StudioSettings:
 class StudioReport:
     """Everything that was measured. ``pictures`` (WebP) by item id, if they were kept.
 
-    ``caption_ceiling``: (subject, scene) that the classifier tells right on true renders.
+    ``renders``: what the classifier reads on true renders, which is the captions' ceiling.
     """
 
     settings: StudioSettings
@@ -123,7 +123,7 @@ class StudioReport:
     retrieval: Retrieval
     edits: tuple[EditScore, ...]
     captions: tuple[CaptionScore, ...]
-    caption_ceiling: tuple[Share, Share]
+    renders: tuple[CaptionScore, ...]
     drift: Drift
     seconds: float
     engine_seconds: float
@@ -208,8 +208,7 @@ def run_studio(
     retrieval = measure_retrieval(identity, run.cast, size, settings.retrieved)
     edits = [score for name in CATEGORIES for score in _score_category(run, name)]
     captions = _score_captions(run)
-    props = {c.name: c for c in cutouts if c.name in (*OCCLUDERS, *THINGS)}
-    ceiling = caption_ceiling(identity, run.cast, props, size)
+    renders = read_renders(identity, run.cast, cutouts, size)
     drift = run_drift(
         run.cast, asker, round_trip, identity, settings.chains, settings.batch,
         lambda count: run.advance(count, "chains"),
@@ -218,7 +217,7 @@ def run_studio(
         run.keep(one.id, *drift.pictures[number].reshape(-1, *drift.pictures.shape[3:]))
     return StudioReport(
         settings=settings, engine=engine, identity=identity, items_digest=run.digest.hexdigest(),
-        retrieval=retrieval, edits=tuple(edits), captions=tuple(captions), caption_ceiling=ceiling,
+        retrieval=retrieval, edits=tuple(edits), captions=tuple(captions), renders=tuple(renders),
         drift=drift, seconds=time.monotonic() - started, engine_seconds=asker.seconds,
         pictures=run.pictures,
     )  # fmt: skip

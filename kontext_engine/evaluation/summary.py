@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kontext_engine.evaluation.captions import caption_figures
+from kontext_engine.evaluation.captions import caption_figures, render_figures
 from kontext_engine.evaluation.drift import TURNS, Course, Drift
 from kontext_engine.evaluation.figures import EditFigures, edit_figures, local_scores
 from kontext_engine.evaluation.items import CATEGORIES, CHANCE, FIRST_SEED, OTHERS, TELLABLE
@@ -98,7 +98,6 @@ def above(drift: Drift, stranger: float) -> Share:
 
 def _text_to_image(report: StudioReport) -> dict[str, Any]:
     figures = caption_figures(list(report.captions), len(report.identity.classes))
-    subject, scene = report.caption_ceiling
+    renders = render_figures(list(report.renders))
     shown = {k: v.as_json() if isinstance(v, Share) else v for k, v in figures.items()}
-    ceiling = {"subject": subject.as_json(), "scene": scene.as_json()}
-    return {**shown, "classifier_on_true_renders_of_props": ceiling}
+    return {**shown, "classifier_on_true_renders": {k: v.as_json() for k, v in renders.items()}}

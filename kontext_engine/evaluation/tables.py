@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kontext_engine.evaluation.captions import caption_figures
+from kontext_engine.evaluation.captions import caption_figures, render_figures
 from kontext_engine.evaluation.drift import TURNS, Drift
 from kontext_engine.evaluation.figures import Decibels, EditFigures
 from kontext_engine.evaluation.items import CHANCE
@@ -113,20 +113,28 @@ def drift_table(drift: Drift) -> Table:
 
 
 def caption_table(report: StudioReport) -> Table:
-    """Text-to-image, beside the classifier on true renders and chance."""
+    """Text-to-image, beside the classifier on true renders and on renders of something else."""
     figures = caption_figures(list(report.captions), len(report.identity.classes))
-    subject, scene = report.caption_ceiling
+    renders = render_figures(list(report.renders))
+
+    def row(label: str, key: str, *others: str) -> tuple[str, ...]:
+        return (label, percent(figures[key], True), _of(renders[key]), *others)
+
     rows = (
-        ("scene", percent(figures["scene"], True), percent(scene),
-         f"{100 * figures['chance_scene']:.1f} %"),
-        ("subject", percent(figures["subject"], True), NONE,
-         f"{100 * figures['chance_subject']:.1f} %"),
-        ("subject, props", percent(figures["subject_props"], True), percent(subject), ""),
-        ("subject, other nouns", percent(figures["subject_ordinary"], True), NONE, ""),
-        ("both", percent(figures["both"], True), NONE, ""),
+        row("scene", "scene", percent(renders["elsewhere_scene"]),
+            f"{100 * figures['chance_scene']:.1f} %"),
+        row("subject", "subject", percent(renders["elsewhere_subject"]),
+            f"{100 * figures['chance_subject']:.1f} %"),
+        row("subject, props", "subject_props", "", ""),
+        row("subject, other nouns", "subject_ordinary", "", ""),
+        row("both", "both", "", ""),
     )  # fmt: skip
     title = f"Text-to-image, {len(report.captions)} captions, read by a classifier"
-    return Table(title, ("named", "pictures", "true renders", "chance"), rows)
+    return Table(title, ("named", "pictures", "true renders", "of something else", "chance"), rows)
+
+
+def _of(part: Share) -> str:
+    return f"{percent(part)} of {part.count}" if part.count else NONE
 
 
 def retrieval_line(report: StudioReport) -> str:

@@ -66,6 +66,11 @@ class Corpus:
         sizes = np.array([len(s) for s in shards], dtype=float)
         self._weights = sizes / sizes.sum()
         self._pairs = [[_by_category(row) for row in s.looks] for s in shards]
+        # A shard of props alone has no expressions; what it has is drawn as often as it says.
+        self._edits = [
+            {name: part for name, part in EDITS.items() if any(name in found for found in families)}
+            for families in self._pairs
+        ]
         self._styled = [_by_style(s.looks) for s in shards]
 
     def batch(self, step: int, count: int) -> Batch:
@@ -96,10 +101,12 @@ class Corpus:
     def _edit(self, which: int, category: str, other: int, rng: np.random.Generator) -> _Drawn:
         """An edit of this category, or of a drawn one that needs no second picture ("")."""
         shard = self._shards[which]
+        # Chosen before the family: few families have faces, of which expressions are drawn.
+        wanted = category or _chosen(self._edits[which], rng)
         options: list[Pair] = []
         while not options:
             family = int(rng.integers(len(shard)))
-            options = self._pairs[which][family].get(category or _chosen(EDITS, rng), [])
+            options = self._pairs[which][family].get(wanted, [])
             if category == "style":
                 options = [pair for pair in options if pair.value in self._styled[other]]
         pair = options[int(rng.integers(len(options)))]

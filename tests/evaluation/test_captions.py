@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -9,7 +10,10 @@ from kontext_engine.evaluation.captions import (
     caption_figures,
     caption_items,
     read_captions,
+    read_renders,
+    render_figures,
 )
+from kontext_engine.evaluation.identity.net import Identity
 from kontext_engine.training.cutouts import OCCLUDERS, THINGS
 from kontext_engine.training.scenes import SCENES
 
@@ -53,3 +57,34 @@ def test_figures_count_scene_subject_and_both():
     assert found["subject_props"].count == 4
     assert found["subject_ordinary"].count == 8
     assert found["chance_subject"] == pytest.approx(1 / 42)
+
+
+def test_the_classifier_is_right_on_true_renders_and_says_no_to_others(cast, cutouts):
+    """The bench's own bounds for a reader, on what is at hand everywhere: the props."""
+    scores = read_renders(Identity.load(), cast, cutouts, (128, 128))
+    assert {s.item.subject for s in scores} == {*OCCLUDERS, *THINGS}
+    found = render_figures(scores)
+    assert found["subject_props"].count == found["subject"].count == 40
+    assert found["subject_ordinary"].count == 0
+    assert min(found["subject"].value, found["scene"].value) >= 0.95
+    assert max(found["elsewhere_subject"].value, found["elsewhere_scene"].value) <= 0.1
+
+
+class _Knower:
+    """Knows one noun, and takes everything for it."""
+
+    classes = ("saxophone",)
+
+    def scene_of(self, pictures):
+        return [next(iter(SCENES))] * len(pictures)
+
+    def subject_of(self, pictures):
+        return list(self.classes) * len(pictures)
+
+
+def test_renders_of_ordinary_nouns_are_read_where_they_are_at_hand(cast, cutouts):
+    lent = replace(cutouts[0], name="saxophone")
+    (score,) = read_renders(_Knower(), cast, [lent, *cutouts[1:]], (64, 64))
+    found = render_figures([score])
+    assert (found["subject_ordinary"].count, found["subject_props"].count) == (1, 0)
+    assert found["subject_ordinary"].value == 1.0

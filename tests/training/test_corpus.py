@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from kontext_engine.training import corpus as corpus_module
 from kontext_engine.training import shards as module
 from kontext_engine.training.autoencoder import new_autoencoder
 from kontext_engine.training.corpus import (
@@ -19,7 +20,7 @@ from kontext_engine.training.corpus import (
 )
 from kontext_engine.training.cutouts import split_of
 from kontext_engine.training.errors import TrainingError
-from kontext_engine.training.looks import pairs
+from kontext_engine.training.looks import draw_looks, pairs
 from kontext_engine.training.shards import (
     Origin,
     autoencoder_digest,
@@ -95,8 +96,19 @@ def test_a_batch_holds_the_pairs_it_names(shard, corpus):
     for group, within in ((EDITS, 0.1), (REFERENCES, 0.3)):
         of_group = sum(counted[name] for name in group)
         for name, weight in group.items():
-            if name != "expression":  # no prop has a face
+            if name == "expression":  # no prop has a face
+                assert not counted[name]
+            else:
                 assert counted[name] / of_group == pytest.approx(weight, abs=within)
+
+
+def test_what_few_families_have_is_drawn_as_often_as_its_share_says(shard, monkeypatch):
+    looks = (draw_looks(0, face=True), *shard.looks[1:])
+    faces = module.Shard(shard.size, shard.latents, shard.nouns, looks)
+    monkeypatch.setattr(corpus_module, "EDITS", {"background": 0.5, "expression": 0.5})
+    corpus = Corpus([faces], text_to_image=0, referring=0)
+    drawn = Counter(c for step in range(50) for c in corpus.batch(step, 16).categories)
+    assert drawn["expression"] / drawn.total() == pytest.approx(0.5, abs=0.1)
 
 
 def test_contexts_and_captions_are_dropped_as_often_as_asked(shard):
