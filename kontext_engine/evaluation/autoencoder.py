@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL
-
-from kontext_engine.catalogue import resolve_model
-from kontext_engine.errors import ModelError
 from kontext_engine.evaluation.studio import find_cutouts
 from kontext_engine.evaluation.tables import Table, number
+from kontext_engine.training.inherit import load_autoencoder
 from kontext_engine.training.reconstruction import (
     Reconstruction,
     held_out_pictures,
@@ -33,7 +28,7 @@ def evaluate_autoencoder(model: str, cutouts: Path | None = None) -> tuple[str, 
         EvaluationError: there are no cut-outs.
     """
     found = find_cutouts(cutouts)
-    autoencoder = _load(model)
+    autoencoder = load_autoencoder(model)
     encoder, decoder = work(autoencoder)
     millions = sum(p.numel() for p in autoencoder.parameters()) / 1e6
     head = (
@@ -56,25 +51,3 @@ def _cells(measured: Reconstruction) -> tuple[str, ...]:
         number(measured.psnr, 2), number(measured.ssim, 4), number(measured.energy, 2),
         number(measured.true_energy, 2), f"{100 * measured.sharpness:.0f} %",
     )  # fmt: skip
-
-
-def _is_autoencoder(folder: Path) -> bool:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("_class_name") == "AutoencoderKL"
-
-
-def _load(model: str) -> AutoencoderKL:
-    folder = Path(model).expanduser()
-    if not _is_autoencoder(folder):
-        folder = Path(resolve_model(model).source) / "vae"
-    try:
-        loaded = AutoencoderKL.from_pretrained(
-            folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{folder}: cannot be loaded as AutoencoderKL ({reason})") from error
-    return loaded.eval()

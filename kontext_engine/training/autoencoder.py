@@ -26,6 +26,7 @@ from kontext_engine.training.average import moving_average
 from kontext_engine.training.critic import Judge
 from kontext_engine.training.crops import CropSource, Drawn
 from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.inherit import load_autoencoder
 from kontext_engine.training.interrupt import whole_steps
 from kontext_engine.training.losses import detail_loss, kl_loss
 from kontext_engine.training.optimizers import Optimizers
@@ -127,7 +128,7 @@ def train_autoencoder(
 
 def _begin(run: AutoencoderRun, init: Path | None) -> AutoencoderKL:
     if init is not None:
-        return AutoencoderKL.from_pretrained(init)
+        return load_autoencoder(init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         return new_autoencoder(run.widths)

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusers import AutoencoderKL
-
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.training.autoencoder import AutoencoderRun, train_autoencoder
 from kontext_engine.training.crops import draw
+from kontext_engine.training.errors import TrainingError
+from kontext_engine.training.inherit import autoencoder_folder, load_autoencoder
 from kontext_engine.training.miniature import forget_origin, read_miniature
 from kontext_engine.training.reconstruction import (
     Reconstruction,
@@ -25,6 +25,7 @@ from kontext_engine.training.workshop import Say, Workshop, expect
 SHOWN = 12  # held-out families that the autoencoder's PSNR is measured on
 FAMILIES = 500  # training families of which a model draws edits
 DRAWN_FROM = 6_000_000  # the first one's seed
+SHARED = 0.9  # of the variance of a model's latents, for its edits to be decoded; a copy has 0.999
 MEASURED = 24  # training families that shift and scale of the latents are measured on
 
 
@@ -45,24 +46,24 @@ def autoencoder_stage(
 
     Raises:
         FileNotFoundError: ``make data`` was not run.
-        TrainingError: there is no autoencoder to start from, the device is not there, or
-            ``latents`` names one of another shape.
-        ModelError: ``init`` or ``latents`` is no model.
+        TrainingError: there is no autoencoder to start from, the device is not there, ``latents``
+            names one of another shape, or ``drawn_by`` a model of other latents.
+        ModelError: ``init``, ``latents`` or ``drawn_by`` is no model.
         FloatingPointError: the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, when the step is done and saved.
     """
     every, training, _ = shop.cast()
     device = shop.torch_device()
-    teacher = AutoencoderKL.from_pretrained(_autoencoder_of(latents)) if latents else None
+    teacher = load_autoencoder(latents) if latents else None
     if init is not None:
-        init = _autoencoder_of(init)
+        init = autoencoder_folder(init)
     elif run.decoder_only:
         init = shop.work / "vae"
         expect(init / "config.json", "autoencoder", "kontext train autoencoder")
     if init is not None:
         # What a run replaces is known by its place; a decoder's run leaves the latents as they are.
         place = "" if run.decoder_only else shop.place_of(init)
-        known = place or autoencoder_digest(AutoencoderKL.from_pretrained(init))
+        known = place or autoencoder_digest(load_autoencoder(init))
         run = replace(run, begun_from=known)
     studio = Studio(training, every)
     pixels = held_out_pictures(every, SHOWN)
@@ -78,8 +79,13 @@ def autoencoder_stage(
 
     drawn = None
     if drawn_by is not None:
-        miniature = read_miniature(Path(resolve_model(drawn_by).source))
-        vae = AutoencoderKL.from_pretrained(shop.work / "vae")
+        miniature, vae = read_miniature(Path(resolve_model(drawn_by).source)), shop.autoencoder()
+        shared = agreement(vae, load_autoencoder(drawn_by), pixels)
+        if shared < SHARED:
+            raise TrainingError(
+                f"{drawn_by}: its latents are others than those of {shop.work / 'vae'} "
+                f"({max(shared, 0.0):.0%} of their variance in common); expected a model of these"
+            )
         drawn = draw(miniature, vae, studio, range(DRAWN_FROM, DRAWN_FROM + FAMILIES))
         say(f"autoencoder: {len(drawn.latents)} edits drawn by {drawn_by}")
     model = train_autoencoder(run, studio, pixels, device, init, report, teacher, drawn)
@@ -93,12 +99,6 @@ def autoencoder_stage(
         say(f"autoencoder: {agreement(model, teacher, pixels):.1%} of the latents' variance kept")
     say(f"autoencoder: held-out {_told(measure(model, pixels.to(device)))}")
     say(f"autoencoder: wrote {shop.work / 'vae'}")
-
-
-def _autoencoder_of(model: Path) -> Path:
-    """The folder of an autoencoder: this one, or that of a model."""
-    own = (model / "config.json").is_file()
-    return model if own else Path(resolve_model(model).source) / "vae"
 
 
 @dataclass

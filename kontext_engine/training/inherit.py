@@ -7,7 +7,9 @@ autoencoders' tokens, fitted to the same pictures.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,45 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kontext_engine.catalogue import resolve_model
 from kontext_engine.conditioning import pack
+from kontext_engine.errors import ModelError
 from kontext_engine.training.miniature import Miniature
 from kontext_engine.training.shards import encode
 
 _EMBEDDINGS = ("shared.weight", "embed_tokens.weight", "token_embedding.weight")
+
+
+def autoencoder_folder(model: str | Path) -> Path:
+    """The folder of an autoencoder: this one, or that of a model.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    folder = Path(model).expanduser()
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        config = None
+    own = isinstance(config, dict) and config.get("_class_name") == AutoencoderKL.__name__
+    return folder if own else Path(resolve_model(model).source) / "vae"
+
+
+def load_autoencoder(model: str | Path) -> AutoencoderKL:
+    """The autoencoder of ``model`` (see ``autoencoder_folder``) in float32, evaluation mode.
+
+    Raises:
+        ModelError: there is none, or it cannot be loaded.
+    """
+    folder = autoencoder_folder(model)
+    try:
+        loaded = AutoencoderKL.from_pretrained(
+            folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder}: cannot be loaded as AutoencoderKL ({reason})") from error
+    return loaded.eval()
 
 
 def inherit(model: Miniature, former: Miniature) -> list[str]:

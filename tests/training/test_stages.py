@@ -332,6 +332,26 @@ def test_an_autoencoder_starts_from_a_model_or_from_a_folder_of_its_own(copied):
         assert torch.allclose(value.float(), ends[1][name].float(), rtol=0.01, atol=1e-4), name
 
 
+@pytest.mark.parametrize("option", ["--init", "--latents"])
+def test_a_folder_of_something_else_is_no_autoencoder(option, copied, told):
+    """Its config.json says so; it is told in a line, not found out by loading it."""
+    other = copied / "model" / "text_encoder"
+    args = ("autoencoder", "--work", copied / "w", "--cutouts", CUTOUTS, "--steps", 1)
+    assert told(*args, option, other).startswith(f"{other} is not a Kontext model: model_index")
+    broken = copied / "vae"
+    (broken / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
+    assert told(*args, option, broken).startswith(f"{broken}: cannot be loaded as AutoencoderKL (")
+
+
+def test_a_model_of_other_latents_draws_nothing_for_a_decoder(copied, told):
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        narrow_autoencoder().save_pretrained(copied / "vae")
+    args = ("decoder", "--work", copied, "--cutouts", CUTOUTS, "--steps", 1, "--batch", 2)
+    said = told(*args, "--drawn-by", copied / "model")
+    assert said.startswith(f"{copied / 'model'}: its latents are others than those of")
+
+
 def test_an_autoencoder_under_the_latents_of_another(copied, told, capsys):
     args = ("autoencoder", "--cutouts", CUTOUTS, "--batch", 1, "--work", copied / "again")
     latents = ("--latents", copied / "model")
