@@ -26,7 +26,9 @@ from tests.dashboard import browsing, choose, open_report, pictures, show_artifa
 from .house import PATIENCE, ROOT, House
 
 RECIPE, PICTURES = "storyboard", 12
+LONGER, ENOUGH = ("style-series", "defaults.steps=40"), 20  # a run to be seen at work, and from when on
 WIDE, HIGH = 1300, 930
+NEWEST = 607  # of the page with the newest pictures, below which it is empty
 WIDTH = 900  # pixels of a picture in docs
 
 
@@ -42,12 +44,13 @@ class Visitor:
         self.page = page
         self.folder = folder
 
-    def keep(self, name: str, page: Page | None = None) -> None:
+    def keep(self, name: str, page: Page | None = None, high: int = HIGH) -> None:
         page = page or self.page
         page.wait_for_timeout(1500)  # until what moves has come to rest
-        with Image.open(io.BytesIO(page.screenshot())) as shot:
+        with Image.open(io.BytesIO(page.screenshot())) as whole:
+            shot = whole.convert("RGB").crop((0, 0, WIDE, high))
             height = round(shot.height * WIDTH / shot.width)
-            small = shot.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+            small = shot.resize((WIDTH, height), Image.Resampling.LANCZOS)
             small.save(self.folder / f"{name}.jpg", quality=85)
 
     def order(self) -> None:
@@ -76,6 +79,17 @@ class Visitor:
         report.set_viewport_size({"width": WIDE, "height": HIGH})
         self.keep("opened", report)
         return report
+
+    def at_work(self, run: str) -> None:
+        """A run's page under Artifacts while it works, and the page of its newest pictures."""
+        page = self.page
+        page.goto(run)
+        page.get_by_text("Artifacts", exact=True).first.click()
+        page.get_by_text(REPORT).first.wait_for()
+        self.keep("working")
+        page.get_by_text(REPORT).first.click()
+        page.get_by_role("heading", name=re.compile(r"of \d+ pictures")).wait_for()
+        self.keep("newest", high=NEWEST)
 
 
 def made(metrics: str) -> int:
@@ -117,6 +131,9 @@ def visit(house: House, visitor: Visitor) -> None:
     visitor.page.goto(f"{dashboard}/dashboard")
     visitor.page.get_by_text("Flow Runs").first.wait_for()
     visitor.keep("dashboard")
+    second = house.order(*LONGER)
+    until(lambda: made(metrics) >= PICTURES + ENOUGH, PATIENCE, house.said)
+    visitor.at_work(f"{dashboard}/runs/flow-run/{second}")
 
 
 def main() -> int:
