@@ -380,3 +380,27 @@ def test_a_trainer_wears_contexts_and_never_targets(exact):
     assert losses.max() < 1e-6
     count = pack(batch.target).shape[1]
     assert not torch.equal(seen[:, count:], pack(batch.contexts[0]))
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(1.02, ""), (2.0, "100% off"), (math.nan, "nan% off")]
+)
+def test_compiled_blocks_are_taken_only_with_the_gradients_of_plain_ones(
+    factor, told, narrow, corpus, tmp_path, monkeypatch
+):
+    """What a compiler gets wrong shows in the gradients, and long before in nothing else."""
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 2, batch=2))
+
+    def compile_with_a_fault(transformer, **_):
+        for one in transformer.parameters():
+            one.register_hook(lambda gradient: gradient * factor)
+
+    kind = type(trainer.modules["transformer"])
+    monkeypatch.setattr(kind, "compile_repeated_blocks", compile_with_a_fault)
+    if told:
+        with pytest.raises(TrainingError, match=f"--compile: .* {told}; expected 10% at most"):
+            trainer.compile()
+    else:
+        trainer.compile()
+    assert all(p.grad is None for p in trainer.modules.parameters())
+    assert trainer.done == 0

@@ -26,7 +26,8 @@ from tests.dashboard import browsing, choose, open_report, pictures, show_artifa
 from .house import PATIENCE, ROOT, House
 
 RECIPE, PICTURES = "storyboard", 12
-LONGER, ENOUGH = ("style-series", "defaults.steps=40"), 20  # a run to be seen at work, and from when on
+LONGER = ("style-series", "defaults.steps=40")  # a run to be seen at work,
+ENOUGH = 20  # with so many of its pictures made
 WIDE, HIGH = 1300, 930
 NEWEST = 607  # of the page with the newest pictures, below which it is empty
 WIDTH = 900  # pixels of a picture in docs
