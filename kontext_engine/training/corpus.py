@@ -17,9 +17,9 @@ from kontext_engine.training.wording import caption, instruct
 # Shares of the categories among edits of one picture. Uncovering, where most has to be invented,
 # is learned last by far; light and things that stand beside the subject soonest.
 EDITS = {
-    "background": 0.11, "recolour": 0.17, "weather": 0.07, "uncover": 0.24, "add": 0.05,
-    "replace": 0.04, "remove": 0.02, "box": 0.05, "text": 0.12, "character": 0.08,
-    "restyle": 0.04, "expression": 0.01,
+    "background": 0.16, "recolour": 0.20, "weather": 0.07, "uncover": 0.22, "add": 0.05,
+    "replace": 0.05, "remove": 0.02, "box": 0.10, "text": 0.05, "character": 0.05,
+    "restyle": 0.02, "expression": 0.01,
 }  # fmt: skip
 # The same among edits that a second picture belongs to.
 REFERENCES = {"style": 0.6, "place": 0.4}
@@ -56,8 +56,8 @@ class Corpus:
         self,
         shards: Sequence[Shard],
         seed: int = 0,
-        text_to_image: float = 0.12,
-        referring: float = 0.2,
+        text_to_image: float = 0.05,
+        referring: float = 0.12,
         caption_dropout: float = 0.08,
     ) -> None:
         self._shards, self._seed = list(shards), seed

@@ -112,7 +112,7 @@ def test_what_few_families_have_is_drawn_as_often_as_its_share_says(shard, monke
 
 
 def test_contexts_and_captions_are_dropped_as_often_as_asked(shard):
-    corpus = Corpus([shard], seed=4, text_to_image=0.25, caption_dropout=0.1)
+    corpus = Corpus([shard], 4, text_to_image=0.25, referring=0.2, caption_dropout=0.1)
     batches = [corpus.batch(step, 8) for step in range(200)]
     assert np.mean([not b.contexts for b in batches]) == pytest.approx(0.25, abs=0.08)
     assert np.mean([len(b.contexts) == 2 for b in batches]) == pytest.approx(0.2, abs=0.08)
