@@ -107,7 +107,7 @@ class Deployed:
 def deploy(
     wanted: Deployment, wait: float = PATIENCE, say: Callable[[str], None] = log.info
 ) -> Deployed:
-    """Make it so; a server that is away is waited for (seconds), and told about.
+    """Make it so; a server that is away or slow is waited for (seconds), and told about.
 
     Raises:
         NoServerError: no Prefect server is named, or something else is there.
@@ -143,7 +143,9 @@ def _spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClie
     try:
         with temporary_settings(quick), connected() as client:
             insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
-            yield insisting(client, pause=time.sleep, within=PATIENCE)
+            # As patient as with the first answer: one that has only just come up may take longer
+            # for the next than it is given for any.
+            yield insisting(client, pause=time.sleep, within=max(wait, PATIENCE))
     except (
         httpx.HTTPError,
         httpx.InvalidURL,
