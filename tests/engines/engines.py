@@ -1,7 +1,7 @@
 """Engines for the child process whose trouble is written in the prompt. Loaded there by name.
 
 Words of a prompt, acted on after the denoise step that they name (``WORD@STEP``; no step: 1):
-KILL, BREAK, REFUSE, DOZE, SLEEP (for ever), FREEZE. GATE:PATH waits for a file; MEET:FOLDER
+KILL, BREAK, REFUSE, DOZE:SECONDS, SLEEP (for ever), FREEZE. GATE:PATH waits for a file; MEET:FOLDER
 leaves a file there and waits until there are two; MARK:FILE appends a line for every step.
 """
 
@@ -83,8 +83,8 @@ def sleep(_):
     wait_for(lambda: False)
 
 
-def doze(_):
-    time.sleep(0.05)
+def doze(seconds):
+    time.sleep(float(seconds or 0.05))
 
 
 def gate(path):

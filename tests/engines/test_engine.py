@@ -144,8 +144,9 @@ def test_cancelling_stops_within_a_step_and_keeps_the_model(pool, engine, tmp_pa
         if progress.step == 3:
             raise Cancelled("enough")
 
-    # Into its fourth step it goes before it can know; there it waits until it does.
-    slow = request("a", f"MARK:{marks} GATE:{gate}@4", steps=1000)
+    # Into its fourth step it goes before it can know; there it waits until it was told, and for as
+    # long as its thread that listens may need to read that.
+    slow = request("a", f"MARK:{marks} GATE:{gate}@4 DOZE:1@4", steps=1000)
     with pytest.raises(Cancelled):
         list(engine.run([slow], stop))
     orders_are_out()
