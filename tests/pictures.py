@@ -22,7 +22,7 @@ from kontext_engine.api import EngineOptions
 from kontext_engine.catalogue import resolve_model
 from kontext_engine.engine import KontextEngine
 from kontext_engine.training.cutouts import read_set
-from kontext_engine.training.grid import SIZE, draw_grid, held_out_items
+from kontext_engine.training.grid import cell_size, draw_grid, held_out_items, sheet_of
 from tests.dashboard import browsing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,13 +159,12 @@ def grid(studio: Studio) -> Image.Image:
 
 def uncover(studio: Studio) -> Image.Image:
     whole = grid(studio)
-    width, height = 3 * SIZE[0] + 14, SIZE[1] + 20  # of a cell
-    sheet = Image.new("RGB", (2 * width, 2 * height), "white")
-    for place, number in enumerate(UNCOVERED):
-        x, y = (number - 1) % 4 * width, (number - 1) // 4 * height
-        cell = whole.crop((x, y, x + width, y + height))
-        sheet.paste(cell, (place % 2 * width, place // 2 * height))
-    return sheet
+    width, height = cell_size()
+    corners = [divmod(number - 1, whole.width // width) for number in UNCOVERED]
+    cells = [
+        whole.crop((x * width, y * height, (x + 1) * width, (y + 1) * height)) for y, x in corners
+    ]
+    return sheet_of(cells, columns=2)
 
 
 DRAWN: dict[str, Callable[[Studio], Image.Image]] = {

@@ -110,12 +110,18 @@ def draw_grid(engine: Engine, items: Sequence[Item], path: Path, steps: int | No
         for k, item in enumerate(items)
     ]
     cells += [_cell((made[f"text-{k}"],), text) for k, text in enumerate(texts)]
-    _sheet(cells, columns=4).save(path)
+    sheet_of(cells, columns=4).save(path)
+
+
+def cell_size() -> tuple[int, int]:
+    """Width and height of a cell: three pictures, and a line of text below."""
+    width, height = SIZE
+    return 3 * width + 14, height + 20
 
 
 def _cell(pictures: Sequence[Image.Image], text: str) -> Image.Image:
     width, height = SIZE
-    cell = Image.new("RGB", (3 * width + 14, height + 20), "white")
+    cell = Image.new("RGB", cell_size(), "white")
     for k, picture in enumerate(pictures):
         cell.paste(picture, (k * (width + 3), 0))
     ImageDraw.Draw(cell).text(
@@ -124,7 +130,8 @@ def _cell(pictures: Sequence[Image.Image], text: str) -> Image.Image:
     return cell
 
 
-def _sheet(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+def sheet_of(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Cells of one size, row by row."""
     width, height = cells[0].size
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), "white")

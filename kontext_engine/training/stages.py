@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from torch import nn
 
 from kontext_engine.api import EngineOptions
@@ -28,7 +27,7 @@ from kontext_engine.training.distill import Distiller, DistillRun
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import FlowRun, FlowTrainer, Progress
 from kontext_engine.training.grid import draw_grid, held_out_items
-from kontext_engine.training.inherit import carry_ends, inherit
+from kontext_engine.training.inherit import carry_ends, inherit, load_autoencoder
 from kontext_engine.training.miniature import (
     TEXT_TOKENS,
     Miniature,
@@ -193,7 +192,7 @@ def _start(shop: Workshop, studio: Studio, init: Path | None, say: Say) -> Minia
     anew = inherit(model, read_miniature(source))
     if anew:
         say(f"transformer: {len(anew)} weights begin anew, {anew[0]} the first of them")
-    mine, theirs = shop.autoencoder(), AutoencoderKL.from_pretrained(source / "vae").float()
+    mine, theirs = shop.autoencoder(), load_autoencoder(source)
     # A model folder has them in half the precision.
     rounded = nn.Module.to(copy.deepcopy(mine), torch.bfloat16)
     if autoencoder_digest(theirs) not in {autoencoder_digest(one) for one in (mine, rounded)}:
