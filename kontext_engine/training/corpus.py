@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,22 @@ REFERENCES = {"style": 0.6, "place": 0.4}
 TEXT_TO_IMAGE = "text-to-image"  # the category of what is drawn without a context
 
 
+class Earlier(NamedTuple):
+    """The edits that lead to a batch's first contexts: what a chain would have done before.
+
+    ``rows``: the items of the batch that have one; ``context`` (rows, 16, h/8, w/8) and ``prompts``
+    are its own.
+    """
+
+    rows: tuple[int, ...]
+    context: Tensor
+    prompts: tuple[str, ...]
+
+    def first(self, count: int) -> Earlier:
+        """Those of the first ``count`` of its items."""
+        return Earlier(self.rows[:count], self.context[:count], self.prompts[:count])
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One training batch: latents float32 (b, 16, h/8, w/8); no contexts is text-to-image.
@@ -38,6 +54,7 @@ class Batch:
     contexts: tuple[Tensor, ...]
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
+    earlier: Earlier | None = None
 
 
 class _Drawn(NamedTuple):
@@ -47,6 +64,7 @@ class _Drawn(NamedTuple):
     prompt: str
     category: str
     second: tuple[int, int] | None = None  # family and look of the second context
+    before: tuple[int, str] | None = None  # look and words of an edit that leads to the source
 
 
 class Corpus:
@@ -66,6 +84,7 @@ class Corpus:
         sizes = np.array([len(s) for s in shards], dtype=float)
         self._weights = sizes / sizes.sum()
         self._pairs = [[_by_category(row) for row in s.looks] for s in shards]
+        self._leading = [[_by_target(found) for found in families] for families in self._pairs]
         # A shard of props alone has no expressions; what it has is drawn as often as it says.
         self._edits = [
             {name: part for name, part in EDITS.items() if any(name in found for found in families)}
@@ -92,7 +111,14 @@ class Corpus:
         if referring:
             contexts.append(self._latents(other, [d.second for d in drawn if d.second]))
         target = self._latents(which, [(d.family, d.target) for d in drawn])
-        return _batch(drawn, target, *contexts)
+        return replace(_batch(drawn, target, *contexts), earlier=self._earlier(which, drawn))
+
+    def _earlier(self, which: int, drawn: Sequence[_Drawn]) -> Earlier | None:
+        led = [(row, d.family, *d.before) for row, d in enumerate(drawn) if d.before]
+        if not led:
+            return None
+        rows, families, looks, prompts = zip(*led, strict=True)
+        return Earlier(rows, self._latents(which, list(zip(families, looks, strict=True))), prompts)
 
     def _latents(self, which: int, looks: Sequence[tuple[int, int]]) -> Tensor:
         latents = self._shards[which].latents
@@ -119,7 +145,11 @@ class Corpus:
         text = instruct(pair, shard.nouns[family], rng)
         # Without its words a second picture asks for nothing.
         text = "" if not category and rng.random() < self._caption_dropout else text
-        return _Drawn(family, pair.source, pair.target, text, pair.category, second)
+        leading, before = self._leading[which][family].get(pair.source, []), None
+        if leading:
+            earlier = leading[int(rng.integers(len(leading)))]
+            before = (earlier.source, instruct(earlier, shard.nouns[family], rng))
+        return _Drawn(family, pair.source, pair.target, text, pair.category, second, before)
 
     def _captioned(self, which: int, rng: np.random.Generator) -> _Drawn:
         shard = self._shards[which]
@@ -150,6 +180,15 @@ def _by_style(looks: Sequence[Sequence[Look]]) -> dict[str, list[tuple[int, int]
             if look.style:
                 found.setdefault(look.style, []).append((family, k))
     return found
+
+
+def _by_target(found: dict[str, list[Pair]]) -> dict[int, list[Pair]]:
+    """The edits of one picture that lead to each look."""
+    leading: dict[int, list[Pair]] = {}
+    for name in EDITS:
+        for pair in found.get(name, []):
+            leading.setdefault(pair.target, []).append(pair)
+    return leading
 
 
 def _by_category(looks: Sequence[Look]) -> dict[str, list[Pair]]:

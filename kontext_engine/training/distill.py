@@ -20,14 +20,13 @@ from torch import Tensor, nn
 
 from kontext_engine.conditioning import pack
 from kontext_engine.mixed import mixed
-from kontext_engine.sampling import Conditions, Shift, sigma_schedule, velocity
+from kontext_engine.sampling import Conditions, velocity
 from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.critic import critic_loss
 from kontext_engine.training.flow import FlowRun, FlowTrainer
 from kontext_engine.training.losses import change_weights
-from kontext_engine.training.miniature import SCHEDULER, Miniature
-
-STEPS = (1, 2, 4)  # of the samplers that the student is for
+from kontext_engine.training.miniature import Miniature
+from kontext_engine.training.times import few_step_times, noise_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Distiller(FlowTrainer):
         )
         count, tokens = target.shape[:2]
         times = few_step_times(count, tokens, source).to(self.device)
-        later = super()._times(count, tokens, source).to(self.device)
+        later = noise_times(count, tokens, self.run.early, source).to(self.device)
         with torch.no_grad():
             conditions, context = self._conditions(batch, source)
         weights = change_weights(target, context, self.run.change_share)
@@ -160,14 +159,3 @@ def _watched(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
 
 def _noised(picture: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return torch.lerp(picture, noise, times[:, None, None])
-
-
-def few_step_times(count: int, tokens: int, source: torch.Generator) -> Tensor:
-    """Times (count,) at which samplers of 1, 2 and 4 steps ask the model, each sampler as often."""
-    shift = Shift.from_config(SCHEDULER)
-    schedules = [sigma_schedule(steps, tokens, shift)[:-1] for steps in STEPS]
-    which = torch.randint(len(STEPS), (count,), generator=source).tolist()
-    place = torch.rand(count, generator=source).tolist()
-    return torch.stack(
-        [schedules[k][int(at * len(schedules[k]))] for k, at in zip(which, place, strict=True)]
-    )

@@ -9,7 +9,7 @@ derives from (seed, step).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,22 @@ from torch import Tensor, nn
 
 from kontext_engine.conditioning import Grid, grid_of, pack, position_ids
 from kontext_engine.mixed import mixed
-from kontext_engine.sampling import Conditions, Prompt, Shift, velocity
+from kontext_engine.sampling import Conditions, Prompt, velocity
 from kontext_engine.spec import ContextIds
 from kontext_engine.training import checkpoint
 from kontext_engine.training.average import moving_average
-from kontext_engine.training.corpus import Batch, Corpus
+from kontext_engine.training.corpus import Batch, Corpus, Earlier
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.interrupt import whole_steps
-from kontext_engine.training.losses import change_weights, worn
+from kontext_engine.training.losses import change_weights
 from kontext_engine.training.meter import Meter
-from kontext_engine.training.miniature import SCHEDULER, Miniature
+from kontext_engine.training.miniature import Miniature
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.schedule import learning_rate
+from kontext_engine.training.times import noise_times
+from kontext_engine.training.wear import redrawn, worn
 
 APART = 0.1  # of compiled gradients from plain ones: bfloat16 rounds a few percent
-EARLY = (0.7, 1.0)  # times of a sampler's first steps: the noise hides what the picture shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class FlowRun:
     weight_decay: float = 0.02
     change_share: float = 0.6  # see change_weights
     wear: float = 0.3  # see worn
-    early: float = 0.4  # see FlowTrainer._times
+    redrawn: float = 0.25  # see redrawn
+    early: float = 0.4  # see noise_times
     begun_from: str = ""  # the weights it starts from, for a run to be known again; "": none
     latents: str = ""  # the digest of the autoencoder whose latents are learned
     clip: float = 1.0
@@ -92,7 +94,6 @@ class FlowTrainer:
         self.optimizer = Optimizers(self.modules, run.peak, run.weight_decay)
         self.done = 0
         self.meter = Meter()
-        self._shift = Shift.from_config(SCHEDULER)
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
         self._ids: dict[tuple[Grid, ...], Tensor] = {}
 
@@ -237,7 +238,8 @@ class FlowTrainer:
         noise_source = torch.Generator().manual_seed(self.run.seed * 1_000_003 + self.done)
         target = pack(batch.target).to(self.device)
         noise = pack(torch.randn(batch.target.shape, generator=noise_source)).to(self.device)
-        times = self._times(len(batch.prompts), target.shape[1], noise_source).to(self.device)
+        count, tokens = target.shape[:2]
+        times = noise_times(count, tokens, self.run.early, noise_source).to(self.device)
         noisy = (1 - times[:, None, None]) * target + times[:, None, None] * noise
         conditions, context = self._conditions(batch, noise_source)
         with mixed(self.device):
@@ -250,41 +252,37 @@ class FlowTrainer:
         self, batch: Batch, source: torch.Generator
     ) -> tuple[Conditions, Tensor | None]:
         """What a batch is steered by, and its first context's tokens as they were, unworn."""
-        context = given = None
-        if batch.contexts:
-            first, *others = batch.contexts
-            context = pack(first).to(self.device)
-            shown = (worn(first, self.run.wear, source), *others)
-            given = torch.cat([pack(one) for one in shown], dim=1).to(self.device)
+        if not batch.contexts:
+            return self._steered(batch.prompts, batch.target, ()), None
+        first, *others = batch.contexts
+        seen = redrawn(first, batch.earlier, self.run.redrawn, source, self._led)
+        shown = (worn(seen, self.run.wear, source), *others)
+        return self._steered(batch.prompts, first, shown), pack(first).to(self.device)
+
+    def _led(self, noisy: Tensor, times: Tensor, earlier: Earlier) -> Tensor:
+        """The velocity under the edits that lead to a batch's contexts, on the CPU."""
+        conditions = self._steered(earlier.prompts, earlier.context, (earlier.context,))
+        tokens, times = noisy.to(self.device), times.to(self.device)
         with mixed(self.device):
-            prompt = self._embed(batch.prompts)
-        return Conditions(prompt, self._positions(batch), given), context
+            return velocity(self.modules["transformer"], tokens, times, conditions).float().cpu()
 
-    def _times(self, count: int, tokens: int, source: torch.Generator) -> Tensor:
-        """Times (count,) in 0..1: logit-normal, shifted for the target's token count; of which
-        about ``run.early`` are uniform over ``EARLY`` instead.
-
-        What a picture shows where its context shows something else is settled in a sampler's
-        first steps. Shifted for few tokens, one time in ten would lie there, and behind less
-        noise the target itself tells what the context should have.
-        """
-        t = torch.sigmoid(torch.randn(count, generator=source))
-        factor = math.exp(self._shift.mu(tokens))
-        shifted = factor * t / (1 + (factor - 1) * t)
-        chosen, spread = torch.rand((2, count), generator=source)
-        first, last = EARLY
-        return torch.where(chosen < self.run.early, first + (last - first) * spread, shifted)
-
-    def _positions(self, batch: Batch) -> Tensor:
-        grid = grid_of(batch.target)
-        contexts = [grid_of(context) for context in batch.contexts]
-        key = (grid, *contexts)
-        if key not in self._ids:
-            self._ids[key] = position_ids(grid, contexts, ContextIds.INDEX).to(self.device)
-        return self._ids[key]
+    def _steered(
+        self, prompts: tuple[str, ...], target: Tensor, contexts: Sequence[Tensor]
+    ) -> Conditions:
+        """What pictures of the size of ``target`` are steered by; text states with gradients."""
+        sizes = [grid_of(one) for one in (target, *contexts)]
+        positions = self._ids.get(key := tuple(sizes))
+        if positions is None:
+            positions = position_ids(sizes[0], sizes[1:], ContextIds.INDEX).to(self.device)
+            self._ids[key] = positions
+        given = [pack(one) for one in contexts]
+        with mixed(self.device):
+            prompt = self._embed(prompts)
+        return Conditions(
+            prompt, positions, torch.cat(given, dim=1).to(self.device) if given else None
+        )
 
     def _embed(self, prompts: tuple[str, ...]) -> Prompt:
-        """Text states with gradients."""
         rows = [self._tokenize(p) for p in prompts]
         clip, t5 = (torch.cat(ids).to(self.device) for ids in zip(*rows, strict=True))
         return self.model.embed(clip, t5)

@@ -31,22 +31,6 @@ def kl_loss(mean: Tensor, variance: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean**2 + variance - 1 - log_variance).mean()
 
 
-def worn(context: Tensor, share: float, source: torch.Generator) -> Tensor:
-    """Context latents (b, c, h, w) of which about ``share`` are blurred and made noisy.
-
-    In a chain of edits the context is itself a model's picture. Clean targets behind worn contexts
-    teach to hand on what is meant and not to copy what was lost, as far as blur and white noise
-    resemble that.
-    """
-    count = len(context)
-    chosen, blur, noise = torch.rand((3, count, 1, 1, 1), generator=source)
-    white = torch.randn(context.shape, generator=source)
-    soft = torch.lerp(
-        context, functional.avg_pool2d(context, 3, 1, 1, count_include_pad=False), 0.5 * blur
-    )
-    return torch.where(chosen < share, soft + 0.3 * noise * white, context)
-
-
 def change_weights(target: Tensor, context: Tensor | None, share: float) -> Tensor:
     """Weights (b, tokens) of mean 1 that give what an edit changes ``share`` of its loss, and the
     rest to what stays.

@@ -48,6 +48,8 @@ def same(a, b):
         torch.equal(a.target, b.target)
         and equal_context
         and (a.prompts, a.categories) == (b.prompts, b.categories)
+        and (a.earlier is None) == (b.earlier is None)
+        and (a.earlier is None or a.earlier.prompts == b.earlier.prompts)
     )
 
 
@@ -100,6 +102,35 @@ def test_a_batch_holds_the_pairs_it_names(shard, corpus):
                 assert not counted[name]
             else:
                 assert counted[name] / of_group == pytest.approx(weight, abs=within)
+
+
+def test_a_batch_knows_an_edit_that_leads_to_each_context(shard, corpus):
+    """As in a chain: its target is what the next edit is given."""
+    known = [
+        {(p.source, p.target): p for p in pairs(looks) if p.category in EDITS}
+        for looks in shard.looks
+    ]
+    led = Counter()
+    for step in range(40):
+        batch = corpus.batch(step, 16)
+        if not batch.contexts:
+            assert batch.earlier is None
+            continue
+        contexts = [[int(one[k, 0, 0]) for k in (0, 1)] for one in batch.contexts[0]]
+        leading = [any(target == look for _, target in known[f]) for f, look in contexts]
+        rows = [] if batch.earlier is None else list(batch.earlier.rows)
+        assert rows == [row for row, found in enumerate(leading) if found]
+        for at, row in enumerate(rows):
+            family, look = contexts[row]
+            before = [int(batch.earlier.context[at, k, 0, 0]) for k in (0, 1)]
+            assert before[0] == family
+            pair = known[family][before[1], look]
+            led[pair.category] += 1
+            assert batch.earlier.prompts[at]
+            if pair.category in ("recolour", "add", "replace"):
+                assert words_for(pair.value) in batch.earlier.prompts[at]
+    assert {"background", "recolour", "add", "uncover", "remove"} <= set(led)
+    assert "weather" not in led  # under which nothing is asked
 
 
 def test_what_few_families_have_is_drawn_as_often_as_its_share_says(shard, monkeypatch):

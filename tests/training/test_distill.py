@@ -5,8 +5,9 @@ import torch
 
 from kontext_engine.sampling import Shift, sigma_schedule
 from kontext_engine.training.critic import critic_loss
-from kontext_engine.training.distill import STEPS, Distiller, DistillRun, Heads, few_step_times
+from kontext_engine.training.distill import Distiller, DistillRun, Heads
 from kontext_engine.training.miniature import SCHEDULER
+from kontext_engine.training.times import STEPS, few_step_times
 from tests.training.norms import NORMS
 from tests.training.test_flow import assert_bitwise_equal
 

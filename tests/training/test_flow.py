@@ -16,15 +16,15 @@ from kontext_engine.training import checkpoint
 from kontext_engine.training.corpus import Batch, Corpus
 from kontext_engine.training.errors import TrainingError
 from kontext_engine.training.flow import (
-    EARLY,
     FlowRun,
     FlowTrainer,
 )
-from kontext_engine.training.losses import LEAST, change_weights, worn
+from kontext_engine.training.losses import LEAST, change_weights
 from kontext_engine.training.meter import Meter
 from kontext_engine.training.miniature import SCHEDULER
 from kontext_engine.training.optimizers import Optimizers
 from kontext_engine.training.shards import Shard
+from kontext_engine.training.times import EARLY, noise_times
 from tests.training.norms import NORMS
 
 pytestmark = NORMS
@@ -252,11 +252,14 @@ def test_noise_and_times_follow_the_step_alone(exact):
     assert not torch.equal(later[2], first[2])
 
 
+def times_of(early, tokens=64):
+    return noise_times(20_000, tokens, early, torch.Generator().manual_seed(0))
+
+
 @pytest.mark.parametrize("tokens", [16, 64, 4096])
-def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(exact, tokens):
+def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(tokens):
     """t' = e^mu / (e^mu + 1/t - 1), so logit t' is normal around mu (arXiv 2506.15742, 3)."""
-    exact.run = replace(exact.run, early=0.0)
-    times = exact._times(20_000, tokens, torch.Generator().manual_seed(0))
+    times = times_of(0.0, tokens)
     assert times.min() > 0
     assert times.max() < 1
     logits = torch.logit(times.double())
@@ -265,16 +268,11 @@ def test_times_are_logit_normal_and_shifted_for_the_targets_tokens(exact, tokens
     assert float(logits.std()) == pytest.approx(1.0, abs=0.02)
 
 
-def test_some_times_are_those_of_a_samplers_first_steps(exact):
-    exact.run = replace(exact.run, early=1.0)
-    times = exact._times(20_000, 64, torch.Generator().manual_seed(0))
+def test_some_times_are_those_of_a_samplers_first_steps():
+    times = times_of(1.0)
     assert EARLY[0] <= times.min() < times.max() <= EARLY[1]
     assert float(times.mean()) == pytest.approx(sum(EARLY) / 2, abs=0.003)
-    exact.run = replace(exact.run, early=0.0)
-    usual = exact._times(20_000, 64, torch.Generator().manual_seed(0))
-    exact.run = replace(exact.run, early=0.4)
-    mixed = exact._times(20_000, 64, torch.Generator().manual_seed(0))
-    assert float((mixed != usual).float().mean()) == pytest.approx(0.4, abs=0.01)
+    assert float((times_of(0.4) != times_of(0.0)).float().mean()) == pytest.approx(0.4, abs=0.01)
 
 
 def test_the_meter_means_by_time_and_category_and_starts_anew():
@@ -359,20 +357,6 @@ def weights_sum(changed, kept):
     return (0.6 * changed / LEAST + 0.4 * kept / (kept / count)) / count
 
 
-def test_some_contexts_are_worn_and_the_others_stay_as_they_are():
-    context = torch.randn(400, 2, 8, 12, generator=torch.Generator().manual_seed(1))
-    source = torch.Generator().manual_seed(2)
-    changed = (worn(context, 0.3, source) != context).flatten(1)
-    assert changed.any(1).float().mean().item() == pytest.approx(0.3, abs=0.07)
-    assert torch.equal(changed.any(1), changed.float().mean(1) > 0.9)  # all of a picture or nothing
-    assert torch.equal(worn(context, 0.0, source), context)
-    all_worn = worn(context, 1.0, torch.Generator().manual_seed(3))
-    assert torch.equal(all_worn, worn(context, 1.0, torch.Generator().manual_seed(3)))
-    apart = (all_worn - context).pow(2).mean(dim=(1, 2, 3)).sqrt()
-    assert apart.min() > 0
-    assert apart.max() < 0.6  # still the picture that it was: these have variance 1
-
-
 def test_a_trainer_wears_contexts_and_never_targets(exact):
     exact.run = FlowRun(exact.run.folder, 10, batch=4, wear=1.0)
     batch = made_batch(context=True)
@@ -380,6 +364,29 @@ def test_a_trainer_wears_contexts_and_never_targets(exact):
     assert losses.max() < 1e-6
     count = pack(batch.target).shape[1]
     assert not torch.equal(seen[:, count:], pack(batch.contexts[0]))
+
+
+def test_a_trainer_draws_some_contexts_by_the_edits_that_lead_to_them(narrow, corpus, tmp_path):
+    """Without a gradient, and the edit itself is still held to its clean target."""
+    trainer = FlowTrainer(narrow(), corpus, FlowRun(tmp_path, 4, batch=8, wear=0.0, redrawn=0.5))
+    batch = next(b for b in map(corpus.batch, range(50), [8] * 50) if len(b.contexts) == 1)
+    asked = []
+
+    def watch(_module, _given, named, _made):
+        asked.append((named["hidden_states"], torch.is_grad_enabled()))
+
+    trainer.modules["transformer"].register_forward_hook(watch, with_kwargs=True)
+    trainer._losses(batch)
+    ((led, with_gradient), (edited, edits_gradient)) = asked
+    assert (with_gradient, edits_gradient) == (False, True)
+    earlier, tokens = batch.earlier, pack(batch.target).shape[1]
+    count = round(0.5 * len(earlier.rows))
+    assert torch.equal(led[:, tokens:], pack(earlier.context[:count]))
+    same = (edited[:, tokens:] == pack(batch.contexts[0])).flatten(1).all(1)
+    assert [row for row in range(8) if not same[row]] == list(earlier.rows[:count])
+    trainer.run = replace(trainer.run, redrawn=0.0)
+    trainer._losses(batch)
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
