@@ -6,13 +6,10 @@ Everything may be done again; only what differs is written, and told.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import (
@@ -22,12 +19,7 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
 )
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
+from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from flows.recipe.parameters import Parameter
@@ -59,26 +51,14 @@ from flows.scheduling.pools import (
     remove_former,
 )
 from flows.scheduling.schedule import reschedule, scheduled
-from flows.scheduling.server import (
-    NoServerError,
-    ServerError,
-    connected,
-    dashboard,
-    in_words,
-    insist,
-    insisting,
-    server_name,
-)
+from flows.scheduling.server import PATIENCE, dashboard, spoken
 from flows.settings import NightSettings
 
 log = logging.getLogger(__name__)
 
 FLOWS = "flows/scheduling/flows.py"
 TAG = "kontext"
-NOT_FOUND = 404
 PAGE = 100
-ANSWER_SECONDS = 15.0  # how long an answer is waited for: somebody stands there
-PATIENCE = 10.0  # seconds that a server which answers badly is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +94,7 @@ def deploy(
         ServerError: it does not answer, or refuses.
         DeployError: the schedule or the block is none, or a pool cannot be ours.
     """
-    with _spoken(wait, say) as client:
+    with spoken(wait, say) as client:
         found = {flow: _read(client, flow) for flow in (RUN_RECIPE, NIGHTLY, MAKE_CHUNK)}
         night = found[NIGHTLY]
         scheduled(
@@ -134,42 +114,6 @@ def deploy(
         )
         changes += remove_former(client)
         return Deployed(tuple(changes), dashboard())
-
-
-@contextmanager
-def _spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClient]:
-    """A client of a server that is there; whatever goes wrong with it in one line."""
-    quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
-    try:
-        with temporary_settings(quick), connected() as client:
-            insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
-            # As patient as with the first answer: one that has only just come up may take longer
-            # for the next than it is given for any.
-            yield insisting(client, pause=time.sleep, within=max(wait, PATIENCE))
-    except (
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        PrefectException,
-        ValidationError,
-        ValueError,
-    ) as error:
-        # Without the cause: httpx' own words hold the address as it was given.
-        raise ServerError(in_words(error)) from None
-
-
-def _greet(client: SyncPrefectClient) -> None:
-    """Whether a Prefect server is there at all: others answer 404 to everything, or with a page."""
-    try:
-        is_prefect = client.request("GET", "/health").json() is True
-    except (httpx.HTTPStatusError, ValueError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != NOT_FOUND:
-            raise
-        is_prefect = False
-    if not is_prefect:
-        raise NoServerError(
-            f"what answers at {server_name()} is no Prefect server; expected the address of its "
-            "API, such as http://127.0.0.1:4200/api; mend PREFECT_API_URL"
-        )
 
 
 def _fields(wanted: Deployment, night: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

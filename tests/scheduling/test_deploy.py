@@ -21,7 +21,6 @@ from prefect.states import Scheduled
 from pydantic import TypeAdapter
 
 from flows.recipe.parameters import Parameter
-from flows.scheduling import deploy as deploying
 from flows.scheduling import server as server_module
 from flows.scheduling.forms import RunForm
 from flows.scheduling.names import (
@@ -322,22 +321,21 @@ def test_the_next_answers_are_waited_for_as_long_as_the_first(monkeypatch):
             return httpx.Response(200, json=True)
 
         def read_work_pool(self, name):
-            now[0] += deploying.ANSWER_SECONDS
+            now[0] += server_module.ANSWER_SECONDS
             asked.append(name)
             if len(asked) < 4:
                 raise httpx.ReadTimeout("")
             return name
 
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None)
-    monkeypatch.setattr(deploying, "connected", lambda: nullcontext(JustUp()))
-    for module in (deploying, server_module):
-        monkeypatch.setattr(module, "time", clock)
-    with deploying._spoken(90.0, print) as client:
+    monkeypatch.setattr(server_module, "connected", lambda: nullcontext(JustUp()))
+    monkeypatch.setattr(server_module, "time", clock)
+    with server_module.spoken(90.0, print) as client:
         assert client.read_work_pool("kontext") == "kontext"
     asked.clear()
     with (
         pytest.raises(ServerError, match="does not answer \\(ReadTimeout\\)"),
-        deploying._spoken(10.0, print) as client,
+        server_module.spoken(10.0, print) as client,
     ):
         client.read_work_pool("kontext")
     assert len(asked) == 1
