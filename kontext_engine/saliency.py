@@ -59,6 +59,14 @@ class Saliency:
         mean, std = (tuple(map(float, text.split(","))) for text in found.groups()[1:])
         return cls(found[1], mean, std)  # type: ignore[arg-type]
 
+    def load(self, file: str) -> None:
+        """Make sure that ``file`` is that model, and one of pictures to masks.
+
+        Raises:
+            RequestError: it is not, or there is nothing to load it with.
+        """
+        _loaded(file, self.digest)
+
     def mask(self, picture: Image.Image, file: str) -> Image.Image:
         """The subject of a picture: mode L, of its size, 255 where it is wholly.
 

@@ -24,9 +24,9 @@ def check(
 ) -> None:
     """Check recipes: one line each, or every mistake with its line and column.
 
-    Nothing is made and no model is loaded. Input files must be there, but only masks are opened:
-    a picture that is broken fails its own steps only, when the recipe runs; one that is none by
-    its first bytes is noted here.
+    Nothing is made, and the model is not loaded. Input files must be there, but only masks and
+    models that cut out are opened: a picture that is broken fails its own steps only, when the
+    recipe runs; one that is none by its first bytes is noted here.
     """
     from flows.plan.reading import read_recipe
     from flows.problems import few

@@ -1,7 +1,7 @@
-"""What regions mean on their pictures, looked into before anything is made: `kontext check` tells.
+"""Masks, and models that cut out, opened before anything is made: `kontext check` tells.
 
-Planning for a run does not: pictures are decoded here, and a step whose mask cannot be used fails
-by itself.
+Planning for a run does not: pictures are decoded here and graphs loaded, and a step whose mask or
+model cannot be used fails by itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from flows.plan.step import ContextRef, Region, SourceImage
 from flows.recipe.review import Review
 from flows.sources.place import S3Object
 from flows.sources.remote import RemoteError, read_planned
-from kontext_engine.errors import PictureError
+from kontext_engine.errors import PictureError, RequestError
 from kontext_engine.geometry import Size
+from kontext_engine.saliency import Saliency
 
 _NAMED = 20  # files in one line
 
@@ -61,6 +62,15 @@ def _wrong(region: Region, ref: SourceImage, size: Size | None) -> str | None:
         shares(white, keeps=region.keeps, feather=region.feather)
     except PictureError as error:
         return f"{ref.file}: {error}"
+    return None
+
+
+def wrong_model(model: Saliency, ref: SourceImage) -> str | None:
+    """Why a file is no model that a step can cut with, if it is at hand."""
+    try:
+        model.load(str(ref.path))
+    except RequestError as error:
+        return str(error)
     return None
 
 

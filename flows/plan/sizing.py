@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from flows.plan.keys import Spelling, cutout_key, extended_key
-from flows.plan.looking import Looking
+from flows.plan.looking import Looking, wrong_model
 from flows.plan.step import ContextRef, ParentStep, Region, SourceImage, StepParams
 from flows.recipe.graph import StepNode
 from flows.recipe.node import Loc
@@ -35,6 +35,7 @@ class Sizing:
         self._model = model
         self._libraries = libraries
         self._unseen: list[tuple[Loc, Region, Sequence[ContextRef], Size | None]] = []
+        self._models: dict[Loc, tuple[Saliency, SourceImage]] = {}  # that cut, by who names them
         self._sizes: dict[str, Size] = {}  # of pictures, by the keys of their steps
         self._opaque: set[str] = set()  # steps whose pictures have no alpha
 
@@ -108,8 +109,13 @@ class Sizing:
         return region
 
     def look(self) -> None:
-        """Open the masks of all that was keyed; note those that cannot be used."""
+        """Open the masks, and the models that cut, of all that was keyed; note what cannot be
+        used.
+        """
         looking = Looking()
+        for loc, (model, ref) in self._models.items():
+            if (told := wrong_model(model, ref)) is not None:
+                self._review.wrong(loc, told)
         for where, region, contexts, source in self._unseen:
             if (told := looking.wrong(region, contexts, source)) is not None:
                 self._review.wrong(where, told)
@@ -117,8 +123,10 @@ class Sizing:
     def _method(self, node: StepNode, contexts: Sequence[ContextRef]) -> str:
         said, ref = node.spec.cutout, contexts[-1]
         model = None
-        if said is not None and isinstance(ref, SourceImage):
+        at_hand = len(contexts) > len(node.images)  # else that was told
+        if said is not None and at_hand and isinstance(ref, SourceImage):
             model = Saliency(ref.digest, (*said.mean,), (*said.std,))  # type: ignore[arg-type]
+            self._models["steps", node.id, "cutout", "model"] = model, ref
         try:
             return cutout_method(self._libraries, model)
         except ModelError as error:

@@ -115,7 +115,7 @@ def resolve_file(review: Review, loc: Loc, text: str, what: str = "a picture") -
     if wrong is None and is_remote(text):
         wrong = f"'{short(text)}' is in S3; expected a file here; name it under 'inputs'"
     path = _absolute(review.recipe, text)
-    wrong = wrong or _unusable(path, text, what)
+    wrong = wrong or _unusable(path, text, what, one=True)
     if wrong is not None:
         review.wrong(loc, wrong)
     return None if wrong else path
@@ -156,19 +156,19 @@ def _refused(review: Review, text: str) -> str | None:
     return refused(text, review.recipe.folder, review.settings)
 
 
-def _unusable(path: Path, text: str, what: str = "a picture") -> str | None:
+def _unusable(path: Path, text: str, what: str = "a picture", *, one: bool = False) -> str | None:
     try:
         if path.is_file():
             return None
         if path.is_dir():
-            every = f"{text.rstrip('/')}/*"
-            return f"'{text}' is a folder; expected a picture; write '{every}' for all in it"
+            advice = "name a file in it" if one else f"write '{text.rstrip('/')}/*' for all in it"
+            return f"'{text}' is a folder; expected {what}; {advice}"
         if path.exists():
             return f"'{text}' is a pipe or a device; expected {what}; name a file"
         siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        return f"'{short(text)}' cannot be read ({reason}); expected a picture; check the path"
+        return f"'{short(text)}' cannot be read ({reason}); expected {what}; check the path"
     folder = text[: len(text) - len(Path(text).name)]
     if hint := did_you_mean(text, [folder + name for name in siblings]):
         return f"no file '{text}': {hint}"

@@ -169,22 +169,37 @@ def nothing() -> list[onnx.NodeProto]:
     return [helper.make_node("Log", ["logits"], ["y"])]  # of what is negative: not a number
 
 
+NO_MODELS = [
+    (b"no graph at all", "cannot be loaded as ONNX"),
+    (outside, "cannot be loaded as ONNX"),
+    (graph((1, 64, 64, 3)), r"takes x tensor\(float\) \[1, 64, 64, 3\]; expected one picture"),
+    (graph(inputs=2), r"takes x .*, x1 tensor\(float\) \[1\]; expected one picture"),
+    (graph(out=(1, 3, 64, 64), last=three()), r"gives y .*3, 64, 64\]; expected a mask"),
+    (graph(last=whole(), kind=TensorProto.INT64), r"gives y tensor\(int64\)"),
+]
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
-    [
-        (b"no graph at all", "cannot be loaded as ONNX"),
-        (outside, "cannot be loaded as ONNX"),
-        (graph((1, 64, 64, 3)), r"takes x tensor\(float\) \[1, 64, 64, 3\]; expected one picture"),
-        (graph(inputs=2), r"takes x .*, x1 tensor\(float\) \[1\]; expected one picture"),
-        (graph(out=(1, 3, 64, 64), last=three()), r"gives y .*3, 64, 64\]; expected a mask"),
-        (graph(last=whole(), kind=TensorProto.INT64), r"gives y tensor\(int64\)"),
-        (graph(last=nothing()), "gave an output of shape .* expected finite"),
-    ],
+    [*NO_MODELS, (graph(last=nothing()), "gave an output of shape .* expected finite")],
 )
 def test_a_model_that_is_none_is_one_line(workspace, data, told):
     with pytest.raises(RequestError, match=rf"any\.onnx: {told}") as caught:
         cut_by(data(workspace) if callable(data) else data, workspace, dark_thing())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("data", "told"), NO_MODELS)
+def test_a_model_that_is_none_is_told_before_anything_is_made(workspace, data, told):
+    """By `kontext check`, where the recipe names it; a run goes on without its step."""
+    (workspace / "dark.onnx").write_bytes(data(workspace) if callable(data) else data)
+    with pytest.raises(RecipeError, match=rf"^[^\n]*:4:\d+: dark\.onnx: {told}[^\n]*$"):
+        planned(TEXT, workspace, look=True)
+    assert planned(TEXT, workspace).steps
+
+
+def test_a_model_that_cuts_is_none_of_what_a_check_tells(workspace):
+    assert not planned(TEXT, workspace, look=True).warnings
 
 
 def test_another_file_than_was_planned_is_refused_and_no_subject_is_said(workspace):
