@@ -54,6 +54,9 @@ TOGETHER = (
 # Files of these folders wait for minutes for servers, chunks and people. Begun last they would be
 # all that goes on, one on each process.
 LONG = ("chaos", "scheduling", "acceptance")
+STRUCK = "test_struck.py"
+# Tests here wait for servers longer than others may take at all.
+PATIENT = (*LONG, "up", "worker")
 HERE = Path(__file__).parent
 
 
@@ -74,13 +77,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of folders that take long come first."""
+    """Files of folders that take long come first; what kills servers last among those that share
+    them: Prefect's server no longer hears at once of new automations when its database was away.
+    """
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[int, bool]:
         folder = item.path.relative_to(HERE).parts[0]
-        return LONG.index(folder) if folder in LONG else len(LONG)
+        return LONG.index(folder) if folder in LONG else len(LONG), item.path.name == STRUCK
 
     items.sort(key=place)
+    for item in items:
+        if item.path.relative_to(HERE).parts[0] in PATIENT and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def browsing(width: int, height: int) -> Iterator[Page]:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.context.set_default_timeout(60_000)  # of further pages, too
         yield page
         browser.close()
 

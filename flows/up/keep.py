@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -201,11 +202,23 @@ def _tell_ended(
     say: Callable[[str], None],
     killed: Iterable[str] = (),
 ) -> dict[str, int]:
+    """Name those of ``living`` that have ended since the last look, in the order of their end."""
     now = folder.processes()
-    for name in living:
+    started = _started(folder)
+    for name in sorted(living, key=lambda one: started.get(one, -1), reverse=True):
         if name not in now or name in killed:
             say(f"{name} has ended")
     return now
+
+
+def _started(folder: StateFolder) -> dict[str, int]:
+    """The programs' places in the order of their start; the supervisor ends the last one first."""
+    try:
+        written = (folder / CONF).read_text()
+    except OSError:
+        return {}
+    names = re.findall(r"^\[program:(.+)\]$", written, re.MULTILINE)
+    return {name: place for place, name in enumerate(names)}
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -28,8 +28,6 @@ from ..servers.fixtures import Place
 from .conftest import Kontext
 from .samples import noise
 
-pytestmark = pytest.mark.timeout(900)  # where others compute on the same cores
-
 MONTH = timedelta(days=30)
 SECONDS = 0.1  # that the fake engine takes for an edit
 RECIPE = """\

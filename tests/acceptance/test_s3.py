@@ -27,8 +27,6 @@ from ..servers.fixtures import Place, set_environment
 from ..servers.seaweed import ADMIN, BUCKET, Seaweed
 from .conftest import ROOT, Ended, Kontext, contents, labels
 
-pytestmark = pytest.mark.timeout(900)  # where others compute on the same cores
-
 # Each as it is shipped, but with one denoise step; what of it, and how much that is.
 RECIPES = {
     "product-backgrounds": (["product=backpack,scene=beach", "on_scene[top-hat,marble]"], 3),

@@ -82,7 +82,8 @@ class Home:
         self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def _of(self, plan: Plan) -> tuple[str, Manifest] | None:
-        for name in self.names("runs/"):
+        # The newest first, by the dates that they begin with: of a night there may be two.
+        for name in sorted(self.names("runs/"), reverse=True):
             if name.endswith("/manifest.json"):
                 data = self.get(name)
                 if data is not None and json.loads(data)["plan"] == plan.digest:

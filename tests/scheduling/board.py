@@ -16,6 +16,9 @@ from flows.settings import NightSettings
 PASSWORD = "hush-hush-1234"  # noqa: S105 - of a server of the tests
 AUTH = f"kontext:{PASSWORD}"
 
+# A server that has only just come up, on a busy machine, may take long for any answer.
+PATIENCE = 120.0
+
 MADE = (
     "work pool kontext-parents created",
     "work pool kontext created",
@@ -45,7 +48,7 @@ class Board:
         wanted = Deployment(
             recipes or ("ten",), (self.store,), NightSettings(**night), parameters or {}
         )
-        return deploy(wanted)
+        return deploy(wanted, PATIENCE)
 
     def deployment(self, flow: str):
         return self.client.read_deployment_by_name(full_name(flow))

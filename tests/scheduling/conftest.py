@@ -27,7 +27,9 @@ def quick(tmp_path_factory):
     # Without the briefs, which are nothing for a night: one has 1,800 steps.
     shutil.copytree(ROOT / "recipes", recipes, ignore=shutil.ignore_patterns("briefs"))
     write_twelve(recipes)
-    write_night(recipes / "one", 1)
+    # Those that somebody stops in the middle go on for a while.
+    write_night(recipes / "one", 1, pictures=40)
+    write_night(recipes / "long", 4, pictures=40)
     write_night(recipes / "four", 4)
     write_night(recipes / "three", 3)
     with City(folder / "city", tempo=TEMPO, ui=True) as city:

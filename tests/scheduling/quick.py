@@ -27,18 +27,18 @@ from tests.chaos.city import PATIENCE, City
 from tests.chaos.processes import until
 from tests.chaos.verdict import planned
 
-TEMPO = "renew=2,quiet=7,overdue=2,brief=2,back_off=2,look=1.2,sweep=2"
+TEMPO = "renew=2,quiet=15,overdue=2,brief=2,back_off=2,look=1.2,sweep=2"
 RECIPE = "product-backgrounds"
 EDIT = 0.1  # seconds of a sleeping engine
 
 
-def write_night(folder: Path, recipes: int) -> None:
-    """So many recipes of four pictures each that nobody else makes."""
+def write_night(folder: Path, recipes: int, pictures: int = 4) -> None:
+    """So many recipes of so many pictures each that nobody else makes."""
     folder.mkdir()
     for n in range(recipes):
         (folder / f"r{n}.yaml").write_text(
             f"version: 1\nname: night-{n}\nvariables: {{salt: {time.time_ns() % 10**9}}}\n"
-            f"matrix: {{number: [0, 1, 2, 3]}}\n"
+            f"matrix: {{number: {list(range(pictures))}}}\n"
             f'steps:\n  s: {{op: generate, prompt: "{{number}} of {n} {{salt}}", steps: 2}}\n'
         )
 

@@ -18,8 +18,6 @@ from tests.chaos.processes import until
 
 from .quick import kontext, logged, shown
 
-pytestmark = pytest.mark.timeout(600)
-
 TEXT = """\
 version: 1
 name: deadly-{salt}

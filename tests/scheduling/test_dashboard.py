@@ -19,8 +19,6 @@ from tests.servers.seaweed import ADMIN
 from .quick import Run, shown
 from .test_people import FEW, seeds
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def page():

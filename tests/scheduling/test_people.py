@@ -18,8 +18,6 @@ from .quick import Run
 
 BATCH = 8
 
-pytestmark = pytest.mark.timeout(600)
-
 seeds = itertools.count(int(time.time()) % 10**6 * 100)
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.chaos.storm import Storm
 from tests.chaos.verdict import planned
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def test_whatever_is_killed_a_run_ends_complete(quick):

@@ -13,8 +13,6 @@ from tests.servers.seaweed import ADMIN
 from .hook import BLOCK, SECRET, make_block
 from .quick import kontext
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def deploy(city, *options):
     folder = city.folder.parent

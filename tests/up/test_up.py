@@ -29,7 +29,7 @@ def house(tmp_path_factory) -> Iterator[House]:
 
 
 def opened(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own
         return answer.read()
 
 
@@ -69,7 +69,7 @@ def test_a_run_is_made_and_its_report_opens_where_the_dashboard_says(house):
         links = [re.search(r"\((?:<)?(http://[^)>]+)", str(text)) for text in texts]
         return next((found[1] for found in links if found), "")
 
-    page = opened(until(link, 30, house.said)).decode()
+    page = opened(until(link, 60, house.said)).decode()
     assert "<title>" in page
     url = until(link, 1, house.said)
     picture = re.search(r'"(thumbs/[^"]+)"', page)[1]
