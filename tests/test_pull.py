@@ -209,22 +209,26 @@ def test_a_run_that_changes_all_the_time_is_told(local, target, prefix):
     assert contents(target) == stored(local)
 
 
-class Slow(LocalObjects):
-    """Takes its time, so that there is a moment in which to kill."""
+class Stuck(LocalObjects):
+    """Gives four pictures and no more, so that there is a moment in which to kill."""
+
+    given = 0
 
     def get(self, name):
-        time.sleep(0.05)
+        self.given += name.endswith(".png")
+        if self.given > 4:
+            time.sleep(600)
         return super().get(name)
 
 
-def pull_slowly(root: Path, target: Path) -> None:
-    pull(Slow(root), RUN, target, jobs=1)
+def pull_and_stop(root: Path, target: Path) -> None:
+    pull(Stuck(root), RUN, target, jobs=1)
 
 
 def test_a_killed_pull_goes_on_where_it_was(local, target, monkeypatch):
     write_run(local, RUN, outputs=PICTURES)
     context = multiprocessing.get_context("fork")
-    puller = context.Process(target=pull_slowly, args=(local.root, target))
+    puller = context.Process(target=pull_and_stop, args=(local.root, target))
     puller.start()
     end = time.monotonic() + 60
     while len(list(target.rglob("*.png"))) < 3:

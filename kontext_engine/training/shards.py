@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -58,19 +59,34 @@ class Shard:
         return len(self.nouns)
 
 
-def _render(job: tuple[int, tuple[int, int]]) -> tuple[str, tuple[Look, ...], NDArray[np.uint8]]:
+def _render(job: tuple[int, tuple[int, int]]) -> Path:
+    """A family as a file: of one that is killed while it sends megabytes the rest is waited for
+    for ever, and a name is sent in one piece.
+    """
     family = _studio.family(job[0], job[1])
-    return family.subject.noun, family.looks, family.pictures
+    path = _folder / f"{job[0]}.npz"
+    listing = {"noun": family.subject.noun, "looks": [asdict(look) for look in family.looks]}
+    np.savez(path, pictures=family.pictures, listing=np.array(json.dumps(listing)))
+    return path
+
+
+def _rendered(path: Path) -> tuple[str, tuple[Look, ...], NDArray[np.uint8]]:
+    """What ``_render`` wrote, which goes with it."""
+    with np.load(path, allow_pickle=False) as stored:
+        listing, pictures = json.loads(str(stored["listing"])), stored["pictures"]
+    path.unlink()
+    return listing["noun"], tuple(Look(**look) for look in listing["looks"]), pictures
 
 
 _studio: Studio
+_folder: Path
 
 
-def _start_worker(subjects: Sequence[Cutout], props: Sequence[Cutout]) -> None:
-    global _studio  # noqa: PLW0603 - a worker process builds its studio once
+def _start_worker(folder: Path, subjects: Sequence[Cutout], props: Sequence[Cutout]) -> None:
+    global _studio, _folder
     os.nice(5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell, in one line
-    _studio = Studio(subjects, props)
+    _studio, _folder = Studio(subjects, props), folder
 
 
 def encode(model: AutoencoderKL, pictures: NDArray[np.uint8]) -> Tensor:
@@ -103,14 +119,16 @@ def build_shard(
     nouns: list[str] = []
     looks: list[tuple[Look, ...]] = []
     context = multiprocessing.get_context("spawn")
+    rendered_into = tempfile.TemporaryDirectory(prefix="kontext-", ignore_cleanup_errors=True)
     # One that knows when a worker dies, which multiprocessing's own would wait for for ever.
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (list(subjects), list(props)))
+    given = (Path(rendered_into.name), list(subjects), list(props))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, given)
     try:
         jobs = [(seed, size) for seed in seeds]
-        # Some at a time: rendering is the faster, and what waits to be encoded is a megabyte each.
+        # Some at a time: rendering is the faster, and what waits to be encoded is megabytes each.
         slices = (jobs[k : k + AHEAD] for k in range(0, len(jobs), AHEAD))
-        rendered = (family for some in slices for family in pool.map(_render, some, chunksize=8))
-        for noun, family_looks, pictures in rendered:
+        rendered = (file for some in slices for file in pool.map(_render, some, chunksize=8))
+        for noun, family_looks, pictures in map(_rendered, rendered):
             latents.append(encode(model, pictures).cpu().numpy().astype(np.float16))
             nouns.append(noun)
             looks.append(family_looks)
@@ -123,6 +141,7 @@ def build_shard(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+        rendered_into.cleanup()
     origin = Origin(autoencoder_digest(model), seeds.start, len(seeds))
     shard = Shard(size, np.stack(latents), tuple(nouns), tuple(looks), origin)
     write_shard(path, shard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,13 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def orders_are_out() -> None:
+    """Wait until what is told to processes by the way has been sent."""
+    for thread in threading.enumerate():
+        if thread.name == "order":
+            thread.join()
 
 
 def eventually(true, limit: float = 60.0) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +23,16 @@ from kontext_engine.fake import FAKE_SPEC, FakeEngine
 from kontext_engine.geometry import Size
 from kontext_engine.spec import NumericsProfile
 
-from .samples import OTHER_SPEC, SCRIPTED, eventually, gone, limited, pixels, request
+from .samples import (
+    OTHER_SPEC,
+    SCRIPTED,
+    eventually,
+    gone,
+    limited,
+    orders_are_out,
+    pixels,
+    request,
+)
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -38,13 +46,6 @@ def damaged_picture() -> Image.Image:
     buffer = io.BytesIO()
     noise(64, 64).save(buffer, "PNG")
     return Image.open(io.BytesIO(buffer.getvalue()[:2000]))
-
-
-def orders_are_out() -> None:
-    """Wait until what is told to processes by the way has been sent."""
-    for thread in threading.enumerate():
-        if thread.name == "order":
-            thread.join()
 
 
 @pytest.fixture
@@ -113,14 +114,14 @@ WORKING = "while working on step"
             (
                 f"{deed}@3",
                 EngineStalled,
-                f"gave no sign of life for 3 s {WORKING} 3 of 4 of a, and was killed",
+                f"gave no sign of life for 10 s {WORKING} 3 of 4 of a, and was killed",
             )
             for deed in ("SLEEP", "FREEZE")
         ),
     ],
 )
 def test_how_a_process_ended_and_at_what_is_told_by_name(deed, kind, words):
-    with EnginePool(1, limited(silence=3.0)) as pool:
+    with EnginePool(1, limited(silence=10.0)) as pool:
         pid = pid_of(pool)
         with pytest.raises(EngineDied) as died:
             list(PooledEngine(pool, FAKE_SPEC).run([request("a", deed)]))

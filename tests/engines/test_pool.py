@@ -25,6 +25,7 @@ from .samples import (
     busy,
     eventually,
     gone,
+    orders_are_out,
     pixels,
     request,
 )  # fmt: skip
@@ -164,13 +165,14 @@ def test_engines_that_cannot_be_started_are_told_of_not_waited_for():
 
 def test_closing_ends_the_waiting(pool, threads, tmp_path):
     gate = tmp_path / "gate"
-    at_work = threads.submit(made, pool, request("a", f"GATE:{gate}"))
+    at_work = threads.submit(made, pool, request("a", f"GATE:{gate} DOZE:1"))
     assert eventually(lambda: busy(pool))
     waiting = threads.submit(made, pool, request("b"))
     assert eventually(lambda: pool.waiting)
     closing = threads.submit(pool.close, 60)
     with pytest.raises(EnginesStopping):
         waiting.result(timeout=60)
+    orders_are_out()
     gate.touch()
     closing.result(timeout=60)
     with pytest.raises(Cancelled):

@@ -248,11 +248,17 @@ SILENCES = {
 }
 
 
+def grow_hasty(cells: S3Cells) -> None:
+    """From here on an answer is given up soon: only where none will come, for any may be late."""
+    short = cells._place.settings.model_copy(update={"read_timeout": 1.5})
+    cells._place = dataclasses.replace(cells._place, settings=short)
+
+
 @pytest.fixture
 def beyond(faulty_place, faults, monkeypatch):
-    """By way of the proxy, quick to give up; and the version of an object there."""
+    """By way of the proxy; and the version of an object there."""
     monkeypatch.setattr(s3_cells, "RACES", 1)  # the server is raced for by other tests
-    cells = cells_at(faulty_place, read_timeout=1.5)
+    cells = cells_at(faulty_place)
     cells.prepare()
     version = cells.write(NAME, b"one")
     faults.requests.clear()
@@ -266,6 +272,8 @@ def test_silence_is_told_and_nothing_is_tried_again(beyond, faults, deed, silenc
     method, act = DEEDS[deed]
     if (deed, silence) in {("drop", "empty"), ("drop", "cut"), ("write", "cut")}:
         pytest.skip("there is nothing in this answer that could be missing")
+    if silence == "hanging":
+        grow_hasty(cells)
     faults.harm(SILENCES[silence], method)
     with pytest.raises(StoreAway, match="s3://"):
         act(cells, version)

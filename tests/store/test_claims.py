@@ -224,16 +224,16 @@ def test_the_lock_admits_one(objects):
 def test_an_expired_lock_is_taken_over_once(objects):
     foreign_lock(objects)
     age(objects, LOCK, 301)
-    taken, barrier = [], threading.Barrier(4)
+    taken, refused, barrier = [], [], threading.Barrier(4)
 
     def take():
         barrier.wait()
         try:
             with GcLock(objects) as lock:
                 taken.append(lock)
-                time.sleep(0.3)
-        except CollectorBusy:
-            pass
+                until(lambda: len(taken) + len(refused) == 4)  # it is held until all have asked
+        except CollectorBusy as busy:
+            refused.append(busy)
 
     threads = [threading.Thread(target=take) for _ in range(4)]
     for thread in threads:
@@ -252,7 +252,7 @@ def test_a_lock_that_somebody_took_away_is_not_safe_and_not_released(objects):
 
 
 def test_a_lock_is_renewed_while_it_is_held(objects):
-    with GcLock(objects, lease=1.0) as lock:
+    with GcLock(objects, lease=4.0) as lock:
         first = objects.stat(LOCK).modified
         until(lambda: objects.stat(LOCK).modified > first)
         assert lock.safe()
@@ -263,7 +263,7 @@ def test_a_lock_that_could_not_be_renewed_is_not_safe_before_it_expires(objects,
         raise StoreReadOnly("gone")
 
     monkeypatch.setattr(LocalObjects, "touch", refuse)
-    with GcLock(objects, lease=0.6) as lock:
+    with GcLock(objects, lease=4.0) as lock:
         until(lambda: not lock.safe())
         assert look(objects).held(HomeClock.probe(objects).now())
 

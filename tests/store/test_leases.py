@@ -26,7 +26,7 @@ from flows.store.leases import Lease
 from flows.store.words import NOBODY, UNREADABLE, Words
 
 from ..servers.faults import Answer, Hang, LoseAnswer
-from .test_cells import cells_at
+from .test_cells import cells_at, grow_hasty
 
 NAME = "parents/a"
 KEY = f"leases/{NAME}"
@@ -58,8 +58,8 @@ def cells(request, tmp_path) -> Cells:
 
 @pytest.fixture
 def beyond(faulty_place, faults) -> Cells:
-    """By way of the proxy, quick to give up."""
-    made = cells_at(faulty_place, read_timeout=1.5)
+    """By way of the proxy."""
+    made = cells_at(faulty_place)
     made.prepare()
     faults.requests.clear()
     return made
@@ -95,7 +95,8 @@ def test_a_lease_is_taken_renewed_and_freed(cells):
     assert (first.here, first.born) == (words_module.here(), words_module.born(os.getpid()))
     lease.made = 7
     until(lambda: told(cells).n > first.n + 2)
-    assert told(cells) == dataclasses.replace(first, n=told(cells).n, made=7)
+    seen = told(cells)
+    assert seen == dataclasses.replace(first, n=seen.n, made=7)
     assert lease.sure(pytest.fail)
     assert not lease.lost
     assert lease.away_since is None
@@ -242,6 +243,7 @@ def test_a_renewal_whose_answer_was_lost_is_settled(beyond, faults):
 
 
 def test_a_store_that_hangs_is_told_and_nobodys_death(beyond, faults):
+    grow_hasty(beyond)
     with taken(beyond) as lease:
         before = time.monotonic()
         faults.harm(Hang(), times=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -49,6 +49,7 @@ def test_a_family_is_rendered_whatever_the_subjects_shape(subject, size, studio)
             assert red.any(), (seed, pose)  # and it is seen
 
 
+@settings(deadline=None)
 @given(
     size=st.sampled_from(SIZES),
     left=st.integers(-300, 300), top=st.integers(-300, 300),
@@ -67,6 +68,7 @@ def test_a_shadow_of_whatever_stands_anywhere_darkens_what_is_seen_of_it(
         assert shaded[foot, x, 0] < 0.6
 
 
+@settings(deadline=None)
 @given(left=st.integers(-40, 40), top=st.integers(-40, 40))
 def test_what_overhangs_is_cut(left, top):
     canvas = np.zeros((16, 24, 3), np.float32)
