@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,25 +152,32 @@ def _loaded(file: str, digest: str) -> _Model:
 
 def _checked(session: Any, name: str) -> _Model:
     """A session whose shapes are those of pictures in and a mask out."""
-    inputs, output = session.get_inputs(), session.get_outputs()[0]
-    first = inputs[0]
-    shape = [side if isinstance(side, int) else None for side in first.shape]
-    fits = len(shape) == 4 and shape[0] in (1, None) and shape[1] == 3
-    if len(inputs) != 1 or first.type != "tensor(float)" or not fits:
-        told = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+    inputs, outputs = session.get_inputs(), session.get_outputs()[:1]
+    shape = _shape(inputs[0]) if len(inputs) == 1 else ()
+    if len(shape) != 4 or shape[0] not in (1, None) or shape[1] != 3:
         raise RequestError(
-            f"{name}: takes {told}; expected one picture, tensor(float) [1, 3, height, width]; "
-            "name a model of saliency or matting"
+            f"{name}: takes {_told(inputs)}; expected one picture, tensor(float) [1, 3, height, "
+            "width]; name a model of saliency or matting"
         )
-    made = [side if isinstance(side, int) else None for side in output.shape]
-    flat = len(made) in (2, 3, 4) and all(side in (1, None) for side in made[:-2])
-    if output.type != "tensor(float)" or not flat:
+    made = _shape(outputs[0]) if outputs else ()
+    if len(made) not in (2, 3, 4) or any(side not in (1, None) for side in made[:-2]):
         raise RequestError(
-            f"{name}: gives {output.name} {output.type} {output.shape}; expected a mask, "
-            "tensor(float) [1, 1, height, width]; name a model of saliency or matting"
+            f"{name}: gives {_told(outputs)}; expected a mask, tensor(float) [1, 1, height, "
+            "width]; name a model of saliency or matting"
         )
     size = shape[2] or EDGE, shape[3] or EDGE
-    return _Model(session, name, first.name, output.name, size)
+    return _Model(session, name, inputs[0].name, outputs[0].name, size)
+
+
+def _shape(end: Any) -> tuple[int | None, ...]:
+    """Of an input or output of numbers, its sides, free ones ``None``; of any other, none."""
+    if end.type != "tensor(float)":
+        return ()
+    return tuple(side if isinstance(side, int) else None for side in end.shape)
+
+
+def _told(ends: Sequence[Any]) -> str:
+    return ", ".join(f"{one.name} {one.type} {one.shape}" for one in ends) or "nothing"
 
 
 def _line(error: BaseException) -> str:

@@ -66,7 +66,7 @@ def _wrong(region: Region, ref: SourceImage, size: Size | None) -> str | None:
 
 
 def wrong_model(model: Saliency, ref: SourceImage) -> str | None:
-    """Why a file is no model that a step can cut with, if it is at hand."""
+    """Why a file is no model that a step can cut with."""
     try:
         model.load(str(ref.path))
     except RequestError as error:

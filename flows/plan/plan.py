@@ -63,8 +63,8 @@ def make_plan(
         overrides: seeds by label; default: the file beside the recipe.
         settings: where inputs may come from; default: those of this process.
         libraries: versions of what cuts are made with; default: those here.
-        look: open masks as well, and tell which cannot be used; else their steps fail, unless there
-            are other mistakes, with which they are told.
+        look: open masks as well, and models that cut, and tell which cannot be used; else their
+            steps fail, unless there are other mistakes, with which they are told.
         decided: what people and judges have decided; default: nothing.
 
     Raises:

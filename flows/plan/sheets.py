@@ -200,7 +200,7 @@ def _caption(
 def _font(review: Review, loc: Loc, spec: SheetSpec, kind: SheetFormat) -> SourceImage | None:
     if spec.font is None or kind == "html":
         return None
-    path = resolve_file(review, (*loc, "font"), spec.font)
+    path = resolve_file(review, (*loc, "font"), spec.font, "a font")
     if path is None:
         return None
     try:

@@ -126,12 +126,14 @@ class Sizing:
         at_hand = len(contexts) > len(node.images)  # else that was told
         if said is not None and at_hand and isinstance(ref, SourceImage):
             model = Saliency(ref.digest, (*said.mean,), (*said.std,))  # type: ignore[arg-type]
-            self._models["steps", node.id, "cutout", "model"] = model, ref
         try:
-            return cutout_method(self._libraries, model)
+            method = cutout_method(self._libraries, model)
         except ModelError as error:
             self._review.wrong(("steps", node.id, "op"), str(error))
             return ""
+        if model is not None and isinstance(ref, SourceImage):
+            self._models["steps", node.id, "cutout", "model"] = model, ref
+        return method
 
 
 @functools.lru_cache(maxsize=4096)

@@ -51,7 +51,8 @@ from flows.scheduling.pools import (
     remove_former,
 )
 from flows.scheduling.schedule import reschedule, scheduled
-from flows.scheduling.server import PATIENCE, dashboard, spoken
+from flows.scheduling.server import dashboard
+from flows.scheduling.spoken import PATIENCE, spoken
 from flows.settings import NightSettings
 
 log = logging.getLogger(__name__)

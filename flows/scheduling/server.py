@@ -21,15 +21,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_UI_URL,
-    temporary_settings,
-)
-from pydantic import ValidationError
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from flows.scheduling.attempt import pause
 from flows.settings.secrecy import masked
@@ -39,9 +32,6 @@ log = logging.getLogger(__name__)
 EVERY = 3.0  # seconds between two tries while the server is away
 TOLD_EVERY = 60.0  # seconds between two lines about that
 WAIT_TOLD = 10.0  # the same where somebody stands there and waits
-ANSWER_SECONDS = 15.0  # how long an answer is waited for there
-PATIENCE = 10.0  # seconds that a server which answers badly is asked again there
-NOT_FOUND = 404
 PAGE = 200  # flow runs that the server gives for one question
 MOST_SKEW = 3.0  # seconds; a smaller one is an answer's own way
 LIVING = (
@@ -156,42 +146,6 @@ def insist(
                 else:
                     say(f"waiting for the server: {in_words(error)}")
         pause(EVERY)
-
-
-@contextmanager
-def spoken(wait: float, say: Callable[[str], None]) -> Iterator[SyncPrefectClient]:
-    """A client of a server that is there; whatever goes wrong with it in one line."""
-    quick = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}
-    try:
-        with temporary_settings(quick), connected() as client:
-            insist(lambda: _greet(client), "it is there", pause=time.sleep, within=wait, say=say)
-            # As patient as with the first answer: one that has only just come up may take longer
-            # for the next than it is given for any.
-            yield insisting(client, pause=time.sleep, within=max(wait, PATIENCE))
-    except (
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        PrefectException,
-        ValidationError,
-        ValueError,
-    ) as error:
-        # Without the cause: httpx' own words hold the address as it was given.
-        raise ServerError(in_words(error)) from None
-
-
-def _greet(client: SyncPrefectClient) -> None:
-    """Whether a Prefect server is there at all: others answer 404 to everything, or with a page."""
-    try:
-        is_prefect = client.request("GET", "/health").json() is True
-    except (httpx.HTTPStatusError, ValueError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != NOT_FOUND:
-            raise
-        is_prefect = False
-    if not is_prefect:
-        raise NoServerError(
-            f"what answers at {server_name()} is no Prefect server; expected the address of its "
-            "API, such as http://127.0.0.1:4200/api; mend PREFECT_API_URL"
-        )
 
 
 def is_passing(error: Exception) -> bool:

@@ -204,9 +204,9 @@ def _tell_ended(
 ) -> dict[str, int]:
     """Name those of ``living`` that have ended since the last look, in the order of their end."""
     now = folder.processes()
-    started = _started(folder)
-    for name in sorted(living, key=lambda one: started.get(one, -1), reverse=True):
-        if name not in now or name in killed:
+    if gone := [name for name in living if name not in now or name in killed]:
+        started = _started(folder)
+        for name in sorted(gone, key=lambda one: started.get(one, -1), reverse=True):
             say(f"{name} has ended")
     return now
 

@@ -145,7 +145,9 @@ class Corpus:
         text = instruct(pair, shard.nouns[family], rng)
         # Without its words a second picture asks for nothing.
         text = "" if not category and rng.random() < self._caption_dropout else text
-        leading, before = self._leading[which][family].get(pair.source, []), None
+        # Not the way back: what is left of this edit's own target would teach to leave it as it is.
+        led = self._leading[which][family].get(pair.source, [])
+        leading, before = [one for one in led if one.source != pair.target], None
         if leading:
             earlier = leading[int(rng.integers(len(leading)))]
             before = (earlier.source, instruct(earlier, shard.nouns[family], rng))

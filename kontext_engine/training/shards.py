@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from kontext_engine.training.looks import Look
 from kontext_engine.training.studio import Studio
 
 AHEAD = 128  # families that may be rendered before they are encoded
+CAST = "cast"  # for those who render: a process that is killed as it starts has read no message
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,11 @@ _studio: Studio
 _folder: Path
 
 
-def _start_worker(folder: Path, subjects: Sequence[Cutout], props: Sequence[Cutout]) -> None:
+def _start_worker(folder: Path) -> None:
     global _studio, _folder
     os.nice(5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell, in one line
+    subjects, props = pickle.loads((folder / CAST).read_bytes())  # noqa: S301 - just written by us
     _studio, _folder = Studio(subjects, props), folder
 
 
@@ -119,10 +122,14 @@ def build_shard(
     nouns: list[str] = []
     looks: list[tuple[Look, ...]] = []
     context = multiprocessing.get_context("spawn")
-    rendered_into = tempfile.TemporaryDirectory(prefix="kontext-", ignore_cleanup_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drafts = tempfile.TemporaryDirectory(
+        prefix=f".{path.stem}.", dir=path.parent, ignore_cleanup_errors=True
+    )
+    folder = Path(drafts.name)
+    (folder / CAST).write_bytes(pickle.dumps((list(subjects), list(props))))
     # One that knows when a worker dies, which multiprocessing's own would wait for for ever.
-    given = (Path(rendered_into.name), list(subjects), list(props))
-    pool = ProcessPoolExecutor(workers, context, _start_worker, given)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (folder,))
     try:
         jobs = [(seed, size) for seed in seeds]
         # Some at a time: rendering is the faster, and what waits to be encoded is megabytes each.
@@ -141,7 +148,7 @@ def build_shard(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-        rendered_into.cleanup()
+        drafts.cleanup()
     origin = Origin(autoencoder_digest(model), seeds.start, len(seeds))
     shard = Shard(size, np.stack(latents), tuple(nouns), tuple(looks), origin)
     write_shard(path, shard)

@@ -288,6 +288,10 @@ outputs:
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, name: a.html, font: a.ttf}\n",
         "4:30: 'font' has no effect on html; expected pdf or png; remove it",
     ),
+    "sheet-font-folder": (
+        "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, font: samples}\n",
+        "4:22: 'samples' is a folder; expected a font; name a file in it",
+    ),
     "sheet-font-none": (
         "steps: {s: {op: generate, prompt: hi}}\noutputs:\n  - {sheet: s, font: samples/shoe.png}\n",
         "4:22: 'shoe.png' is no font to write with (not a recognized TrueType font: version=0x89504E47); expected a TrueType file (.ttf); name another",

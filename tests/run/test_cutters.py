@@ -64,6 +64,20 @@ def graph(
     return model.SerializeToString()
 
 
+def bare(*, takes: bool = True, gives: bool = True) -> bytes:
+    """A graph that takes nothing, or gives nothing; what it gives is a constant."""
+    still = numpy_helper.from_array(np.zeros((1, 1, 64, 64), np.float32), "still")
+    ends = {"x": (1, 3, 64, 64), "y": (1, 1, 64, 64)}
+    given, made = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ends[name])] if there else []
+        for name, there in (("x", takes), ("y", gives))
+    )
+    nodes = [helper.make_node("Identity", ["still"], ["y"])]
+    whole = helper.make_graph(nodes, "bare", given, made, [still])
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
 def dark_thing(size=(100, 80)) -> Image.Image:
     image = Image.new("RGB", size, (240, 250, 255))
     ImageDraw.Draw(image).rectangle((20, 20, 69, 59), fill=(30, 60, 20))
@@ -173,6 +187,8 @@ NO_MODELS = [
     (b"no graph at all", "cannot be loaded as ONNX"),
     (outside, "cannot be loaded as ONNX"),
     (graph((1, 64, 64, 3)), r"takes x tensor\(float\) \[1, 64, 64, 3\]; expected one picture"),
+    (bare(takes=False), "takes nothing; expected one picture"),
+    (bare(gives=False), "gives nothing; expected a mask"),
     (graph(inputs=2), r"takes x .*, x1 tensor\(float\) \[1\]; expected one picture"),
     (graph(out=(1, 3, 64, 64), last=three()), r"gives y .*3, 64, 64\]; expected a mask"),
     (graph(last=whole(), kind=TensorProto.INT64), r"gives y tensor\(int64\)"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -21,7 +19,6 @@ from prefect.states import Scheduled
 from pydantic import TypeAdapter
 
 from flows.recipe.parameters import Parameter
-from flows.scheduling import server as server_module
 from flows.scheduling.forms import RunForm
 from flows.scheduling.names import (
     CHUNKS_POOL,
@@ -34,7 +31,6 @@ from flows.scheduling.names import (
 )
 from flows.scheduling.pools import FORMER_POOL, JOB_TEMPLATE
 from flows.scheduling.schedule import SLUG
-from flows.scheduling.server import ServerError
 
 from .board import MADE
 
@@ -310,32 +306,3 @@ def test_a_recipe_with_parameters_has_a_form_of_real_fields(board):
 
     assert board.deploy("spring/looks", parameters={"spring/looks": PARAMETERS}).changes == ()
     assert board.deploy("spring/looks").changes == ("deployment run-recipe/spring.looks removed",)
-
-
-def test_the_next_answers_are_waited_for_as_long_as_the_first(monkeypatch):
-    """A server that has just come up is healthy, and then busy for longer than one answer gets."""
-    now, asked = [0.0], []
-
-    class JustUp:
-        def request(self, *_):
-            return httpx.Response(200, json=True)
-
-        def read_work_pool(self, name):
-            now[0] += server_module.ANSWER_SECONDS
-            asked.append(name)
-            if len(asked) < 4:
-                raise httpx.ReadTimeout("")
-            return name
-
-    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: None)
-    monkeypatch.setattr(server_module, "connected", lambda: nullcontext(JustUp()))
-    monkeypatch.setattr(server_module, "time", clock)
-    with server_module.spoken(90.0, print) as client:
-        assert client.read_work_pool("kontext") == "kontext"
-    asked.clear()
-    with (
-        pytest.raises(ServerError, match="does not answer \\(ReadTimeout\\)"),
-        server_module.spoken(10.0, print) as client,
-    ):
-        client.read_work_pool("kontext")
-    assert len(asked) == 1

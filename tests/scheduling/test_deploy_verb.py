@@ -7,7 +7,7 @@ import socket
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.scheduling import server
+from flows.scheduling import spoken
 from flows.scheduling.deploy import Deployment, deploy
 from flows.scheduling.names import NIGHTLY
 from flows.scheduling.server import ServerError
@@ -68,7 +68,7 @@ def test_what_is_wrong_with_a_server_is_one_line(deploying, prefect, address, au
 
 def test_a_server_that_says_nothing_is_given_up(client, monkeypatch):
     """It takes the connection and is silent: longer than anybody wants to stand there."""
-    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(spoken, "ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
         port = silent.getsockname()[1]

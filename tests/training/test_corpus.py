@@ -117,13 +117,19 @@ def test_a_batch_knows_an_edit_that_leads_to_each_context(shard, corpus):
             assert batch.earlier is None
             continue
         contexts = [[int(one[k, 0, 0]) for k in (0, 1)] for one in batch.contexts[0]]
-        leading = [any(target == look for _, target in known[f]) for f, look in contexts]
+        targets = [int(one[1, 0, 0]) for one in batch.target]
+        # Not from the target: the way back would show what is asked for.
+        leading = [
+            any(end == look and begin != target for begin, end in known[f])
+            for (f, look), target in zip(contexts, targets, strict=True)
+        ]
         rows = [] if batch.earlier is None else list(batch.earlier.rows)
         assert rows == [row for row, found in enumerate(leading) if found]
         for at, row in enumerate(rows):
             family, look = contexts[row]
             before = [int(batch.earlier.context[at, k, 0, 0]) for k in (0, 1)]
             assert before[0] == family
+            assert before[1] != targets[row]
             pair = known[family][before[1], look]
             led[pair.category] += 1
             assert batch.earlier.prompts[at]

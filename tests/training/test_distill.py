@@ -21,7 +21,7 @@ def distiller(narrow, corpus, tmp_path):
         with torch.random.fork_rng():
             torch.manual_seed(1)
             torch.nn.init.normal_(model.transformer.proj_out.weight, std=0.1)
-        run = DistillRun(tmp_path / "run", steps, batch=2, warmup=1, ahead=1, **given)
+        run = DistillRun(tmp_path / "run", steps, batch=2, warmup=1, ahead=1, redrawn=0.5, **given)
         return Distiller(model, corpus, run)
 
     return make

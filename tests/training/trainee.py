@@ -29,7 +29,7 @@ def main(shard: Path, tokenizers: Path, folder: Path) -> None:
 def train(shard: Path, tokenizers: Path, folder: Path, tell: Callable[[int], None]) -> None:
     """From its newest checkpoint on; ``tell`` hears the step it begins at and each that is done."""
     torch.manual_seed(0)
-    run = FlowRun(folder, STEPS, batch=2, warmup=6, save_every=SAVED)
+    run = FlowRun(folder, STEPS, batch=2, warmup=6, save_every=SAVED, redrawn=0.5)
     corpus = Corpus([read_shard(shard)], seed=1)
     trainer = FlowTrainer(miniature.new_miniature(tokenizers), corpus, run)
     trainer.resume()
