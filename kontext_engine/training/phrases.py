@@ -114,6 +114,10 @@ BOX = (
     "add a {thing} in the red box",
     "put a {thing} inside the red box",
     "place a {thing} in the box",
+    "replace the red box with a {thing}",
+    "change the red box into a {thing}",
+    "a {thing} should stand in the red box",
+    "show a {thing} in the box",
     "draw a {thing} in the red box",
 )
 TEXT = (

@@ -66,6 +66,24 @@ def _choose(options: Sequence[str], rng: np.random.Generator, wording: Wording) 
     return options[int(rng.integers(len(options) - 1))]
 
 
+def _template(options: Sequence[str], rng: np.random.Generator, wording: Wording) -> str:
+    """One of the phrasings; in training sometimes with one of its own words gone or another's.
+
+    Few phrasings are learned whole, word by word: a wording that is new, with a verb that only
+    another task has, is then taken for that task.
+    """
+    text = _choose(options, rng, wording)
+    if wording == "held_out" or "{" not in text or rng.random() >= LOOSE:
+        return text
+    words = text.split(" ")
+    own = [k for k, word in enumerate(words) if "{" not in word]
+    at = own[int(rng.integers(len(own)))]
+    other = [OWN_WORDS[int(rng.integers(len(OWN_WORDS)))]]
+    words[at : at + 1] = other if rng.random() < 0.5 else []
+    loosened = " ".join(words)
+    return text if loosened in _HELD_OUT else loosened
+
+
 def _noun(noun: str, rng: np.random.Generator) -> str:
     return noun if rng.random() < 0.6 else PRONOUNS[int(rng.integers(len(PRONOUNS)))]
 
@@ -75,6 +93,19 @@ _TEMPLATES = {
     "recolour": RECOLOUR, "uncover": UNCOVER, "add": ADD, "remove": REMOVE, "replace": REPLACE,
     "box": BOX, "style": STYLE, "text": TEXT, "expression": EXPRESSION,
 }  # fmt: skip
+_ALL_TEMPLATES = (*_TEMPLATES.values(), BACKGROUND, RESTYLE, CHARACTER, PLACE)
+_HELD_OUT = {options[-1] for options in _ALL_TEMPLATES}
+# The templates' own words, for any other's place; those that are held out alone stay unseen.
+OWN_WORDS = sorted(
+    {
+        word
+        for options in _ALL_TEMPLATES
+        for text in options[:-1]
+        for word in text.split(" ")
+        if "{" not in word
+    }
+)
+LOOSE = 0.4  # of the instructions in training, see _template
 
 
 def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording = "train") -> str:
@@ -83,18 +114,18 @@ def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording =
     if pair.category == "background":
         forms = places(pair.value)
         thing, place = forms[int(rng.integers(len(forms)))]
-        return _choose(BACKGROUND, rng, wording).format(noun=said, thing=thing, place=place)
+        return _template(BACKGROUND, rng, wording).format(noun=said, thing=thing, place=place)
     if pair.category == "weather":
         return _choose(WEATHERS[pair.value], rng, wording)
     if pair.category in {"character", "place"}:
         return _elsewhere(pair, said, rng, wording)
     if pair.category == "restyle":
         named = _choose(STYLED[pair.value], rng, wording)
-        return _choose(RESTYLE, rng, wording).format(noun=said, style=named)
+        return _template(RESTYLE, rng, wording).format(noun=said, style=named)
     value, old = words_for(pair.value), words_for(pair.detail)
     if pair.category == "expression":
         value = EXPRESSIONS[pair.value]
-    return _choose(_TEMPLATES[pair.category], rng, wording).format(
+    return _template(_TEMPLATES[pair.category], rng, wording).format(
         noun=said, thing=value, colour=value, word=value, face=value, side=pair.detail, old=old
     )
 
@@ -104,8 +135,8 @@ def _elsewhere(pair: Pair, said: str, rng: np.random.Generator, wording: Wording
     place = forms[int(rng.integers(len(forms)))][1]
     pose = _choose(POSED[pair.detail], rng, wording) if pair.detail else ""
     if pair.category == "character":
-        return _choose(CHARACTER, rng, wording).format(noun=said, place=place, pose=pose)
-    text = _choose(PLACE, rng, wording).format(noun=said)
+        return _template(CHARACTER, rng, wording).format(noun=said, place=place, pose=pose)
+    text = _template(PLACE, rng, wording).format(noun=said)
     return f"{text}, {pose}" if pose else text
 
 

@@ -63,20 +63,20 @@ def pattern(template, *, whole):
 
 GOLDEN_INSTRUCTIONS = [
     "replace the background with a sandy beach",
-    "change the background to plain blue",
-    "use neon lighting",
-    "remove the butterfly from the character",
-    "place a pumpkin to the right of the cup",
-    "add a rabbit to the right",
-    "take away the rabbit",
-    "put a cactus inside the red box",
+    "replace the background with a blue backdrop",
+    "add neon light",
+    "the butterfly from the cup",
+    "put a pumpkin on the right",
+    "place a rabbit to the right of the product",
+    "remove the rabbit",
+    "a cactus should stand in the red box",
 ]
 GOLDEN_CAPTIONS = [
     "a picture of a cup on a sandy beach",
-    "a cup on a red backdrop",
-    "a photo of the gold cup at the beach",
-    "a picture of a cup in the snow with a evergreen tree on the right",
-    "a photo of the cup in the snow with a birthday cake on the right",
+    "a picture of a cup on a plain red background",
+    "a photo of the gold cup on a sandy beach",
+    "a photo of the cup in a snowy landscape with a evergreen tree on the right",
+    "a picture of a cup in a snowy landscape with a birthday cake on the right",
     "a picture of a cup in a snowy landscape with a rabbit on the right",
 ]
 
@@ -98,6 +98,44 @@ def test_every_other_wording_is_trained_on():
         for template in group[:-1]:
             form = pattern(template, whole=name != "caption")
             assert any(form.match(text) for text in seen), template
+
+
+def test_some_trained_wordings_are_loosened_by_one_of_their_own_words():
+    """So that a verb alone, which another task has, is no task; what is asked for stays."""
+    rng = np.random.default_rng(3)
+    for options in (wording.BOX, wording.UNCOVER, wording.RECOLOUR, wording.TEXT):
+        drawn = [wording._template(options, rng, "train") for _ in range(3000)]
+        loose = [text for text in drawn if text not in options]
+        # One without a hole may not lose a word: all of it is what is asked for.
+        share = np.mean(["{" in text for text in options[:-1]])
+        assert len(loose) / 3000 == pytest.approx(wording.LOOSE * share, abs=0.05)
+        for text in set(loose):
+            near = min((apart(text, one), one) for one in options[:-1])
+            assert near[0] == 1, text
+            assert re.findall(r"\{\w+\}", text) == re.findall(r"\{\w+\}", near[1]), text
+        assert options[-1] not in drawn
+        assert {wording._template(options, rng, "held_out") for _ in range(50)} == {options[-1]}
+
+
+def apart(text, other):
+    """How many words have to be changed or left out of ``other``; many, where that is no way."""
+    words, others = text.split(" "), other.split(" ")
+    if len(words) == len(others):
+        return sum(a != b for a, b in zip(words, others, strict=True))
+    left = [others[:k] + others[k + 1 :] for k in range(len(others))]
+    return 1 if words in left else 99
+
+
+def test_a_word_that_only_held_out_wordings_have_is_in_no_trained_one():
+    def words(templates):
+        return {word for text in templates for word in text.split(" ") if "{" not in word}
+
+    groups = wording._ALL_TEMPLATES
+    known = words(text for options in groups for text in options[:-1])
+    alone = words(options[-1] for options in groups) - known
+    assert alone
+    assert alone.isdisjoint(wording.OWN_WORDS)
+    assert known == set(wording.OWN_WORDS)
 
 
 @pytest.mark.parametrize("kind", ["train", "held_out"])
