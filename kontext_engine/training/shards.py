@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -66,18 +67,21 @@ def _render(job: tuple[int, tuple[int, int]]) -> Path:
     for ever, and a name is sent in one piece.
     """
     family = _studio.family(job[0], job[1])
-    path = _folder / f"{job[0]}.npz"
-    listing = {"noun": family.subject.noun, "looks": [asdict(look) for look in family.looks]}
-    np.savez(path, pictures=family.pictures, listing=np.array(json.dumps(listing)))
+    path = _folder / str(job[0])
+    path.write_bytes(pickle.dumps((family.subject.noun, family.looks, family.pictures)))
     return path
 
 
 def _rendered(path: Path) -> tuple[str, tuple[Look, ...], NDArray[np.uint8]]:
-    """What ``_render`` wrote, which goes with it."""
-    with np.load(path, allow_pickle=False) as stored:
-        listing, pictures = json.loads(str(stored["listing"])), stored["pictures"]
+    """What ``_render`` wrote; the file is removed."""
+    family: tuple[str, tuple[Look, ...], NDArray[np.uint8]] = _handed(path)
     path.unlink()
-    return listing["noun"], tuple(Look(**look) for look in listing["looks"]), pictures
+    return family
+
+
+def _handed(path: Path) -> Any:
+    """What one process of ours has just pickled for another."""
+    return pickle.loads(path.read_bytes())  # noqa: S301
 
 
 _studio: Studio
@@ -88,8 +92,7 @@ def _start_worker(folder: Path) -> None:
     global _studio, _folder
     os.nice(5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell, in one line
-    subjects, props = pickle.loads((folder / CAST).read_bytes())  # noqa: S301 - just written by us
-    _studio, _folder = Studio(subjects, props), folder
+    _studio, _folder = Studio(*_handed(folder / CAST)), folder
 
 
 def encode(model: AutoencoderKL, pictures: NDArray[np.uint8]) -> Tensor:
@@ -123,32 +126,32 @@ def build_shard(
     looks: list[tuple[Look, ...]] = []
     context = multiprocessing.get_context("spawn")
     path.parent.mkdir(parents=True, exist_ok=True)
-    drafts = tempfile.TemporaryDirectory(
+    with tempfile.TemporaryDirectory(
         prefix=f".{path.stem}.", dir=path.parent, ignore_cleanup_errors=True
-    )
-    folder = Path(drafts.name)
-    (folder / CAST).write_bytes(pickle.dumps((list(subjects), list(props))))
-    # One that knows when a worker dies, which multiprocessing's own would wait for for ever.
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (folder,))
-    try:
-        jobs = [(seed, size) for seed in seeds]
-        # Some at a time: rendering is the faster, and what waits to be encoded is megabytes each.
-        slices = (jobs[k : k + AHEAD] for k in range(0, len(jobs), AHEAD))
-        rendered = (file for some in slices for file in pool.map(_render, some, chunksize=8))
-        for noun, family_looks, pictures in map(_rendered, rendered):
-            latents.append(encode(model, pictures).cpu().numpy().astype(np.float16))
-            nouns.append(noun)
-            looks.append(family_looks)
-            if progress:
-                progress(len(nouns))
-    except BrokenProcessPool as error:
-        raise TrainingError(
-            f"{path}: not made: a process that renders died (killed; out of memory?); give fewer "
-            "--workers, and run it again"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-        drafts.cleanup()
+    ) as drafts:
+        folder = Path(drafts)
+        (folder / CAST).write_bytes(pickle.dumps((list(subjects), list(props))))
+        # One that knows when a worker dies, which multiprocessing's own would wait for for ever.
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (folder,))
+        try:
+            jobs = [(seed, size) for seed in seeds]
+            # Some at a time: rendering is the faster, and what waits to be encoded is megabytes
+            # each.
+            slices = (jobs[k : k + AHEAD] for k in range(0, len(jobs), AHEAD))
+            rendered = (file for some in slices for file in pool.map(_render, some, chunksize=8))
+            for noun, family_looks, pictures in map(_rendered, rendered):
+                latents.append(encode(model, pictures).cpu().numpy().astype(np.float16))
+                nouns.append(noun)
+                looks.append(family_looks)
+                if progress:
+                    progress(len(nouns))
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                f"{path}: not made: a process that renders died (killed; out of memory?); give "
+                "fewer --workers, and run it again"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
     origin = Origin(autoencoder_digest(model), seeds.start, len(seeds))
     shard = Shard(size, np.stack(latents), tuple(nouns), tuple(looks), origin)
     write_shard(path, shard)

@@ -59,7 +59,10 @@ def graph(
         helper.make_tensor_value_info(f"x{n}", TensorProto.FLOAT, [1]) for n in range(1, inputs)
     ]
     made = [helper.make_tensor_value_info("y", kind, out)]
-    whole = helper.make_graph(nodes, "dark", given, made, [half, steep])
+    return written(helper.make_graph(nodes, "dark", given, made, [half, steep]))
+
+
+def written(whole: onnx.GraphProto) -> bytes:
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return model.SerializeToString()
 
@@ -73,9 +76,7 @@ def bare(*, takes: bool = True, gives: bool = True) -> bytes:
         for name, there in (("x", takes), ("y", gives))
     )
     nodes = [helper.make_node("Identity", ["still"], ["y"])]
-    whole = helper.make_graph(nodes, "bare", given, made, [still])
-    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return model.SerializeToString()
+    return written(helper.make_graph(nodes, "bare", given, made, [still]))
 
 
 def dark_thing(size=(100, 80)) -> Image.Image:
