@@ -1,4 +1,4 @@
-"""The phrasings of every instruction; in each list the last is held out."""
+"""The phrasings of every instruction; in each list but LIGHT the last is held out."""
 
 from __future__ import annotations
 
@@ -81,6 +81,14 @@ WEATHERS: dict[str, tuple[str, ...]] = {
         "bathe it in neon light",
     ),
 }
+# Any weather, as a caption names it; beside the few phrasings that each has of its own.
+LIGHT = (
+    "show the {noun} {light}",
+    "put everything {light}",
+    "let it be {light}",
+    "draw it {light}",
+    "change the picture to one {light}",
+)
 UNCOVER = (
     "remove the {thing} from the {noun}",
     "remove the thing that covers it",

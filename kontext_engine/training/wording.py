@@ -22,6 +22,7 @@ from kontext_engine.training.phrases import (
     CHARACTER,
     EXPRESSION,
     EXPRESSIONS,
+    LIGHT,
     PLACE,
     PLACES,
     POSED,
@@ -116,7 +117,9 @@ def instruct(pair: Pair, noun: str, rng: np.random.Generator, wording: Wording =
         thing, place = forms[int(rng.integers(len(forms)))]
         return _template(BACKGROUND, rng, wording).format(noun=said, thing=thing, place=place)
     if pair.category == "weather":
-        return _choose(WEATHERS[pair.value], rng, wording)
+        options = (*LIGHT, *WEATHERS[pair.value])
+        light = CAPTION_LIGHT[pair.value]
+        return _template(options, rng, wording).format(noun=said, light=light)
     if pair.category in {"character", "place"}:
         return _elsewhere(pair, said, rng, wording)
     if pair.category == "restyle":

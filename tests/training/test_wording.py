@@ -64,20 +64,20 @@ def pattern(template, *, whole):
 GOLDEN_INSTRUCTIONS = [
     "replace the background with a sandy beach",
     "replace the background with a blue backdrop",
-    "add neon light",
-    "the butterfly from the cup",
-    "put a pumpkin on the right",
-    "place a rabbit to the right of the product",
-    "remove the rabbit",
-    "a cactus should stand in the red box",
+    "change the picture to one in neon light",
+    "remove the butterfly from the cup",
+    "add a pumpkin to the right",
+    "add a rabbit the right",
+    "delete the rabbit",
+    "change the red box it a cactus",
 ]
 GOLDEN_CAPTIONS = [
     "a picture of a cup on a sandy beach",
-    "a picture of a cup on a plain red background",
-    "a photo of the gold cup on a sandy beach",
-    "a photo of the cup in a snowy landscape with a evergreen tree on the right",
+    "a photo of the cup on a plain red background",
+    "a photo of the gold cup at the beach",
+    "a picture of a cup in a snowy landscape with a evergreen tree on the right",
     "a picture of a cup in a snowy landscape with a birthday cake on the right",
-    "a picture of a cup in a snowy landscape with a rabbit on the right",
+    "a photo of the cup in the snow with a rabbit on the right",
 ]
 
 
@@ -115,6 +115,22 @@ def test_some_trained_wordings_are_loosened_by_one_of_their_own_words():
             assert holes in [re.findall(r"\{\w+\}", one) for one in near], text
         assert options[-1] not in drawn
         assert {wording._template(options, rng, "held_out") for _ in range(50)} == {options[-1]}
+
+
+def test_any_light_is_asked_for_in_many_ways_and_never_as_it_is_held_out():
+    held_out = {forms[-1] for forms in wording.WEATHERS.values()}
+    words = [*wording.OWN_WORDS, ""]
+    for template, (name, light) in product(wording.LIGHT, wording.CAPTION_LIGHT.items()):
+        parts = template.split(" ")
+        for k, other in product(range(len(parts)), words):
+            if "{" not in parts[k]:
+                near = [*parts[:k], other, *parts[k + 1 :]] if other else parts[:k] + parts[k + 1 :]
+                said = " ".join(near).format(noun="scene", light=light)
+                assert said not in held_out, name
+    rng = np.random.default_rng(4)
+    drawn = {instruct(Pair(0, 1, "weather", "snow"), "cup", rng) for _ in range(500)}
+    assert {"make it snow", "show the cup in falling snow"} < drawn
+    assert len(drawn) > 50
 
 
 def apart(text, other):
