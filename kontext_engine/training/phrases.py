@@ -162,10 +162,28 @@ STYLE = (
     "give the {noun} the style of the second picture",
 )
 POSED = {
-    "left": ("small, on the left", "far away on the left"),
-    "right": ("small, on the right", "far away on the right"),
-    "close": ("close up", "in a close-up"),
-    "turned": ("turned the other way", "facing the other way"),
+    "left": (
+        "small, on the left",
+        "small, to the left",
+        "on the left, small",
+        "small on the left side",
+        "far away on the left",
+    ),
+    "right": (
+        "small, on the right",
+        "small, to the right",
+        "on the right, small",
+        "small on the right side",
+        "far away on the right",
+    ),
+    "close": ("close up", "up close", "close", "from close up", "in a close-up"),
+    "turned": (
+        "turned the other way",
+        "turned to the other side",
+        "the other way",
+        "to the other side",
+        "facing the other way",
+    ),
 }
 CHARACTER = (
     "the same {noun} {place}, {pose}",
