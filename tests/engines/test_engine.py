@@ -216,6 +216,20 @@ def test_other_weights_than_planned_are_not_loaded():
         load_kontext(replace(resolve_model("kontext-mini"), digest="0" * 64), EngineOptions())
 
 
+def assert_contract_four(one: dict[str, bytes], other: dict[str, bytes]) -> None:
+    """Float32 in two processes: at most one level of 255, in at most 0.006 % of values.
+
+    In which order threads take a sum is no process's promise; seen in one of some fifty runs.
+    """
+    assert one.keys() == other.keys()
+    ours, theirs = (
+        np.frombuffer(b"".join(made[k] for k in one), np.uint8).astype(int) for made in (one, other)
+    )
+    differences = np.abs(ours - theirs)
+    assert differences.max() <= 1
+    assert (differences > 0).mean() <= 6e-5
+
+
 def test_the_shipped_miniature_is_loaded_once_and_paints_the_same():
     from kontext_engine.engine import KontextEngine
 
@@ -228,5 +242,7 @@ def test_the_shipped_miniature_is_loaded_once_and_paints_the_same():
     own = KontextEngine.load(spec, EngineOptions())
     with EnginePool(1) as pool:
         for requests in asked:
-            assert pixels(PooledEngine(pool, spec).run(requests)) == pixels(own.run(requests))
+            assert_contract_four(
+                pixels(PooledEngine(pool, spec).run(requests)), pixels(own.run(requests))
+            )
         assert pool.stats()[0].loads == 1

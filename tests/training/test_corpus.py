@@ -30,7 +30,7 @@ from kontext_engine.training.shards import (
     read_shard,
     write_shard,
 )
-from kontext_engine.training.wording import WEATHERS, words_for
+from kontext_engine.training.wording import CAPTION_LIGHT, WEATHERS, words_for
 from tests.training.conftest import in_this_process
 
 
@@ -93,7 +93,8 @@ def test_a_batch_holds_the_pairs_it_names(shard, corpus):
             if prompt and category in ("recolour", "add", "replace", "remove", "box"):
                 assert words_for(pair.value) in prompt
             if prompt and category == "weather":
-                assert prompt in WEATHERS[pair.value][:-1]
+                light = CAPTION_LIGHT[pair.value]
+                assert prompt in WEATHERS[pair.value][:-1] or prompt.endswith(light)
     # Those of references are drawn once a batch, so by fewer draws.
     for group, within in ((EDITS, 0.1), (REFERENCES, 0.3)):
         of_group = sum(counted[name] for name in group)
