@@ -219,7 +219,7 @@ def test_other_weights_than_planned_are_not_loaded():
 def assert_contract_four(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     """Float32 in two processes: at most one level of 255, in at most 0.006 % of values.
 
-    In which order threads take a sum is no process's promise; seen in one of some fifty runs.
+    In which order threads take a sum is no process's promise; seen once in some forty runs.
     """
     assert one.keys() == other.keys()
     ours, theirs = (
