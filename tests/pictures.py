@@ -85,7 +85,9 @@ def paired(rows: Sequence[list[Image.Image]]) -> list[list[Image.Image]]:
 
 def told(run: Path, source: Path) -> list[Image.Image]:
     """A picture, and all that a run made of it in the order of their names."""
-    made = sorted((run / source.stem).glob("*.png"))
+    # A recipe may call a subject by the first word of its file's name.
+    (folder,) = (one for one in run.iterdir() if one.is_dir() and source.stem.startswith(one.name))
+    made = sorted(folder.glob("*.png"))
     return [read(one, HIGH) for one in (source, *made)]
 
 
@@ -111,9 +113,11 @@ def journey(studio: Studio) -> Image.Image:
 
 def storyboard(studio: Studio) -> Image.Image:
     sources = sorted((RECIPES / "samples" / "characters").glob("*.png"))
-    rows = []
+    rows: list[list[Image.Image]] = []
     for model in [studio.former, ""] if studio.former else [""]:
         run = studio.outputs("storyboard", model)
+        if rows:
+            rows.append([Image.new("RGB", (1, 2 * GAP), "white")])
         rows += paired([told(run, s) for s in sources])
     return laid(rows)
 

@@ -14,11 +14,11 @@ from kontext_engine.training.looks import Look, Pair, pairs
 from kontext_engine.training.shards import Shard
 from kontext_engine.training.wording import caption, instruct
 
-# Shares of the categories among edits of one picture. Uncovering, where most has to be invented,
-# is learned last by far; light and things that stand beside the subject soonest.
+# Parts of the categories among edits of one picture. Uncovering, where most has to be invented,
+# is learned last by far; things that stand beside the subject soonest.
 EDITS = {
-    "background": 0.16, "recolour": 0.20, "weather": 0.07, "uncover": 0.22, "add": 0.05,
-    "replace": 0.05, "remove": 0.02, "box": 0.10, "text": 0.05, "character": 0.05,
+    "background": 0.16, "recolour": 0.20, "weather": 0.14, "uncover": 0.20, "add": 0.05,
+    "replace": 0.05, "remove": 0.02, "box": 0.10, "text": 0.05, "character": 0.07,
     "restyle": 0.02, "expression": 0.01,
 }  # fmt: skip
 # The same among edits that a second picture belongs to.

@@ -107,7 +107,7 @@ def test_a_prompt_longer_than_the_model_reads_is_told_once_for_its_step(folder: 
         f"  s: {{op: generate, prompt: '{words}{{a}}'}}\n  t: {{op: generate, prompt: 'hi {{a}}'}}\n"
     )
     (note,) = make_plan(parse_recipe(text, folder / "r.yaml")).warnings
-    assert "r.yaml:4:29: the prompt has 56 tokens (s[a=" in note
+    assert "r.yaml:4:29: the prompt has 50 tokens (s[a=" in note
     assert note.endswith(", and 2 more), of which model 'kontext-mini' reads 32; shorten it")
 
 
