@@ -25,7 +25,6 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "kitchen": (("a kitchen", "in a kitchen"), ("a kitchen counter", "on a kitchen counter")),
 }
 
-# In each list the last is held out.
 BACKGROUND = (
     "change the background to {thing}",
     "put the {noun} {place}",
