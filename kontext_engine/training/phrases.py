@@ -1,4 +1,4 @@
-"""The phrasings of every instruction; in each list but LIGHT the last is held out."""
+"""The phrasings of every instruction."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "kitchen": (("a kitchen", "in a kitchen"), ("a kitchen counter", "on a kitchen counter")),
 }
 
+# In each list but LIGHT the last is held out.
 BACKGROUND = (
     "change the background to {thing}",
     "put the {noun} {place}",

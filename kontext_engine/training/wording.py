@@ -164,10 +164,7 @@ def caption(look: Look, noun: str, rng: np.random.Generator, wording: Wording = 
 
 def vocabulary_texts(nouns: Sequence[str]) -> list[str]:
     """Texts that hold every word of every template and noun, for building the tokenizers."""
-    groups = (
-        BACKGROUND, RECOLOUR, UNCOVER, ADD, REMOVE, REPLACE, BOX, CAPTION,
-        TEXT, RESTYLE, STYLE, CHARACTER, PLACE, EXPRESSION,
-    )  # fmt: skip
+    groups = (*_ALL_TEMPLATES, LIGHT, CAPTION)
     texts = [t.replace("{", " ").replace("}", " ") for group in groups for t in group]
     texts += [t for group in (*STYLED.values(), *POSED.values()) for t in group]
     texts += [*EXPRESSIONS.values(), "sign first second"]
